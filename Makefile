@@ -1,0 +1,39 @@
+# make demo: train the default VAE on the embedded digits.   make test: install and run all tests.
+# Both create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one.
+PYTHON ?= python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/jaxvae train experiments/digits_vae.py
+	@echo "Look at the figures and summary.json of the newest folder runs/digits_vae*" >&2
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A .venv of another Python version is made anew.
+.venv/python-$(VERSION):
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=/path/to/python")'
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/installed: .venv/python-$(VERSION) pyproject.toml
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# Without a PyTorch for this Python, the parity tests skip and say so.
+.venv/installed-test: .venv/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --editable '.[parity]' || echo "no PyTorch to be had: torch_parity will skip" >&2
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,355 @@
+"""What a run is, as one value: frozen dataclasses that validate themselves.
+
+An experiment file holds one `Experiment`; the command line overrides its fields; a run folder
+stores it as `config.json`. This module imports neither JAX nor Flax, so that `--help` is instant:
+the two methods that build something import what they need when they are called.
+
+A new variant subclasses `Model` (and overrides `build`) or `Objective` (and overrides `terms`) in
+its own experiment file. Fields that it adds appear on the command line like any other.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import jax
+    from flax import linen as nn
+
+    from jaxvae.models import Output
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise a ValueError that names the field, its value and what is allowed."""
+    if not condition:
+        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images, how they are split, and how a `uint8` image becomes the model's input."""
+
+    source: str = "mnist"
+    """A TensorFlow Datasets name (mnist, fashion_mnist, ...), `digits` (scikit-learn's 8x8 digits
+    resized to 28x28), or a path to a .npz or .npy file or to a folder of images (./photos)."""
+    batch_size: int = 128
+    """Images per training step (global); the last partial batch of an epoch is dropped."""
+    validation_fraction: float | None = None
+    """Fraction of the training images held out for validation, drawn with `seed`. None: validate on
+    the set's own test split; a set that has none gives 0.2 of its images."""
+    limit: int | None = None
+    """Use only the first `limit` images of each split (for a quick try)."""
+    seed: int = 0
+    """Seed of the split and of static binarization; it does not follow the experiment's seed."""
+    resize: tuple[int, int] | None = None
+    """Height and width to resize to (bilinear, antialiased)."""
+    pad: int = 0
+    """Rows and columns of zeros added on each side."""
+    quantize: int | None = None
+    """Replace each 0..255 value x by the integer round(x / quantize)."""
+    binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
+    """threshold: x > 0.5. static: one fixed Bernoulli draw per image. dynamic: redrawn each time."""
+    range: tuple[float, float] = (0.0, 1.0)
+    """The values that the darkest and the brightest pixel are scaled to."""
+    corruption: Literal["none", "gaussian", "masking", "salt_pepper"] = "none"
+    """Noise on the input while the target stays clean (denoising)."""
+    corruption_level: float = 0.0
+    """Standard deviation (gaussian), or fraction of the pixels hit (masking, salt_pepper)."""
+
+    def __post_init__(self) -> None:
+        require(self.source != "", "data.source", self.source, "a data set's name or a path")
+        require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
+        f = self.validation_fraction
+        require(
+            f is None or 0 < f < 1, "data.validation_fraction", f, "None or between 0 and 1 (excl.)"
+        )
+        require(
+            self.limit is None or self.limit >= 1, "data.limit", self.limit, "None or at least 1"
+        )
+        require(0 <= self.seed < 2**32, "data.seed", self.seed, "in 0..2**32-1")
+        require(
+            self.resize is None or min(self.resize) >= 1,
+            "data.resize",
+            self.resize,
+            "None or a height and a width of at least 1",
+        )
+        require(self.pad >= 0, "data.pad", self.pad, "at least 0")
+        q = self.quantize
+        require(q is None or 1 <= q <= 255, "data.quantize", q, "None or in 1..255")
+        require(
+            q is None or self.binarize == "none",
+            "data.quantize",
+            q,
+            f"None when data.binarize = {self.binarize!r}",
+        )
+        low, high = self.range
+        require(
+            math.isfinite(low) and math.isfinite(high) and low < high,
+            "data.range",
+            self.range,
+            "two finite numbers, the lower one first",
+        )
+        level = self.corruption_level
+        if self.corruption == "none":
+            require(level == 0, "data.corruption_level", level, "0 when data.corruption = 'none'")
+        elif self.corruption == "gaussian":
+            require(
+                0 < level < math.inf, "data.corruption_level", level, "a positive finite number"
+            )
+        else:
+            require(0 < level <= 1, "data.corruption_level", level, "in (0, 1]")
+
+
+@dataclass(frozen=True)
+class Model:
+    """An AE, CAE or VAE over dense or convolutional networks."""
+
+    family: Literal["AE", "CAE", "VAE"] = "VAE"
+    """AE: a vector code. CAE: convolutional, the code is a feature map. VAE: Gaussian posterior."""
+    network: Literal["dense", "conv"] = "dense"
+    """Dense layers, or convolutions mirrored by transposed convolutions (a CAE is always conv)."""
+    hidden_dims: tuple[int, ...] = (256,)
+    """Widths of the encoder's hidden layers (channels, for convolutions)."""
+    decoder_dims: tuple[int, ...] | None = None
+    """Widths of the decoder's hidden layers; None mirrors the encoder. Dense networks only."""
+    latent_dim: int = 20
+    """Number of latents (of an AE: the length of the code). A CAE ignores it."""
+    strides: tuple[int, ...] = ()
+    """Stride of each convolution; empty: 2 everywhere."""
+    kernel_size: int = 3
+    """Side of the convolutions' kernels."""
+    padding: int = 1
+    """Zeros around the input of each convolution."""
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
+    """After each hidden layer; leaky_relu has slope 0.01."""
+    code_activation: bool = False
+    """Apply the activation to an AE's code too."""
+    output: Literal["logits", "sigmoid", "linear"] = "logits"
+    """What the decoder returns: logits (bernoulli), or pixel values, squashed or not."""
+    batch_norm: bool = False
+    """BatchNorm between each hidden layer and its activation."""
+    dropout: float = 0.0
+    """Dropout rate after each hidden activation."""
+    init: Literal["flax", "torch"] = "flax"
+    """flax: LeCun normal, zero biases. torch: U(+-1/sqrt(fan_in)) for weights and biases."""
+
+    def __post_init__(self) -> None:
+        dims = self.hidden_dims
+        convolutional = self.network == "conv" or self.family == "CAE"
+        require(min(dims, default=1) >= 1, "model.hidden_dims", dims, "widths of at least 1")
+        require(
+            not convolutional or len(dims) >= 1,
+            "model.hidden_dims",
+            dims,
+            "at least one number of channels for a convolutional model",
+        )
+        d = self.decoder_dims
+        require(
+            d is None or (not convolutional and min(d, default=1) >= 1),
+            "model.decoder_dims",
+            d,
+            "None, or widths of at least 1 for a dense network (a convolutional one is mirrored)",
+        )
+        require(self.latent_dim >= 1, "model.latent_dim", self.latent_dim, "at least 1")
+        require(
+            self.strides == () or (len(self.strides) == len(dims) and min(self.strides) >= 1),
+            "model.strides",
+            self.strides,
+            f"empty, or one stride of at least 1 per entry of model.hidden_dims = {dims}",
+        )
+        require(self.kernel_size >= 1, "model.kernel_size", self.kernel_size, "at least 1")
+        require(
+            0 <= self.padding < self.kernel_size,
+            "model.padding",
+            self.padding,
+            f"at least 0 and below model.kernel_size = {self.kernel_size}",
+        )
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+
+    def build(self, image_shape: tuple[int, int, int], learned_variance: bool) -> "nn.Module":
+        """Return the Flax module for images of shape (height, width, channels).
+
+        Raises:
+            ValueError: the image is too small for the strides.
+        """
+        from jaxvae.models import build
+
+        return build(self, image_shape, learned_variance)
+
+
+Reduction = Literal["sum", "mean"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`scale * (recon + beta_eff * kl)`: what is minimised, and how its source reduces it.
+
+    `recon` and `kl` are always logged in nats per image (sums over pixels and latents); the
+    reductions below only decide `scale` and `beta_eff`.
+    """
+
+    likelihood: Literal["bernoulli", "gaussian", "gaussian_learned", "laplace", "mse"] = "bernoulli"
+    """bernoulli: BCE on logits. gaussian: fixed sigma. gaussian_learned: one learned sigma.
+    laplace: fixed scale. mse: squared error (a gaussian with sigma 1, without its constant)."""
+    sigma: float = 1.0
+    """Standard deviation of `gaussian`, scale b of `laplace`."""
+    beta: float = 1.0
+    """Weight of the KL as the source writes it; 1 with sums is the ELBO."""
+    warmup_steps: int = 0
+    """Steps over which beta rises linearly from 0; evaluation always uses the full beta."""
+    recon_reduction: Reduction = "sum"
+    """Over the pixels of an image."""
+    kl_reduction: Reduction = "sum"
+    """Over the latents."""
+    batch_reduction: Reduction = "mean"
+    """Over the images of a batch."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.sigma < math.inf, "objective.sigma", self.sigma, "positive and finite")
+        require(0 <= self.beta < math.inf, "objective.beta", self.beta, "at least 0 and finite")
+        require(self.warmup_steps >= 0, "objective.warmup_steps", self.warmup_steps, "at least 0")
+        require(
+            self.sigma == 1 or self.likelihood in ("gaussian", "laplace"),
+            "objective.sigma",
+            self.sigma,
+            f"1 for objective.likelihood = {self.likelihood!r}",
+        )
+
+    def terms(
+        self, output: "Output", target: "jax.Array", beta: "jax.Array"
+    ) -> dict[str, "jax.Array"]:
+        """Per-example `loss`, `recon` and `kl` in nats, each of shape (batch,).
+
+        Args:
+            output: what the model returned for the batch.
+            target: clean images, (batch, height, width, channels).
+            beta: weight of the KL at this step (`beta_eff`, warmed up), a scalar.
+        """
+        from jaxvae.objectives import elbo_terms
+
+        return elbo_terms(output, target, beta, self.likelihood, self.sigma)
+
+    def _recon_factor(self, num_pixels: int) -> float:
+        """What the coded reconstruction term is, as a multiple of nats per image."""
+        coded = 2.0 if self.likelihood == "mse" else 1.0  # squared error = 2 x half squared error
+        return coded / num_pixels if self.recon_reduction == "mean" else coded
+
+    def beta_eff(self, num_pixels: int, latent_dim: int) -> float:
+        """The weight of the KL once the coded loss is written c (recon + beta_eff kl), in nats."""
+        kl_factor = 1.0 / latent_dim if self.kl_reduction == "mean" else 1.0
+        return self.beta * kl_factor / self._recon_factor(num_pixels)
+
+    def scale(self, num_pixels: int, batch_size: int) -> float:
+        """The constant c above: coded loss of a batch / mean over the batch of nats per image."""
+        batch_factor = batch_size if self.batch_reduction == "sum" else 1
+        return batch_factor * self._recon_factor(num_pixels)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An Optax optimizer, its learning rate over time, and what surrounds it."""
+
+    name: str = "adam"
+    """adam, adamw, sgd, or any optimizer of `optax` that takes a learning rate."""
+    learning_rate: float = 1e-3
+    """The (peak) learning rate."""
+    options: dict[str, float] = field(default_factory=dict)
+    """Further arguments of the optimizer, such as `momentum 0.9` or `weight_decay 0.01`."""
+    schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
+    """cosine: to 0 at the last epoch. exponential: times `decay` per epoch. plateau: times `decay`
+    whenever the validation loss stops improving, see `patience`."""
+    decay: float = 0.5
+    """Factor of the exponential and plateau schedules."""
+    patience: int = 5
+    """The plateau schedule acts when more epochs than this brought no improvement by 1e-4
+    (relative), as PyTorch's ReduceLROnPlateau does."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly from 0, before any schedule."""
+    clip_norm: float | None = None
+    """Scale the gradient down to this global norm where it is larger."""
+    ema_decay: float | None = None
+    """Keep an exponential moving average of the parameters; evaluation then uses it."""
+
+    def __post_init__(self) -> None:
+        require(self.name.isidentifier(), "optimizer.name", self.name, "the name of an optimizer")
+        require(
+            0 < self.learning_rate < math.inf,
+            "optimizer.learning_rate",
+            self.learning_rate,
+            "positive and finite",
+        )
+        require(0 < self.decay <= 1, "optimizer.decay", self.decay, "in (0, 1]")
+        require(self.patience >= 1, "optimizer.patience", self.patience, "at least 1")
+        require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "at least 0")
+        c, e = self.clip_norm, self.ema_decay
+        require(c is None or 0 < c < math.inf, "optimizer.clip_norm", c, "None or positive")
+        require(e is None or 0 < e < 1, "optimizer.ema_decay", e, "None or in (0, 1)")
+
+
+@dataclass(frozen=True)
+class Train:
+    """How long to train and what to write on the way."""
+
+    epochs: int = 10
+    """Passes over the training images."""
+    max_steps: int | None = None
+    """Stop after this many steps in all, with a checkpoint to resume from."""
+    early_stopping: int | None = None
+    """Stop when the validation loss has not improved for this many epochs."""
+    chunk_steps: int = 100
+    """Steps per call of the compiled loop; 1 calls the plain step."""
+    checkpoint_steps: int | None = None
+    """Also checkpoint every so many steps within an epoch (each epoch's end always is)."""
+    figures_every: int = 10
+    """Epochs between figures while training (0: only at the end)."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files."""
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
+        for name in ("max_steps", "early_stopping", "checkpoint_steps"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"train.{name}", value, "None or at least 1")
+        require(self.chunk_steps >= 1, "train.chunk_steps", self.chunk_steps, "at least 1")
+        require(self.figures_every >= 0, "train.figures_every", self.figures_every, "at least 0")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One recipe: with its seed, it determines a run."""
+
+    name: str
+    """Names the run folder when --out is not given."""
+    seed: int = 0
+    """Seed of initialisation, shuffling and all noise."""
+    data: Data = Data()
+    model: Model = Model()
+    objective: Objective = Objective()
+    optimizer: Optimizer = Optimizer()
+    train: Train = Train()
+
+    def __post_init__(self) -> None:
+        plain = self.name == PurePath(self.name).name and not self.name.startswith(".")
+        require(plain and bool(self.name), "name", self.name, "a plain name without slashes")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
+        bernoulli = self.objective.likelihood == "bernoulli"
+        require(
+            bernoulli == (self.model.output == "logits"),
+            "model.output",
+            self.model.output,
+            "'logits' with objective.likelihood = 'bernoulli', 'sigmoid' or 'linear' with any other"
+            f" (it is {self.objective.likelihood!r})",
+        )
+        require(
+            not bernoulli or (self.data.range[0] >= 0 and self.data.range[1] <= 1),
+            "data.range",
+            self.data.range,
+            "within [0, 1] for objective.likelihood = 'bernoulli'",
+        )
+
+    def beta_eff(self, num_pixels: int) -> float:
+        """The effective KL weight of this experiment; 0 for a model that has no KL."""
+        if self.model.family != "VAE":
+            return 0.0
+        return self.objective.beta_eff(num_pixels, self.model.latent_dim)

@@ -1,0 +1,191 @@
+"""Image sets of TensorFlow Datasets (TFDS), read without TensorFlow from array_record files.
+
+TensorFlow is needed only to download and prepare a set that is not there yet.
+"""
+
+import difflib
+import importlib.util
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from jaxvae.data import cache
+from jaxvae.data.decode import Encoded, decode
+from jaxvae.data.splits import Source, Split
+
+READABLE = ("array_record", "parquet")
+"""TFDS file formats that can be read without TensorFlow."""
+CHUNK = 1000
+"""Records per read: far faster than one by one."""
+
+log = logging.getLogger("jaxvae")
+
+
+def data_dir() -> Path:
+    """Where prepared sets are looked for: `$TFDS_DATA_DIR`, or TFDS's own default."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def names() -> list[str]:
+    """Names of the sets that TFDS can prepare and of those that are in `data_dir`."""
+    here = data_dir()
+    prepared = [path.name for path in here.iterdir() if path.is_dir()] if here.is_dir() else []
+    return sorted({*tfds.list_builders(with_community_datasets=False), *prepared})
+
+
+def load(name: str, resize: tuple[int, int] | None) -> Source:
+    """The set `name` (`mnist`, `mnist:3.0.1`, `cifar10_corrupted/fog_1`), prepared if need be.
+
+    Its splits `train` and `test` (or else `validation`) are used. An integer `label` is kept.
+
+    Args:
+        name: a TFDS name; also that of a folder of `data_dir` that has no builder code.
+        resize: height and width for images of different sizes.
+
+    Raises:
+        FileNotFoundError: the set is not prepared and could not be; the message says what to do.
+        ValueError: there is no such set, or it does not hold 8-bit images.
+    """
+    builder = _builder(name)
+    if not builder.is_prepared():
+        _prepare(builder, name)
+    problem = _problem(builder)
+    if problem is not None:
+        raise ValueError(f"data.source = {name!r}: {problem}")
+
+    features = _features(builder)
+    sizes_differ = None in features["image"].shape  # otherwise the device resizes
+    splits = builder.info.splits
+    keys = {"train": "train"}
+    for key in ("test", "validation"):
+        if key in splits and "test" not in keys:
+            keys["test"] = key
+    files = [Path(path) for key in keys.values() for path in splits[key].filepaths]
+    resize = resize if sizes_differ else None
+    decoded = cache.cached(
+        builder.info.name,
+        sum(splits[key].num_examples for key in keys.values()),
+        ["tfds", builder.info.full_name, [cache.fingerprint(file) for file in files], resize],
+        lambda: _decode(builder, keys, resize),
+    )
+    label = features.get("label")
+    named = isinstance(label, tfds.features.ClassLabel) and label.names
+    return Source(
+        name=name,
+        train=decoded["train"],
+        test=decoded.get("test"),
+        classes=tuple(label.names) if named else None,
+        description=f"{builder.info.full_name} of TensorFlow Datasets",
+    )
+
+
+def prepared() -> list[dict[str, Any]]:
+    """Each prepared set in `data_dir`: name, location, images per split, and what prevents use."""
+    here = data_dir()
+    found = []
+    for version in sorted([*here.glob("*/*/features.json"), *here.glob("*/*/*/features.json")]):
+        folder = version.parent  # NAME/VERSION or NAME/CONFIGURATION/VERSION
+        entry = {"name": folder.parent.relative_to(here).as_posix(), "location": str(folder)}
+        try:
+            builder = tfds.builder_from_directory(folder)
+            images = {key: split.num_examples for key, split in builder.info.splits.items()}
+            found.append({**entry, "images": images, "problem": _problem(builder)})
+        except Exception as error:  # one damaged folder must not hide the others
+            found.append({**entry, "images": None, "problem": _reason(error)})
+    return found
+
+
+def _builder(name: str) -> tfds.core.DatasetBuilder:
+    folder_hint = f"a folder of images is written ./{name}"
+    try:
+        return tfds.builder(name, data_dir=data_dir())
+    except tfds.core.DatasetNotFoundError as error:
+        plain = name.partition("/")[0].partition(":")[0]
+        near = difflib.get_close_matches(plain, [*names(), "digits"])
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(
+            f"data.source = {name!r}: neither TensorFlow Datasets nor {data_dir()} has such a set;"
+            f" {meant}({folder_hint})"
+        ) from error
+    except Exception as error:  # TFDS raises several types for a wrong version or configuration
+        raise ValueError(f"data.source = {name!r}: {_reason(error)} ({folder_hint})") from error
+
+
+def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
+    """Download and prepare a set, which needs TensorFlow, or say how to get it."""
+    if importlib.util.find_spec("tensorflow") is None:
+        failure = "preparing it needs TensorFlow: pip install 'jaxvae[tfds]', then run again"
+        cause = None
+    else:
+        log.info("downloading and preparing %s in %s", name, builder.data_path)
+        try:
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            )
+            return
+        except Exception as error:  # network, disk, checksum, manual download, ...
+            failure, cause = f"preparing it failed ({_reason(error)})", error
+    raise FileNotFoundError(
+        f"data.source = {name!r}: not in {data_dir()}, and {failure}. Or set TFDS_DATA_DIR to a"
+        " folder that has it; --data.source digits needs nothing; a folder of images is written"
+        f" ./{name}"
+    ) from cause
+
+
+def _problem(builder: tfds.core.DatasetBuilder) -> str | None:
+    """Why a prepared set cannot be used, or None."""
+    info = builder.info
+    features = _features(builder)
+    image = features.get("image")
+    file_format = info.file_format.value if info.file_format else None
+    if file_format not in READABLE:
+        return (
+            f"it is prepared in {builder.data_path} as {file_format}, which only TensorFlow reads;"
+            f" set TFDS_DATA_DIR to another folder to have it prepared as {READABLE[0]}"
+        )
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        return f"it has no feature `image` of 8-bit images; its features are {sorted(features)}"
+    if "train" not in info.splits:
+        return f"it has no split `train`; its splits are {list(info.splits)}"
+    return None
+
+
+def _features(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
+    features = builder.info.features
+    return dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+
+
+def _decode(
+    builder: tfds.core.DatasetBuilder, keys: dict[str, str], resize: tuple[int, int] | None
+) -> dict[str, Split]:
+    return decode({part: _read(builder, key) for part, key in keys.items()}, resize)
+
+
+def _read(builder: tfds.core.DatasetBuilder, key: str) -> Encoded:
+    """All records of a split, their images still encoded."""
+    label = _features(builder).get("label")
+    labelled = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
+    files, labels = [], []
+    try:
+        # Pillow decodes one image in a third of the time that TFDS takes.
+        records = builder.as_data_source(split=key, decoders={"image": tfds.decode.SkipDecoding()})
+        for start in range(0, len(records), CHUNK):
+            chunk = range(start, min(start + CHUNK, len(records)))
+            for record in records.__getitems__(list(chunk)):
+                files.append(record["image"])
+                labels.append(record["label"] if labelled else 0)
+    except Exception as error:  # array_record reports damage with RuntimeError, ValueError, ...
+        raise ValueError(f"{builder.data_path}: cannot read {key!r} ({_reason(error)})") from error
+    names = [f"{builder.info.full_name} {key} image {i}" for i in range(len(files))]
+    return Encoded(files, names, np.array(labels, np.int32) if labelled else None)
+
+
+def _reason(error: Exception) -> str:
+    """An error as one short line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"

@@ -1,0 +1,27 @@
+"""What is measured on a model, and what it makes of images and codes."""
+
+from jaxvae.evaluation.evaluate import make_evaluate
+from jaxvae.evaluation.trained import (
+    Trained,
+    decode,
+    embed,
+    has_prior,
+    pixels,
+    posterior,
+    prepare,
+    reconstruct,
+    sample,
+)
+
+__all__ = [
+    "Trained",
+    "decode",
+    "embed",
+    "has_prior",
+    "make_evaluate",
+    "pixels",
+    "posterior",
+    "prepare",
+    "reconstruct",
+    "sample",
+]

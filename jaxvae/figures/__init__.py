@@ -1,0 +1,31 @@
+"""Figures for a paper: pure functions from arrays to `matplotlib.figure.Figure`.
+
+No global state of `pyplot` is used: figures can be drawn without a display and from any thread, and
+are freed like any other object. `save` writes one to a PNG file.
+"""
+
+from jaxvae.figures.curves import training_curves
+from jaxvae.figures.files import save, save_images
+from jaxvae.figures.grid import image_grid
+from jaxvae.figures.images import (
+    interpolations,
+    manifold,
+    reconstructions,
+    samples,
+    traversals,
+)
+from jaxvae.figures.latents import latent_scatter, pca
+
+__all__ = [
+    "image_grid",
+    "interpolations",
+    "latent_scatter",
+    "manifold",
+    "pca",
+    "reconstructions",
+    "samples",
+    "save",
+    "save_images",
+    "training_curves",
+    "traversals",
+]

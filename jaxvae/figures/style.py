@@ -1,0 +1,68 @@
+"""What all figures share: sizes, colours, and the look of a plot's axes."""
+
+import math
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+DPI = 150
+WIDTH = 7.0  # inches: the text width of a page
+PAD = 8  # points around what is drawn
+SUBSCRIPTS = {ord("0") + i: ord("\N{SUBSCRIPT ZERO}") + i for i in range(10)}
+TITLE, LABEL, TICK = 10, 9, 8  # font sizes in points
+
+
+def plot_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) whose layout keeps all text inside."""
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
+
+
+def fit_canvas(figure: Figure, axes: Axes) -> None:
+    """Enlarge a canvas that its only axes fill by what the texts around them take.
+
+    Their size is known only once they are there. The axes keep theirs, in whole device pixels.
+    """
+    text = axes.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+    assert text is not None  # it is for invisible axes only
+    pad = PAD * figure.dpi / 72
+    width, height = (round(side) for side in figure.bbox.size)
+    left, bottom = math.ceil(pad - text.x0), math.ceil(pad - text.y0)
+    right, top = math.ceil(text.x1 - width + pad), math.ceil(text.y1 - height + pad)
+    # A canvas truncates its size to whole pixels; a hundredth of one guards against 99.999.
+    total_width, total_height = left + width + right + 0.01, bottom + height + top + 0.01
+    figure.set_size_inches(total_width / figure.dpi, total_height / figure.dpi)
+    axes.set_position(
+        (left / total_width, bottom / total_height, width / total_width, height / total_height)
+    )
+
+
+def style_axes(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+    """Title, labels, a light grid behind the data, and no box."""
+    axes.set_title(title, fontsize=TITLE, loc="left")
+    axes.set_xlabel(xlabel, fontsize=LABEL)
+    axes.set_ylabel(ylabel, fontsize=LABEL)
+    axes.tick_params(which="both", labelsize=TICK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def with_minus(text: str) -> str:
+    """A number's text with the minus sign that tick labels have, not a hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def latent_name(index: int) -> str:
+    """z with a subscript, in Unicode: Matplotlib's own parser of $z_1$ fails in threads."""
+    return "z" + str(index).translate(SUBSCRIPTS)
+
+
+def class_color(index: int, count: int) -> tuple[float, float, float, float]:
+    """The colour of class `index` of `count`: tab10, tab20, or a hue range for more than 20."""
+    if count <= 20:
+        return colormaps["tab10" if count <= 10 else "tab20"](index)
+    return colormaps["turbo"](index / (count - 1))

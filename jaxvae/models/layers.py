@@ -1,0 +1,154 @@
+"""The layers that the networks are made of, with explicit initialisation and explicit noise."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvae import noise
+from jaxvae.models.convolution import conv, conv_transpose
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "leaky_relu": lambda x: nn.leaky_relu(x, 0.01),
+    "elu": nn.elu,
+    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "silu": nn.silu,
+    "tanh": jnp.tanh,
+    "sigmoid": nn.sigmoid,
+}
+
+InitRule = Literal["flax", "torch"]
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What all hidden layers of a network share; the fields are those of `jaxvae.Model`."""
+
+    activation: str = "relu"
+    batch_norm: bool = False
+    dropout: float = 0.0
+    init: InitRule = "flax"
+
+
+def kernel_init(rule: InitRule) -> nn.initializers.Initializer:
+    """LeCun normal (flax), or U(+-1/sqrt(fan_in)), which is PyTorch's default (torch)."""
+    if rule == "flax":
+        return nn.initializers.lecun_normal()
+    return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def bias_init(rule: InitRule, fan_in: int) -> nn.initializers.Initializer:
+    """Zeros (flax), or U(+-1/sqrt(fan_in)) (torch)."""
+    if rule == "flax":
+        return nn.initializers.zeros_init()
+    bound = fan_in**-0.5
+
+    def uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return uniform
+
+
+class Dense(nn.Module):
+    """x W + b, from (..., in) to (..., features)."""
+
+    features: int
+    init: InitRule = "flax"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        fan_in = x.shape[-1]
+        kernel = self.param("kernel", kernel_init(self.init), (fan_in, self.features))
+        bias = self.param("bias", bias_init(self.init, fan_in), (self.features,))
+        return x @ kernel + jnp.broadcast_to(bias, (*x.shape[:-1], self.features))
+
+
+class Conv(nn.Module):
+    """A convolution with PyTorch's geometry, NHWC: n becomes (n + 2 padding - k) // stride + 1."""
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int = 1
+    init: InitRule = "flax"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        k, channels = self.kernel_size, x.shape[-1]
+        kernel = self.param("kernel", kernel_init(self.init), (k, k, channels, self.features))
+        bias = self.param("bias", bias_init(self.init, k * k * channels), (self.features,))
+        y = conv(x, kernel, self.stride, self.padding)
+        return y + jnp.broadcast_to(bias, y.shape)
+
+
+class ConvTranspose(nn.Module):
+    """A transposed convolution with PyTorch's geometry, NHWC.
+
+    Size n becomes (n - 1) stride - 2 padding + k + output_padding.
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int = 1
+    output_padding: tuple[int, int] = (0, 0)
+    init: InitRule = "flax"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        k, channels = self.kernel_size, x.shape[-1]
+        init = kernel_init(self.init)
+        # PyTorch counts the fan-in of a transposed convolution over its *output* channels.
+        fan_in = k * k * (channels if self.init == "flax" else self.features)
+        if self.init == "torch":
+            init = nn.initializers.variance_scaling(
+                1 / 3, "fan_in", "uniform", in_axis=-1, out_axis=-2
+            )
+        kernel = self.param("kernel", init, (k, k, channels, self.features))
+        bias = self.param("bias", bias_init(self.init, fan_in), (self.features,))
+        y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
+        return y + jnp.broadcast_to(bias, y.shape)
+
+
+class Dropout(nn.Module):
+    """Zero each entry with probability `rate` and divide the rest by 1 - rate.
+
+    The mask of an example follows from its own key (shape (batch,), folded with the layer's path),
+    so it does not depend on the layout of the batch. Without keys the layer is the identity.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+        if keys is None or self.rate == 0:
+            return x
+        layer = jnp.uint32(zlib.crc32("/".join(self.path).encode()))
+        layer_keys = jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys)
+        keep = noise.uniform(layer_keys, x.shape[1:]) >= self.rate
+        return jnp.where(keep, x / (1 - self.rate), 0.0)
+
+
+class Hidden(nn.Module):
+    """linear - [BatchNorm] - activation - [dropout].
+
+    BatchNorm keeps 0.9 of its running statistics per step (PyTorch's momentum 0.1), epsilon 1e-5.
+    """
+
+    linear: nn.Module
+    settings: LayerSettings
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
+    ) -> jax.Array:
+        x = self.linear(x)
+        if self.settings.batch_norm:
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x)
+        x = ACTIVATIONS[self.settings.activation](x)
+        return Dropout(self.settings.dropout)(x, dropout_keys)

@@ -1,0 +1,132 @@
+"""Encoders and decoders, dense and convolutional. A decoder mirrors its encoder.
+
+Every network is called as `network(x, train, dropout_keys)`: `train` selects BatchNorm's batch
+statistics, `dropout_keys` (one per example, or None) turns dropout on.
+"""
+
+import math
+
+import jax
+from flax import linen as nn
+
+from jaxvae.models.convolution import conv_output_size, output_padding_for
+from jaxvae.models.layers import Conv, ConvTranspose, Dense, Hidden, LayerSettings
+
+Shape = tuple[int, int, int]  # height, width, channels
+
+
+class DenseEncoder(nn.Module):
+    """Images (batch, height, width, channels) to features (batch, hidden_dims[-1])."""
+
+    hidden_dims: tuple[int, ...]
+    settings: LayerSettings = LayerSettings()
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
+    ) -> jax.Array:
+        x = x.reshape(x.shape[0], -1)
+        for features in self.hidden_dims:
+            dense = Dense(features, self.settings.init)
+            x = Hidden(dense, self.settings)(x, train, dropout_keys)
+        return x
+
+
+class DenseDecoder(nn.Module):
+    """Codes (batch, latent_dim) to images (batch, *image_shape), before any output activation."""
+
+    hidden_dims: tuple[int, ...]
+    image_shape: Shape
+    settings: LayerSettings = LayerSettings()
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
+    ) -> jax.Array:
+        for features in self.hidden_dims:
+            dense = Dense(features, self.settings.init)
+            z = Hidden(dense, self.settings)(z, train, dropout_keys)
+        x = Dense(math.prod(self.image_shape), self.settings.init)(z)
+        return x.reshape(-1, *self.image_shape)
+
+
+def feature_shapes(
+    image_shape: Shape,
+    hidden_dims: tuple[int, ...],
+    strides: tuple[int, ...],
+    kernel_size: int,
+    padding: int,
+) -> list[Shape]:
+    """Shapes from the image through every convolution of a `ConvEncoder`.
+
+    Raises:
+        ValueError: a feature map becomes smaller than the kernel.
+    """
+    shapes = [image_shape]
+    for layer, (channels, stride) in enumerate(zip(hidden_dims, strides, strict=True), start=1):
+        height, width, _ = shapes[-1]
+        if min(height, width) + 2 * padding < kernel_size:
+            raise ValueError(
+                f"image shape {image_shape} is too small for model.strides = {strides}: "
+                f"convolution {layer} would see {height}x{width} pixels, and model.kernel_size = {kernel_size} "
+                f"with model.padding = {padding} needs at least {kernel_size - 2 * padding}"
+            )
+        size = (conv_output_size(n, kernel_size, stride, padding) for n in (height, width))
+        shapes.append((*size, channels))
+    return shapes
+
+
+class ConvEncoder(nn.Module):
+    """Images (batch, height, width, channels) to a feature map (batch, h, w, hidden_dims[-1])."""
+
+    hidden_dims: tuple[int, ...]
+    strides: tuple[int, ...]
+    kernel_size: int = 3
+    padding: int = 1
+    settings: LayerSettings = LayerSettings()
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
+    ) -> jax.Array:
+        for features, stride in zip(self.hidden_dims, self.strides, strict=True):
+            conv = Conv(features, self.kernel_size, stride, self.padding, self.settings.init)
+            x = Hidden(conv, self.settings)(x, train, dropout_keys)
+        return x
+
+
+class ConvDecoder(nn.Module):
+    """Codes to images (batch, *image_shape), before any output activation.
+
+    The transposed convolutions undo the encoder's layers one by one, each with the output padding
+    that returns to the very size the encoder came from. A code is either the encoder's feature map
+    or a vector (batch, latent_dim), which a dense layer first expands to that shape.
+    """
+
+    hidden_dims: tuple[int, ...]
+    strides: tuple[int, ...]
+    image_shape: Shape
+    kernel_size: int = 3
+    padding: int = 1
+    settings: LayerSettings = LayerSettings()
+
+    @nn.compact
+    def __call__(
+        self, z: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
+    ) -> jax.Array:
+        k, p, init = self.kernel_size, self.padding, self.settings.init
+        shapes = feature_shapes(self.image_shape, self.hidden_dims, self.strides, k, p)
+        x = z
+        if z.ndim == 2:
+            x = Dense(math.prod(shapes[-1]), init)(z).reshape(-1, *shapes[-1])
+        for target, stride in zip(shapes[-2::-1], self.strides[::-1], strict=True):
+            height, width, features = target
+            output_padding = (
+                output_padding_for(height, k, stride, p),
+                output_padding_for(width, k, stride, p),
+            )
+            layer = ConvTranspose(features, k, stride, p, output_padding, init)
+            if target is shapes[0]:
+                return layer(x)
+            x = Hidden(layer, self.settings)(x, train, dropout_keys)
+        return x

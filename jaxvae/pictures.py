@@ -1,0 +1,175 @@
+"""From a trained model to pictures: each function returns the arrays shown and their figure.
+
+The command line and the training loop both call these, so a picture made while training, after it
+or from a saved run is the same picture.
+"""
+
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxvae import evaluation, figures
+from jaxvae.data import Dataset, Split
+from jaxvae.evaluation import Trained
+from jaxvae.objectives import gaussian_kl
+
+Picture = tuple[dict[str, np.ndarray], Figure]
+
+SCATTERED = 10_000  # images in the scatter plot of a run
+
+
+def reconstructions(trained: Trained, images: np.ndarray) -> Picture:
+    """Originals over reconstructions (and what the encoder saw, where it was corrupted)."""
+    batch = evaluation.prepare(trained, images)
+    arrays = {
+        "originals": evaluation.pixels(trained, batch.target),
+        "reconstructions": evaluation.reconstruct(trained, batch.input),
+    }
+    if trained.experiment.data.corruption != "none":
+        arrays["inputs"] = evaluation.pixels(trained, batch.input)
+    return arrays, figures.reconstructions(**arrays)
+
+
+def samples(trained: Trained, n: int = 64, seed: int = 0) -> Picture:
+    """Images decoded from draws of the prior.
+
+    Raises:
+        ValueError: the model has no prior.
+    """
+    require_prior(trained, "sample")
+    z, images = evaluation.sample(trained, n, seed)
+    return {"codes": z, "images": images}, figures.samples(images)
+
+
+def embedding(trained: Trained, split: Split, classes: tuple[str, ...] | None) -> Picture:
+    """The codes of a split, flattened to (n, latents), and their scatter plot by class."""
+    codes = evaluation.embed(trained, evaluation.prepare(trained, split.images).input)
+    arrays = {"codes": codes.reshape(len(codes), -1)}
+    if split.labels is not None:
+        arrays["labels"] = split.labels
+    return arrays, figures.latent_scatter(arrays["codes"], split.labels, classes)
+
+
+def interpolations(
+    trained: Trained, first: np.ndarray, second: np.ndarray, steps: int = 11
+) -> Picture:
+    """Decoded on the straight line between the codes of `first[i]` and `second[i]`."""
+    starts, ends = (evaluation.prepare(trained, images) for images in (first, second))
+    z0, z1 = (evaluation.embed(trained, batch.input) for batch in (starts, ends))
+    t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(1, steps, *[1] * (z0.ndim - 1))
+    codes = (1 - t) * z0[:, None] + t * z1[:, None]
+    images = evaluation.decode(trained, codes.reshape(-1, *z0.shape[1:]))
+    images = images.reshape(len(z0), steps, *images.shape[1:])
+    ends_shown = (evaluation.pixels(trained, batch.target) for batch in (starts, ends))
+    arrays = {"codes": codes, "images": images, "originals": np.stack([*ends_shown], axis=1)}
+    return arrays, figures.interpolations(images, arrays["originals"])
+
+
+def traversals(
+    trained: Trained, images: np.ndarray, index: int = 0, steps: int = 11, dims: int = 10
+) -> Picture:
+    """One latent of `images[index]`'s code varied at a time.
+
+    Shown are the `dims` latents that say most about `images`: by mean KL for a VAE, whose latents
+    run over -3..3 (standard deviations of the prior); by standard deviation for an AE, whose
+    latents run over three of these on either side of their mean.
+
+    Raises:
+        ValueError: the code is a feature map.
+    """
+    x = evaluation.prepare(trained, images).input
+    codes = evaluation.embed(trained, x)
+    if codes.ndim != 2:
+        raise ValueError(f"traverse: needs a vector code; a CAE's is a map of {codes.shape[1:]}")
+    offsets = np.linspace(-3, 3, steps, dtype=codes.dtype)
+    if evaluation.has_prior(trained):
+        mean, logvar = evaluation.posterior(trained, x)
+        weight = np.asarray(gaussian_kl(mean.T[..., None], logvar.T[..., None])).mean(axis=1)
+        center, spread = np.zeros_like(codes[0]), np.ones_like(codes[0])
+        xlabel = "value of the latent (standard deviations of the prior)"
+    else:
+        weight = codes.std(axis=0)
+        center, spread = codes.mean(axis=0), codes.std(axis=0)
+        xlabel = "value of the latent (standard deviations of the codes, from their mean)"
+    shown = np.sort(np.argsort(-weight, kind="stable")[:dims])
+    varied = np.tile(codes[index], (len(shown), steps, 1))
+    for row, i in enumerate(shown):
+        varied[row, :, i] = center[i] + spread[i] * offsets
+    decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]))
+    decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
+    arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
+    return arrays, figures.traversals(decoded, offsets, shown, xlabel=xlabel)
+
+
+def manifold(trained: Trained, codes: np.ndarray, side: int = 20) -> Picture:
+    """Images decoded from a grid over a two-dimensional latent space.
+
+    For a VAE the grid lies at equal quantiles of the prior (Kingma and Welling 2014, figure 4); for
+    an AE it spans the central 98 % of `codes`, (n, 2), in each direction.
+    """
+    if evaluation.has_prior(trained):
+        quantiles = (np.arange(side) + 0.5) / side
+        z1 = z2 = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
+    else:
+        low, high = np.percentile(codes, [1, 99], axis=0)
+        z1, z2 = (np.linspace(low[i], high[i], side, dtype=np.float32) for i in (0, 1))
+    grid = np.stack(np.meshgrid(z1, z2), axis=-1)
+    images = evaluation.decode(trained, grid.reshape(-1, 2))
+    images = images.reshape(side, side, *images.shape[1:])
+    return {"z1": z1, "z2": z2, "images": images}, figures.manifold(images, z1, z2)
+
+
+def require_prior(trained: Trained, command: str) -> None:
+    """Raise a ValueError unless the model can be sampled."""
+    if not evaluation.has_prior(trained):
+        family = trained.experiment.model.family
+        raise ValueError(
+            f"{command}: needs a VAE; this run's model is an {family}, without a prior"
+        )
+
+
+def write_progress(
+    trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path, epoch: int
+) -> None:
+    """While training: the curves so far, and reconstructions and samples of this epoch."""
+    figures.save(figures.training_curves(rows), folder / "curves.png")
+    of_epoch = folder / f"epoch-{epoch:04d}"
+    _, figure = reconstructions(trained, dataset.test.images[:20])
+    figures.save(figure, of_epoch / "reconstructions.png")
+    if evaluation.has_prior(trained):
+        figures.save(samples(trained)[1], of_epoch / "samples.png")
+
+
+def write_all(
+    trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path
+) -> list[Path]:
+    """Every picture that the model allows, from the test images; returns the files written."""
+    images = dataset.test.images
+    shown = Split(images[:SCATTERED], _first(dataset.test.labels, SCATTERED))
+    arrays, scatter = embedding(trained, shown, dataset.classes)
+    pairs = min(6, len(images) // 2)
+    made = {
+        "reconstructions": reconstructions(trained, images[:20])[1],
+        "latents": scatter,
+    }
+    if rows:
+        made["curves"] = figures.training_curves(rows)
+    if pairs:
+        ends = images[:pairs], images[pairs : 2 * pairs]
+        made["interpolations"] = interpolations(trained, *ends)[1]
+    if evaluation.has_prior(trained):
+        made["samples"] = samples(trained)[1]
+    if trained.experiment.model.family != "CAE":
+        made["traversals"] = traversals(trained, images[:1000])[1]
+        if arrays["codes"].shape[1] == 2:
+            made["manifold"] = manifold(trained, arrays["codes"])[1]
+    for name, figure in made.items():
+        figures.save(figure, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in made]
+
+
+def _first(labels: np.ndarray | None, n: int) -> np.ndarray | None:
+    return None if labels is None else labels[:n]

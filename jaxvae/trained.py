@@ -1,0 +1,36 @@
+"""From a run folder back to a trained model."""
+
+from pathlib import Path
+
+import jax
+
+from jaxvae import runs
+from jaxvae.config import Experiment
+from jaxvae.evaluation import Trained
+from jaxvae.training import build_model, initial_state, make_optimizer
+from jaxvae.training.checkpoint import Checkpoints
+
+
+def load(
+    folder: str | Path, checkpoint: str = "best", like: Experiment | None = None
+) -> tuple[Trained, int]:
+    """The model of a run with the parameters of a checkpoint, and the checkpoint's step.
+
+    Args:
+        folder: the run folder.
+        checkpoint: `best` (by validation) or `latest`.
+        like: the run's experiment, needed only when it has classes of its own.
+
+    Raises:
+        ValueError: not a run folder, or its configuration cannot be read.
+        FileNotFoundError: it has no complete checkpoint.
+    """
+    folder = Path(folder)
+    experiment, stored_shape = runs.read_config(folder, like)
+    model = build_model(experiment, stored_shape)
+    optimizer = make_optimizer(experiment.optimizer)
+    abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
+    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.find(checkpoint)
+        state, _ = checkpoints.restore(step, abstract)
+    return Trained(experiment, model, state.variables, stored_shape), step

@@ -1,0 +1,83 @@
+"""Checkpoints by Orbax: asynchronous, atomic; the best by validation and the latest are kept."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from jaxvae.training.state import TrainState
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+
+
+class Checkpoints:
+    """The `checkpoints` folder of a run, one entry per step. Use as a context manager.
+
+    Each entry holds a state and a JSON-able `progress`; an entry saved without a validation loss
+    (in mid-epoch) never counts as the best.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False):
+        best = BestN(
+            get_metric_fn=lambda metrics: metrics["val_loss"],
+            reverse=True,  # lowest first
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
+            best_fn=lambda metrics: metrics["val_loss"],
+            best_mode="min",
+            read_only=read_only,
+            create=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._manager.close()  # waits for a save in progress
+
+    def save(
+        self, state: TrainState, progress: dict[str, Any], val_loss: float | None = None
+    ) -> None:
+        """Start saving; the caller may donate `state` at once, since a copy is saved."""
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
+                progress=ocp.args.JsonSave(progress),
+            ),
+            metrics=None if val_loss is None else {"val_loss": val_loss},
+        )
+
+    def steps(self) -> list[int]:
+        """Steps that have a complete checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def find(self, which: str) -> int:
+        """The step of the `latest` or the `best` checkpoint (the latest, before any validation).
+
+        Raises:
+            FileNotFoundError: there is no complete checkpoint.
+        """
+        step = self._manager.best_step() if which == "best" else None
+        step = self._manager.latest_step() if step is None else step
+        if step is None:
+            raise FileNotFoundError(f"no complete checkpoint in {self._manager.directory}")
+        return step
+
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The state and the progress saved at `step`; `abstract` gives the state's shapes."""
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
+            ),
+        )
+        return restored["state"], restored["progress"]

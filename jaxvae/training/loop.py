@@ -1,0 +1,235 @@
+"""The training loop: epochs of compiled chunks, validation, checkpoints, metrics, figures."""
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvae import data as datasets
+from jaxvae import pictures, runs
+from jaxvae.config import Experiment, Train
+from jaxvae.evaluation import Trained
+from jaxvae.training import program as programs
+from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.program import Program
+from jaxvae.training.reporting import EventWriter, Reporter
+from jaxvae.training.state import Monitor, TrainState
+from jaxvae.training.step import beta_at
+
+
+class NonFiniteError(runs.RunError):
+    """Training stopped because a term of the loss, or its gradient, is not finite."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands besides its state, in plain numbers: a checkpoint holds both."""
+
+    sums: dict[str, float]  # of the metrics of the epoch's steps so far
+    seconds: float = 0.0  # spent on them
+    monitor: Monitor = field(default_factory=Monitor)
+
+
+def train(
+    experiment: Experiment, folder: str | Path, resume: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Train, and leave a run folder; return what its summary.json holds.
+
+    Args:
+        experiment: the recipe.
+        folder: the run folder: a new one, or with `resume` one that holds a checkpoint.
+        resume: continue exactly where the latest checkpoint stands.
+        quiet: print nothing.
+
+    Raises:
+        ValueError: a setting that the data or Optax do not allow, or with `resume` one that differs
+            from the run's; nothing is written.
+        FileExistsError: `folder` is not empty and `resume` is False.
+        FileNotFoundError: no data, or nothing to resume from.
+        NonFiniteError: the loss or its gradient is not finite; the last good checkpoint stays.
+    """
+    folder = Path(folder)
+    if resume:
+        _refuse_changes(experiment, folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            f"{folder}: exists and is not empty; give another --out, or continue it with --resume"
+        )
+    dataset = datasets.load(experiment.data)
+    program, state = programs.build(experiment, dataset)
+    stored_shape = dataset.train.images.shape[1:]
+    trained = Trained(experiment, program.model, state.variables, stored_shape)
+    num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    if not resume:
+        runs.write_json(folder / "config.json", runs.describe(experiment, stored_shape))
+
+    settings, steps = experiment.train, program.steps_per_epoch
+    progress = Progress(sums=dict.fromkeys(program.metrics, 0.0))
+    rows: list[dict[str, float]] = []
+    status = "finished"
+    with (
+        Checkpoints(folder / "checkpoints") as checkpoints,
+        Reporter(settings.epochs, quiet) as reporter,
+        EventWriter(folder if settings.tensorboard else None) as events,
+    ):
+        if resume:
+            state, saved = checkpoints.restore(checkpoints.find("latest"), state)
+            progress = Progress(saved["sums"], saved["seconds"], Monitor(**saved["monitor"]))
+            rows = runs.read_metrics(folder / "metrics.csv")[: int(state.step) // steps]
+        reporter.say(
+            f"{experiment.name}: {dataset.description}; {len(dataset.train.images)} training "
+            f"images, {num_parameters:,} parameters, beta_eff "
+            f"{experiment.beta_eff(program.num_pixels):.4g}; compiled in "
+            f"{program.compile_seconds:.1f} s; writing to {folder}"
+        )
+        for epoch in range(int(state.step) // steps + 1, settings.epochs + 1):
+            if _is_stale(progress.monitor, epoch, settings):
+                status = f"stopped early: no improvement since epoch {progress.monitor.best_epoch}"
+                break
+            state, progress = _train_epoch(
+                experiment, program, state, progress, epoch, checkpoints, reporter
+            )
+            if int(state.step) < epoch * steps:
+                status = f"stopped at train.max_steps = {settings.max_steps}"
+                break
+            row = _epoch_row(experiment, program, state, progress, epoch, checkpoints)
+            monitor = progress.monitor.update(epoch, row["val_loss"], experiment.optimizer)
+            rows.append(row)
+            runs.write_metrics(folder / "metrics.csv", rows)
+            events.write(row)
+            reporter.end_epoch(row, is_best=monitor.best_epoch == epoch)
+
+            state = replace(state, lr_scale=jnp.float32(monitor.lr_scale))
+            progress = Progress(dict.fromkeys(program.metrics, 0.0), 0.0, monitor)
+            checkpoints.save(state, asdict(progress), row["val_loss"])
+            if settings.figures_every and epoch % settings.figures_every == 0:
+                now = trained._replace(variables=state.variables)
+                pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
+
+    summary = {
+        "experiment": experiment.name,
+        "status": status,
+        "folder": str(folder),
+        "dataset": dataset.description,
+        "images": {name: len(getattr(dataset, name).images) for name in runs.SPLITS},
+        "num_parameters": num_parameters,
+        "beta_eff": experiment.beta_eff(program.num_pixels),
+        "epochs": len(rows),
+        "steps": int(state.step),
+        "best": next((r for r in rows if r["epoch"] == progress.monitor.best_epoch), None),
+        "last": rows[-1] if rows else None,
+        "seconds": sum(row["seconds"] for row in rows),
+        "compile_seconds": program.compile_seconds,
+        "device": jax.devices()[0].device_kind,
+    }
+    runs.write_json(folder / "summary.json", summary)
+    if rows:
+        now = trained._replace(variables=state.variables)
+        pictures.write_all(now, dataset, rows, folder / "figures")
+    return summary
+
+
+def _train_epoch(
+    experiment: Experiment,
+    program: Program,
+    state: TrainState,
+    progress: Progress,
+    epoch: int,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+) -> tuple[TrainState, Progress]:
+    """Advance to the end of the epoch, or to `max_steps`, chunk by chunk."""
+    settings = experiment.train
+    first, end = (epoch - 1) * program.steps_per_epoch, epoch * program.steps_per_epoch
+    order = program.order(epoch - 1)
+    sums = {name: jnp.float32(value) for name, value in progress.sums.items()}
+    step = int(state.step)
+    reporter.start_epoch(epoch, step - first, program.steps_per_epoch)
+    while step < end and step != settings.max_steps:
+        began = perf_counter()
+        stops = [step + settings.chunk_steps, end]
+        if settings.max_steps is not None:
+            stops.append(settings.max_steps)
+        if settings.checkpoint_steps is not None:
+            stops.append((step // settings.checkpoint_steps + 1) * settings.checkpoint_steps)
+        state, sums = program.advance(state, sums, order, min(stops) - step)
+        host_sums = {name: float(value) for name, value in sums.items()}  # waits for the device
+        step = int(state.step)
+        _refuse_non_finite(host_sums, f"step {step} (epoch {epoch})", checkpoints)
+        progress = replace(
+            progress, sums=host_sums, seconds=progress.seconds + perf_counter() - began
+        )
+        means = {name: value / (step - first) for name, value in host_sums.items()}
+        batch_size = experiment.data.batch_size
+        reporter.advance(step - first, means, (step - first) * batch_size / progress.seconds)
+        if step < end and (
+            step == settings.max_steps
+            or (settings.checkpoint_steps is not None and step % settings.checkpoint_steps == 0)
+        ):
+            checkpoints.save(state, asdict(progress))
+    return state, progress
+
+
+def _epoch_row(
+    experiment: Experiment,
+    program: Program,
+    state: TrainState,
+    progress: Progress,
+    epoch: int,
+    checkpoints: Checkpoints,
+) -> dict[str, float]:
+    """Validate, and return the epoch's row of metrics.csv."""
+    validation = {name: float(value) for name, value in program.validate(state.variables).items()}
+    _refuse_non_finite(validation, f"the validation of epoch {epoch}", checkpoints)
+    steps = program.steps_per_epoch
+    means = {name: value / steps for name, value in progress.sums.items()}
+    grad_norm = means.pop("grad_norm")
+    return {
+        "epoch": epoch,
+        "step": int(state.step),
+        **{f"train_{name}": value for name, value in means.items()},
+        **{f"val_{name}": value for name, value in validation.items()},
+        "beta_eff": float(beta_at(experiment, program.num_pixels, int(state.step) - 1)),
+        "learning_rate": float(optax.tree.get(state.opt_state, "learning_rate")),
+        "grad_norm": grad_norm,
+        "seconds": progress.seconds,
+        "images_per_second": steps * experiment.data.batch_size / progress.seconds,
+    }
+
+
+def _is_stale(monitor: Monitor, epoch: int, settings: Train) -> bool:
+    """Whether `early_stopping` epochs before this one passed without a new best."""
+    patience = settings.early_stopping
+    return patience is not None and epoch - 1 - monitor.best_epoch >= patience
+
+
+def _refuse_non_finite(values: dict[str, float], where: str, checkpoints: Checkpoints) -> None:
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        steps = checkpoints.steps()
+        kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint yet"
+        raise NonFiniteError(
+            f"not finite at {where}: {', '.join(bad)}; {kept}. A lower optimizer.learning_rate or "
+            "an optimizer.clip_norm may help"
+        )
+
+
+def _refuse_changes(experiment: Experiment, folder: Path) -> None:
+    """A resumed run must compute what it computed before."""
+    saved, _ = runs.read_config(folder, like=experiment)
+    free = runs.FREE_ON_RESUME
+    if experiment.optimizer.schedule == "cosine":
+        free = free - {"train.epochs"}  # the cosine ends at the last epoch
+    changed = {
+        name: values
+        for name, values in runs.differences(saved, experiment).items()
+        if name not in free
+    }
+    if changed:
+        listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
+        raise ValueError(f"{folder}: a resumed run cannot change {listed}")

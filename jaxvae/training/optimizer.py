@@ -1,0 +1,61 @@
+"""Optax optimizers and learning-rate schedules from their settings."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvae.config import Optimizer, require
+
+
+def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
+    """[clip by global norm], then the optimizer. The learning rate is an entry of its state.
+
+    `opt_state.hyperparams["learning_rate"]` is set before each update, so that schedules and the
+    plateau rule need no optimizer of their own.
+
+    Raises:
+        ValueError: unknown optimizer or option, naming what is allowed.
+    """
+    rule = getattr(optax, settings.name, None)
+    try:
+        parameters = inspect.signature(rule).parameters if callable(rule) else {}
+    except ValueError:
+        parameters = {}
+    require(
+        "learning_rate" in parameters,
+        "optimizer.name",
+        settings.name,
+        "an optimizer of optax with a learning rate, such as adam, adamw, sgd, lion or rmsprop",
+    )
+    allowed = [name for name in parameters if name != "learning_rate"]
+    for name in settings.options:
+        require(name in allowed, "optimizer.options", name, f"one of {', '.join(allowed)}")
+
+    @optax.inject_hyperparams
+    def optimizer(learning_rate: jax.Array) -> optax.GradientTransformation:
+        update = rule(learning_rate, **settings.options)
+        if settings.clip_norm is None:
+            return update
+        return optax.chain(optax.clip_by_global_norm(settings.clip_norm), update)
+
+    return optimizer(learning_rate=jnp.float32(settings.learning_rate))
+
+
+def make_schedule(settings: Optimizer, steps_per_epoch: int, epochs: int) -> optax.Schedule:
+    """Learning rate by step, before the plateau factor: [linear warm-up], then the schedule."""
+    peak, warmup = settings.learning_rate, settings.warmup_steps
+    match settings.schedule:
+        case "cosine":
+            after = max(1, steps_per_epoch * epochs - warmup)
+            schedule = optax.cosine_decay_schedule(peak, after)
+        case "exponential":
+            schedule = optax.exponential_decay(
+                peak, steps_per_epoch, settings.decay, staircase=True
+            )
+        case _:  # constant, and plateau, whose factor is in the state
+            schedule = optax.constant_schedule(peak)
+    if warmup == 0:
+        return schedule
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])

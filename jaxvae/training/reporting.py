@@ -1,0 +1,89 @@
+"""What a run says while it trains: a bar on a terminal, a line per epoch elsewhere, on stderr."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter:
+    """A progress bar per epoch on a terminal; plain lines elsewhere. Use as a context manager."""
+
+    def __init__(self, epochs: int, quiet: bool = False):
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._width = len(str(epochs))
+        self._epochs = epochs
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total} steps  {task.fields[numbers]}"),
+            TextColumn("eta"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> "Reporter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """One line."""
+        self._console.print(line, markup=False)
+
+    def start_epoch(self, epoch: int, done: int, steps: int) -> None:
+        """A new bar, `done` of whose `steps` were taken before an interruption."""
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        description = f"epoch {epoch:{self._width}d}/{self._epochs}"
+        self._bar.add_task(description, total=steps, completed=done, numbers="")
+
+    def advance(self, done: int, means: dict[str, float], images_per_second: float) -> None:
+        """`done` steps of the epoch are taken; `means` are those of the epoch so far."""
+        numbers = "  ".join(f"{name} {means[name]:.2f}" for name in ("loss", "recon", "kl"))
+        for task in self._bar.task_ids:
+            self._bar.update(
+                task, completed=done, numbers=f"{numbers}  {images_per_second:,.0f} images/s"
+            )
+
+    def end_epoch(self, row: dict[str, float], is_best: bool) -> None:
+        """The epoch's line, from its row of metrics.csv."""
+        self.say(
+            f"epoch {row['epoch']:{self._width}d}/{self._epochs}"
+            f"  train loss {row['train_loss']:.3f} recon {row['train_recon']:.3f}"
+            f" kl {row['train_kl']:.3f}"
+            f"  val loss {row['val_loss']:.3f} recon {row['val_recon']:.3f}"
+            f" kl {row['val_kl']:.3f}{' *' if is_best else '  '}"
+            f" lr {row['learning_rate']:.3g}  {row['seconds']:.2f} s"
+            f"  {row['images_per_second']:,.0f} images/s"
+        )
+
+
+class EventWriter:
+    """TensorBoard event files in `folder`/tensorboard; nothing when `folder` is None."""
+
+    def __init__(self, folder: Path | None):
+        self._writer: Any = None
+        if folder is not None:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def __enter__(self) -> "EventWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, row: dict[str, float]) -> None:
+        """A row of metrics.csv as scalars; train_loss and val_loss become train/loss, val/loss."""
+        if self._writer is not None:
+            for name, value in row.items():
+                tag = name.replace("_", "/", 1) if name.startswith(("train_", "val_")) else name
+                self._writer.add_scalar(tag, value, row["epoch"])

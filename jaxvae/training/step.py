@@ -1,0 +1,127 @@
+"""One pure training step, and the compiled loop that repeats it over data on the device."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvae import noise
+from jaxvae.config import Experiment
+from jaxvae.data.batches import batch_index
+from jaxvae.data.preprocess import noise_keys, preprocess
+from jaxvae.training.state import PyTree, TrainState
+
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+
+
+def beta_at(experiment: Experiment, num_pixels: int, step: jax.Array | int) -> jax.Array:
+    """`beta_eff` at a step: 0 at step 0, rising linearly over `objective.warmup_steps`."""
+    beta, warmup_steps = experiment.beta_eff(num_pixels), experiment.objective.warmup_steps
+    warmup = jnp.minimum(1.0, jnp.float32(step) / warmup_steps) if warmup_steps else 1.0
+    return jnp.float32(beta * warmup)
+
+
+def make_train_step(
+    experiment: Experiment,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+) -> TrainStep:
+    """`train_step(state, images, index, key) -> state, metrics`, pure.
+
+    Its arguments: stored `uint8` images (batch, height, width, channels); the examples' indices in
+    their data set (batch,), which with the step determine their noise; the run's root key.
+    The metrics are means over the batch: every term of the objective in nats per image, and
+    `grad_norm`, the global norm of the gradient of what is minimised, before clipping. They are
+    measured at the state that comes in.
+    """
+    objective = experiment.objective
+
+    def train_step(
+        state: TrainState, images: jax.Array, index: jax.Array, key: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        x = preprocess(experiment.data, images, noise_keys(experiment.data, key, state.step, index))
+        eps_keys = noise.example_keys(noise.stream(key, "eps"), state.step, index)
+        eps = noise.normal(eps_keys, (experiment.model.latent_dim,))
+        dropout_keys = noise.example_keys(noise.stream(key, "dropout"), state.step, index)
+        num_pixels = x.target[0].size
+        beta = beta_at(experiment, num_pixels, state.step)
+        scale = objective.scale(num_pixels, batch_size=images.shape[0])
+
+        def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
+            output, updated = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                x.input,
+                eps,
+                train=True,
+                dropout_keys=dropout_keys,
+                mutable=["batch_stats"],
+            )
+            terms = objective.terms(output, x.target, beta)
+            means = jax.tree.map(jnp.mean, terms)
+            return scale * means["loss"], (means, updated.get("batch_stats", {}))
+
+        gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+        learning_rate = jnp.float32(schedule(state.step)) * state.lr_scale
+        opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
+        updates, opt_state = optimizer.update(gradient, opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(params, ema, 1 - experiment.optimizer.ema_decay)
+        state = replace(
+            state,
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=ema,
+        )
+        return state, metrics | {"grad_norm": optax.tree.norm(gradient)}
+
+    return train_step
+
+
+def make_advance(
+    train_step: TrainStep, batch_size: int, steps_per_epoch: int, chunk_steps: int
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`advance(state, sums, images, order, key, num_steps) -> state, sums`, to be compiled once.
+
+    Takes `num_steps` steps within one epoch, gathering each batch from the resident `uint8` images
+    (n, height, width, channels) by `order` (n,), and adds each step's metrics to `sums`. It stops
+    early after a step whose metrics are not finite: `sums` and `state.step` tell which. With
+    `chunk_steps` = 1 it is the plain step, without a loop around it.
+    """
+
+    def one(
+        state: TrainState, sums: Metrics, images: jax.Array, order: jax.Array, key: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        index = batch_index(order, state.step % steps_per_epoch, batch_size)
+        state, metrics = train_step(state, images[index], index, key)
+        return state, jax.tree.map(jnp.add, sums, metrics)
+
+    def advance(
+        state: TrainState,
+        sums: Metrics,
+        images: jax.Array,
+        order: jax.Array,
+        key: jax.Array,
+        num_steps: jax.Array,
+    ) -> tuple[TrainState, Metrics]:
+        if chunk_steps == 1:
+            return one(state, sums, images, order, key)
+        last = state.step + num_steps
+
+        def unfinished(carry: tuple[TrainState, Metrics]) -> jax.Array:
+            state, sums = carry
+            return (state.step < last) & jnp.isfinite(jnp.stack(list(sums.values()))).all()
+
+        return jax.lax.while_loop(
+            unfinished, lambda carry: one(*carry, images, order, key), (state, sums)
+        )
+
+    return advance
