@@ -283,7 +283,7 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
     out = out.with_suffix("") if out.suffix in (".npz", ".png") else out
     npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
     with runs.atomic(npz) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     figures.save(figure, png)
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     return {"arrays": str(npz), "picture": str(png), "shapes": shapes}

@@ -49,7 +49,7 @@ class Data:
     quantize: int | None = None
     """Replace each 0..255 value x by the integer round(x / quantize)."""
     binarize: Literal["none", "threshold", "static", "dynamic"] = "none"
-    """threshold: x > 0.5. static: one fixed Bernoulli draw per image. dynamic: redrawn each time."""
+    """threshold: x > 0.5. static: one fixed Bernoulli draw per image. dynamic: a draw per step."""
     range: tuple[float, float] = (0.0, 1.0)
     """The values that the darkest and the brightest pixel are scaled to."""
     corruption: Literal["none", "gaussian", "masking", "salt_pepper"] = "none"
@@ -301,8 +301,8 @@ class Train:
     """Steps per call of the compiled loop; 1 calls the plain step."""
     checkpoint_steps: int | None = None
     """Also checkpoint every so many steps within an epoch (each epoch's end always is)."""
-    figures_every: int = 10
-    """Epochs between figures while training (0: only at the end)."""
+    figures_every: int | None = 10
+    """Epochs between figures while training; 0: only at the end; None: no figures."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 
@@ -312,7 +312,8 @@ class Train:
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "None or at least 1")
         require(self.chunk_steps >= 1, "train.chunk_steps", self.chunk_steps, "at least 1")
-        require(self.figures_every >= 0, "train.figures_every", self.figures_every, "at least 0")
+        every = self.figures_every
+        require(every is None or every >= 0, "train.figures_every", every, "None or at least 0")
 
 
 @dataclass(frozen=True)

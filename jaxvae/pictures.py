@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -18,19 +19,19 @@ from jaxvae.objectives import gaussian_kl
 
 Picture = tuple[dict[str, np.ndarray], Figure]
 
-SCATTERED = 10_000  # images in the scatter plot of a run
+SCATTERED = 10_000  # images in the scatter plot of a run, fewer where their codes are long
+SCATTERED_NUMBERS = 20_000_000
 
 
 def reconstructions(trained: Trained, images: np.ndarray) -> Picture:
     """Originals over reconstructions (and what the encoder saw, where it was corrupted)."""
     batch = evaluation.prepare(trained, images)
-    arrays = {
-        "originals": evaluation.pixels(trained, batch.target),
-        "reconstructions": evaluation.reconstruct(trained, batch.input),
-    }
+    originals = evaluation.pixels(trained, batch.target)
+    decoded = evaluation.reconstruct(trained, batch.input)
+    arrays = {"originals": originals, "reconstructions": decoded}
     if trained.experiment.data.corruption != "none":
         arrays["inputs"] = evaluation.pixels(trained, batch.input)
-    return arrays, figures.reconstructions(**arrays)
+    return arrays, figures.reconstructions(originals, decoded, arrays.get("inputs"))
 
 
 def samples(trained: Trained, n: int = 64, seed: int = 0) -> Picture:
@@ -87,7 +88,8 @@ def traversals(
     offsets = np.linspace(-3, 3, steps, dtype=codes.dtype)
     if evaluation.has_prior(trained):
         mean, logvar = evaluation.posterior(trained, x)
-        weight = np.asarray(gaussian_kl(mean.T[..., None], logvar.T[..., None])).mean(axis=1)
+        kl = gaussian_kl(jnp.asarray(mean.T[..., None]), jnp.asarray(logvar.T[..., None]))
+        weight = np.asarray(kl).mean(axis=1)
         center, spread = np.zeros_like(codes[0]), np.ones_like(codes[0])
         xlabel = "value of the latent (standard deviations of the prior)"
     else:
@@ -101,7 +103,7 @@ def traversals(
     decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]))
     decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
     arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
-    return arrays, figures.traversals(decoded, offsets, shown, xlabel=xlabel)
+    return arrays, figures.traversals(decoded, offsets, shown.tolist(), xlabel=xlabel)
 
 
 def manifold(trained: Trained, codes: np.ndarray, side: int = 20) -> Picture:
@@ -147,8 +149,10 @@ def write_all(
     trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path
 ) -> list[Path]:
     """Every picture that the model allows, from the test images; returns the files written."""
-    images = dataset.test.images
-    shown = Split(images[:SCATTERED], _first(dataset.test.labels, SCATTERED))
+    images, labels = dataset.test
+    code_size = evaluation.embed(trained, evaluation.prepare(trained, images[:1]).input).size
+    n = min(SCATTERED, SCATTERED_NUMBERS // code_size)
+    shown = Split(images[:n], None if labels is None else labels[:n])
     arrays, scatter = embedding(trained, shown, dataset.classes)
     pairs = min(6, len(images) // 2)
     made = {
@@ -169,7 +173,3 @@ def write_all(
     for name, figure in made.items():
         figures.save(figure, folder / f"{name}.png")
     return [folder / f"{name}.png" for name in made]
-
-
-def _first(labels: np.ndarray | None, n: int) -> np.ndarray | None:
-    return None if labels is None else labels[:n]

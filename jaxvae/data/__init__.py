@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxvae import config
 from jaxvae.data.splits import Dataset, Source, Split, split
 
-__all__ = ["Dataset", "Split", "available", "load"]
+__all__ = ["Dataset", "Split", "available", "load", "whole"]
 
 USUAL = ("mnist", "fashion_mnist", "cifar10")
 """Sets of TensorFlow Datasets that `available` lists even where they are missing."""
@@ -23,6 +25,21 @@ def load(data: config.Data) -> Dataset:
         ValueError: the source is unknown, damaged, or does not hold what `data` asks for.
     """
     return split(_source(data), data)
+
+
+def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
+    """Every image that `data.source` holds, in stored order (training, then test), and the classes.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
+    source = _source(data)
+    if source.test is None:
+        return source.train, source.classes
+    parts = (source.train, source.test)
+    images = np.concatenate([part.images for part in parts])
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Split(images, np.concatenate(labels) if len(labels) == 2 else None), source.classes
 
 
 def _source(data: config.Data) -> Source:

@@ -110,6 +110,6 @@ def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
             f"{name} has {images.dtype} values from {low} to {high}: must be within [0, {top}]"
             + (" (or integers in 0..255)" if floating else "")
         )
-    if floating:  # float16 could not tell the values of 255 x apart
-        images = np.rint(images.astype(np.float64) * 255)
+    if floating:
+        images = np.rint(images * 255)
     return images.astype(np.uint8)

@@ -3,7 +3,7 @@
 resize -> pad -> quantise or binarise -> scale to `range` (the target) -> corrupt (the input).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +86,7 @@ def _corrupt(data: Data, x: jax.Array, keys: jax.Array) -> jax.Array:
     return x
 
 
-def to_unit(data: Data, x: jax.Array) -> jax.Array:
-    """Pixel values from `data.range` back to [0, 1]."""
+def to_unit(data: Data, x: Any) -> Any:
+    """Pixel values, an array of any kind, from `data.range` back to [0, 1]."""
     low, high = data.range
     return (x - low) / (high - low)

@@ -54,8 +54,10 @@ def split(source: Source, data: config.Data) -> Dataset:
     else:
         train, held_out = _divide(source, HELD_OUT if fraction is None else fraction, data.seed)
     train, validation = _first(train, data.limit), _first(held_out, data.limit)
-    same = fraction is None or source.test is None
-    test = validation if same else _first(source.test, data.limit)
+    if source.test is None or fraction is None:
+        test = validation
+    else:
+        test = _first(source.test, data.limit)
 
     if len(train.images) < data.batch_size:
         limited = "" if data.limit is None else f" (data.limit = {data.limit})"

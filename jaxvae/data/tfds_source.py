@@ -73,12 +73,12 @@ def load(name: str, resize: tuple[int, int] | None) -> Source:
         lambda: _decode(builder, keys, resize),
     )
     label = features.get("label")
-    named = isinstance(label, tfds.features.ClassLabel) and label.names
+    class_names = label.names if isinstance(label, tfds.features.ClassLabel) else None
     return Source(
         name=name,
         train=decoded["train"],
         test=decoded.get("test"),
-        classes=tuple(label.names) if named else None,
+        classes=tuple(class_names) if class_names else None,
         description=f"{builder.info.full_name} of TensorFlow Datasets",
     )
 

@@ -113,20 +113,20 @@ def manifold(
     Args:
         images: (rows, columns, height, width, channels) with 1 or 3 channels, pixels in [0, 1]
             (clipped); `images[i, j]` is decoded from (z1[j], z2[i]).
-        z1: (columns,), increasing.
-        z2: (rows,), increasing.
+        z1: (columns,), in rising order.
+        z2: (rows,), in rising order.
         title: what is shown.
 
     Raises:
-        ValueError: an argument has another shape, or z1 or z2 does not increase.
+        ValueError: an argument has another shape, or z1 or z2 decreases.
     """
     array = check_images("images", images, ("rows", "columns"))
     rows, columns, height, width, channels = array.shape
     z1 = _check_vector("z1", z1, columns, "column of images")
     z2 = _check_vector("z2", z2, rows, "row of images")
     for name, z in (("z1", z1), ("z2", z2)):
-        if not (np.diff(z) > 0).all():
-            raise ValueError(f"{name} (shape {z.shape}) must be increasing")
+        if not (np.diff(z) >= 0).all():  # equal values: a latent that the model does not use
+            raise ValueError(f"{name} (shape {z.shape}) must not decrease")
     grid = image_grid(array[::-1].reshape(-1, height, width, channels), columns)
     x, y = _spread(columns, 7), _spread(rows, 7)
     return grid_figure(

@@ -35,7 +35,7 @@ def _check_codes(codes: ArrayLike) -> NDArray[np.float64]:
 
 
 def pca(codes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal component analysis by a singular value decomposition of the centred codes.
+    """Principal component analysis: eigenvectors of the covariance of the centred codes.
 
     Args:
         codes: (n, d).
@@ -50,12 +50,18 @@ def pca(codes: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     array = _check_codes(codes)
     centred = array - array.mean(0)
-    left, singular, components = np.linalg.svd(centred, full_matrices=False)
+    n, d = centred.shape
+    if n > d:  # cheaper than the singular values of a tall matrix
+        _, basis = np.linalg.eigh(centred.T @ centred)
+        components = basis.T[::-1]
+    else:
+        components = np.linalg.svd(centred, full_matrices=False)[2]
     largest = np.abs(components).argmax(1)
     signs = np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)
-    variance = singular**2
+    projected = centred @ (components.T * signs)
+    variance = np.square(projected).sum(0)
     total = variance.sum()
-    return left * (singular * signs), variance / total if total > 0 else np.zeros_like(variance)
+    return projected, variance / total if total > 0 else np.zeros_like(variance)
 
 
 def latent_scatter(

@@ -32,8 +32,7 @@ def fit_canvas(figure: Figure, axes: Axes) -> None:
     width, height = (round(side) for side in figure.bbox.size)
     left, bottom = math.ceil(pad - text.x0), math.ceil(pad - text.y0)
     right, top = math.ceil(text.x1 - width + pad), math.ceil(text.y1 - height + pad)
-    # A canvas truncates its size to whole pixels; a hundredth of one guards against 99.999.
-    total_width, total_height = left + width + right + 0.01, bottom + height + top + 0.01
+    total_width, total_height = left + width + right, bottom + height + top
     figure.set_size_inches(total_width / figure.dpi, total_height / figure.dpi)
     axes.set_position(
         (left / total_width, bottom / total_height, width / total_width, height / total_height)

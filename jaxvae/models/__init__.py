@@ -9,6 +9,8 @@ The only room that imports Flax. A module is a description; its parameters are a
     mean, logvar = model.apply(variables, images, method="encode")
 """
 
+from typing import Any
+
 from flax import linen as nn
 
 from jaxvae import config
@@ -72,7 +74,7 @@ def build(
         mirrored = dims[::-1] if settings.decoder_dims is None else settings.decoder_dims
         encoder = DenseEncoder(dims, layers)
         decoder = DenseDecoder(mirrored, image_shape, layers)
-    shared = {
+    shared: dict[str, Any] = {
         "encoder": encoder,
         "decoder": decoder,
         "output": settings.output,

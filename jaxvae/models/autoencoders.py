@@ -73,9 +73,8 @@ class Autoencoder(nn.Module, kw_only=True):
         """Images through the deterministic code and back: the mean of p(x|z = embed(x))."""
         return self.decode_mean(self.embed(x))
 
-    def _output(self, decoded: jax.Array, z: jax.Array, *posterior: jax.Array) -> Output:
-        x_logvar = self.x_logvar if self.learned_variance else None
-        return Output(decoded, z, *posterior, x_logvar=x_logvar)
+    def _x_logvar(self) -> jax.Array | None:
+        return self.x_logvar if self.learned_variance else None
 
 
 class AE(Autoencoder, kw_only=True):
@@ -108,7 +107,7 @@ class AE(Autoencoder, kw_only=True):
     ) -> Output:
         """Encode and decode (batch, height, width, channels); `eps` is not used."""
         z = self.embed(x, train, dropout_keys)
-        return self._output(self.decode(z, train, dropout_keys), z)
+        return Output(self.decode(z, train, dropout_keys), z, x_logvar=self._x_logvar())
 
 
 class CAE(Autoencoder, kw_only=True):
@@ -132,7 +131,7 @@ class CAE(Autoencoder, kw_only=True):
     ) -> Output:
         """Encode and decode (batch, height, width, channels); `eps` is not used."""
         z = self.embed(x, train, dropout_keys)
-        return self._output(self.decode(z, train, dropout_keys), z)
+        return Output(self.decode(z, train, dropout_keys), z, x_logvar=self._x_logvar())
 
 
 class VAE(Autoencoder, kw_only=True):
@@ -175,4 +174,5 @@ class VAE(Autoencoder, kw_only=True):
         """Encode, sample with `eps` ~ N(0, I) of shape (batch, latent_dim), decode."""
         mean, logvar = self.encode(x, train, dropout_keys)
         z = reparameterize(mean, logvar, eps)
-        return self._output(self.decode(z, train, dropout_keys), z, mean, logvar)
+        decoded = self.decode(z, train, dropout_keys)
+        return Output(decoded, z, mean, logvar, self._x_logvar())

@@ -43,10 +43,7 @@ def conv_output_size(size: int, kernel_size: int, stride: int, padding: int) -> 
         ValueError: stride below 1, padding outside 0..kernel_size-1, or the padded image is smaller
             than the kernel.
     """
-    require(kernel_size >= 1, "kernel_size", kernel_size, "at least 1")
-    require(stride >= 1, "stride", stride, "at least 1")
-    allowed = f"at least 0 and below kernel_size = {kernel_size}"
-    require(0 <= padding < kernel_size, "padding", padding, allowed)
+    _check_geometry(kernel_size, stride, padding)
     least = max(1, kernel_size - 2 * padding)
     allowed = f"at least {least} for kernel_size = {kernel_size} and padding = {padding}"
     require(size >= least, "image size", size, allowed)
@@ -104,18 +101,26 @@ def conv_transpose(
             outside 0..stride-1, an empty output, or an unknown method.
     """
     method = _checked_method(x, kernel, method)
-    require(stride >= 1, "stride", stride, "at least 1")
+    k = kernel.shape[0]
+    _check_geometry(k, stride, padding)
     in_range = len(output_padding) == 2 and all(0 <= extra < stride for extra in output_padding)
     allowed = f"two numbers, each at least 0 and below stride = {stride}"
     require(in_range, "output_padding", output_padding, allowed)
     for n, extra in zip(x.shape[1:3], output_padding, strict=True):
-        size = (n - 1) * stride - 2 * padding + kernel.shape[0] + extra
-        conv_output_size(size, kernel.shape[0], stride, padding)  # the convolution that it undoes
+        size = (n - 1) * stride - 2 * padding + k + extra
+        require(size >= 1, "output size", size, f"at least 1 (from {n} with padding = {padding})")
     if method == "xla":
         return _conv_transpose_xla(x, kernel, stride, padding, output_padding)
     if method == "matmul":
         return _conv_transpose_matmul(x, kernel, stride, padding, output_padding)
     return _conv_transpose_hybrid(x, kernel, stride, padding, output_padding)
+
+
+def _check_geometry(kernel_size: int, stride: int, padding: int) -> None:
+    require(kernel_size >= 1, "kernel_size", kernel_size, "at least 1")
+    require(stride >= 1, "stride", stride, "at least 1")
+    allowed = f"at least 0 and below kernel_size = {kernel_size}"
+    require(0 <= padding < kernel_size, "padding", padding, allowed)
 
 
 def _checked_method(x: jax.Array, kernel: jax.Array, method: Method | None) -> Method:
@@ -175,7 +180,7 @@ def _conv_transpose_matmul(
 ) -> jax.Array:
     k, _, channels, features = kernel.shape
     products = x.reshape(-1, channels) @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    products = products.reshape(*x.shape[:3], k, k, features)
+    products = products.reshape(*x.shape[:3], k * k, features)
 
     def place(axis: int, tap: int) -> tuple[int, int, int]:
         """`lax.pad`'s padding before, after and between pixels that puts pixel i at s i + t - p."""
@@ -187,7 +192,7 @@ def _conv_transpose_matmul(
     for u in range(k):
         for v in range(k):
             widths = ((0, 0, 0), place(0, u), place(1, v), (0, 0, 0))
-            out += lax.pad(products[:, :, :, u, v], zero, widths)
+            out += lax.pad(products[:, :, :, u * k + v], zero, widths)
     return out
 
 

@@ -1,7 +1,7 @@
 """The layers that the networks are made of, with explicit initialisation and explicit noise."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,8 +48,8 @@ def bias_init(rule: InitRule, fan_in: int) -> nn.initializers.Initializer:
         return nn.initializers.zeros_init()
     bound = fan_in**-0.5
 
-    def uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+    def uniform(key: jax.Array, shape: Sequence[int], *_: object) -> jax.Array:
+        return jax.random.uniform(key, tuple(shape), minval=-bound, maxval=bound)
 
     return uniform
 
@@ -58,13 +58,13 @@ class Dense(nn.Module):
     """x W + b, from (..., in) to (..., features)."""
 
     features: int
-    init: InitRule = "flax"
+    init_rule: InitRule = "flax"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         fan_in = x.shape[-1]
-        kernel = self.param("kernel", kernel_init(self.init), (fan_in, self.features))
-        bias = self.param("bias", bias_init(self.init, fan_in), (self.features,))
+        kernel = self.param("kernel", kernel_init(self.init_rule), (fan_in, self.features))
+        bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
         return x @ kernel + jnp.broadcast_to(bias, (*x.shape[:-1], self.features))
 
 
@@ -75,13 +75,13 @@ class Conv(nn.Module):
     kernel_size: int = 3
     stride: int = 1
     padding: int = 1
-    init: InitRule = "flax"
+    init_rule: InitRule = "flax"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         k, channels = self.kernel_size, x.shape[-1]
-        kernel = self.param("kernel", kernel_init(self.init), (k, k, channels, self.features))
-        bias = self.param("bias", bias_init(self.init, k * k * channels), (self.features,))
+        kernel = self.param("kernel", kernel_init(self.init_rule), (k, k, channels, self.features))
+        bias = self.param("bias", bias_init(self.init_rule, k * k * channels), (self.features,))
         y = conv(x, kernel, self.stride, self.padding)
         return y + jnp.broadcast_to(bias, y.shape)
 
@@ -97,20 +97,20 @@ class ConvTranspose(nn.Module):
     stride: int = 1
     padding: int = 1
     output_padding: tuple[int, int] = (0, 0)
-    init: InitRule = "flax"
+    init_rule: InitRule = "flax"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         k, channels = self.kernel_size, x.shape[-1]
-        init = kernel_init(self.init)
+        init = kernel_init(self.init_rule)
         # PyTorch counts the fan-in of a transposed convolution over its *output* channels.
-        fan_in = k * k * (channels if self.init == "flax" else self.features)
-        if self.init == "torch":
+        fan_in = k * k * (channels if self.init_rule == "flax" else self.features)
+        if self.init_rule == "torch":
             init = nn.initializers.variance_scaling(
                 1 / 3, "fan_in", "uniform", in_axis=-1, out_axis=-2
             )
         kernel = self.param("kernel", init, (k, k, channels, self.features))
-        bias = self.param("bias", bias_init(self.init, fan_in), (self.features,))
+        bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
         y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
         return y + jnp.broadcast_to(bias, y.shape)
 

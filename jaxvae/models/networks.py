@@ -68,11 +68,13 @@ def feature_shapes(
         if min(height, width) + 2 * padding < kernel_size:
             raise ValueError(
                 f"image shape {image_shape} is too small for model.strides = {strides}: "
-                f"convolution {layer} would see {height}x{width} pixels, and model.kernel_size = {kernel_size} "
-                f"with model.padding = {padding} needs at least {kernel_size - 2 * padding}"
+                f"convolution {layer} would see {height}x{width} pixels, and "
+                f"model.kernel_size = {kernel_size} with "
+                f"model.padding = {padding} needs at least {kernel_size - 2 * padding}"
             )
-        size = (conv_output_size(n, kernel_size, stride, padding) for n in (height, width))
-        shapes.append((*size, channels))
+        height = conv_output_size(height, kernel_size, stride, padding)
+        width = conv_output_size(width, kernel_size, stride, padding)
+        shapes.append((height, width, channels))
     return shapes
 
 

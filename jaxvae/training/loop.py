@@ -128,7 +128,7 @@ def train(
         "device": jax.devices()[0].device_kind,
     }
     runs.write_json(folder / "summary.json", summary)
-    if rows:
+    if rows and settings.figures_every is not None:
         now = trained._replace(variables=state.variables)
         pictures.write_all(now, dataset, rows, folder / "figures")
     return summary
@@ -189,11 +189,13 @@ def _epoch_row(
     steps = program.steps_per_epoch
     means = {name: value / steps for name, value in progress.sums.items()}
     grad_norm = means.pop("grad_norm")
+    terms = ["loss", "recon", "kl"]  # first, then what else the objective has
+    terms += [name for name in means if name not in terms]
     return {
         "epoch": epoch,
         "step": int(state.step),
-        **{f"train_{name}": value for name, value in means.items()},
-        **{f"val_{name}": value for name, value in validation.items()},
+        **{f"train_{name}": means[name] for name in terms},
+        **{f"val_{name}": validation[name] for name in [*terms, "mse"]},
         "beta_eff": float(beta_at(experiment, program.num_pixels, int(state.step) - 1)),
         "learning_rate": float(optax.tree.get(state.opt_state, "learning_rate")),
         "grad_norm": grad_norm,

@@ -1,6 +1,7 @@
 """Optax optimizers and learning-rate schedules from their settings."""
 
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
     Raises:
         ValueError: unknown optimizer or option, naming what is allowed.
     """
-    rule = getattr(optax, settings.name, None)
+    rule: Any = getattr(optax, settings.name, None)
     try:
         parameters = inspect.signature(rule).parameters if callable(rule) else {}
     except ValueError:

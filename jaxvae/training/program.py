@@ -45,7 +45,8 @@ def build(experiment: Experiment, dataset: Dataset) -> tuple[Program, TrainState
         ValueError: a setting that the data, the model or Optax do not allow.
     """
     batch_size = experiment.data.batch_size
-    num_examples, *stored_shape = dataset.train.images.shape
+    num_examples, height, width, channels = dataset.train.images.shape
+    stored_shape = (height, width, channels)
     steps = steps_per_epoch(num_examples, batch_size)
     model = build_model(experiment, stored_shape)
     optimizer = make_optimizer(experiment.optimizer)
@@ -61,14 +62,22 @@ def build(experiment: Experiment, dataset: Dataset) -> tuple[Program, TrainState
     epoch_order_jit = jax.jit(epoch_order, static_argnums=2)
     order = epoch_order_jit(key, 0, num_examples)
     _, metrics = jax.eval_shape(train_step, state, images[:batch_size], order[:batch_size], key)
+    if missing := {"loss", "recon", "kl"} - set(metrics):
+        raise ValueError(f"objective.terms: lacks {', '.join(sorted(missing))}")
     sums = {name: jnp.zeros(()) for name in metrics}
-    advance = jax.jit(
-        make_advance(train_step, batch_size, steps, experiment.train.chunk_steps),
-        donate_argnums=(0, 1),
+    advance = (
+        jax.jit(
+            make_advance(train_step, batch_size, steps, experiment.train.chunk_steps),
+            donate_argnums=(0, 1),
+        )
+        .lower(state, sums, images, order, key, jnp.int32(1))
+        .compile()
     )
-    advance = advance.lower(state, sums, images, order, key, jnp.int32(1)).compile()
-    evaluate = jax.jit(make_evaluate(experiment, model))
-    evaluate = evaluate.lower(state.variables, validation_images, key).compile()
+    evaluate = (
+        jax.jit(make_evaluate(experiment, model))
+        .lower(state.variables, validation_images, key)
+        .compile()
+    )
 
     program = Program(
         advance=lambda state, sums, order, num_steps: advance(

@@ -68,11 +68,12 @@ def make_train_step(
         gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
         learning_rate = jnp.float32(schedule(state.step)) * state.lr_scale
         opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
-        updates, opt_state = optimizer.update(gradient, opt_state, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
+            updates, opt_state = optimizer.update(gradient, opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            ema = optax.incremental_update(params, ema, 1 - experiment.optimizer.ema_decay)
+        ema, ema_decay = state.ema, experiment.optimizer.ema_decay
+        if ema_decay is not None:
+            ema = optax.incremental_update(params, ema, 1 - ema_decay)
         state = replace(
             state,
             step=state.step + 1,

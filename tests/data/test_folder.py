@@ -93,6 +93,14 @@ def test_mixed_sizes_need_resize(photos):
     np.testing.assert_array_equal(images, np.broadcast_to(expected, images.shape))
 
 
+def test_host_resize_is_bilinear(tmp_path):
+    save(tmp_path / "set" / "0.png", np.array([[0, 100]], np.uint8))
+    save(tmp_path / "set" / "1.png", np.zeros((1, 4), np.uint8))
+    images = folder.load(tmp_path / "set", (1, 4)).train.images
+    # Pixel centres fall at -1/4, 1/4, 3/4 and 5/4 between the two pixels.
+    assert images[0, 0, :, 0].tolist() == [0, 25, 75, 100]
+
+
 def test_equal_sizes_are_left_to_the_device(photos):
     assert folder.load(photos, (5, 7)).train.images.shape == (6, 4, 3, 1)
 

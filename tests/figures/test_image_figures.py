@@ -229,7 +229,7 @@ def test_save_writes_the_figure_at_its_resolution_below_new_folders(tmp_path):
     save(figure, path)
     save(figure, str(path))  # over the first
     written = matplotlib.image.imread(path)
-    assert written.shape[:2] == tuple(int(side) for side in figure.bbox.size)[::-1]
+    assert written.shape[:2] == tuple(round(side) for side in figure.bbox.size)[::-1]
     assert np.ptp(written) > 0.5
     assert [p.name for p in path.parent.iterdir()] == ["samples.png"]
 
@@ -282,7 +282,7 @@ ERRORS = [
     (lambda: manifold(IMAGES, [0], [0]), r"images has shape \(4, 6, 7, 1\).*rows, columns"),
     (lambda: manifold(SERIES, [0, 1], [0, 1]), r"z1 has shape \(2,\): must be \(3,\)"),
     (lambda: manifold(SERIES, [0, 1, 2], [0]), r"z2 has shape \(1,\): must be \(2,\)"),
-    (lambda: manifold(SERIES, [0, 1, 2], [1, 0]), "z2 .* must be increasing"),
+    (lambda: manifold(SERIES, [0, 1, 2], [1, 0]), "z2 .* must not decrease"),
     (lambda: interpolations(IMAGES), r"images has shape \(4, 6, 7, 1\).*pairs, steps"),
     (lambda: interpolations(SERIES[:, :1]), "at least 2 steps"),
     (lambda: interpolations(SERIES, SERIES), r"originals has shape \(2, 3, 6, 7, 1\)"),

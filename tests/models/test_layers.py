@@ -1,0 +1,169 @@
+"""Initialisation, BatchNorm and dropout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxvae import Model, noise
+from jaxvae.models.layers import Conv, ConvTranspose, Dense, Dropout, Hidden, LayerSettings
+
+KEY = noise.root(0)
+
+# A layer, its input's shape, and PyTorch's fan-in; of a transposed convolution it counts the
+# output channels. The fan-in of the flax rule is that of the input channels.
+LAYERS = [
+    (lambda rule: Dense(300, rule), (1, 200), 200, 200),
+    (lambda rule: Conv(64, 3, init_rule=rule), (1, 4, 4, 32), 9 * 32, 9 * 32),
+    (lambda rule: ConvTranspose(64, 3, init_rule=rule), (1, 4, 4, 32), 9 * 64, 9 * 32),
+]
+IDS = ["Dense", "Conv", "ConvTranspose"]
+
+
+@pytest.mark.parametrize("layer, shape, torch_fan_in, flax_fan_in", LAYERS, ids=IDS)
+def test_torch_rule_is_uniform_within_its_bound(layer, shape, torch_fan_in, flax_fan_in):
+    params = layer("torch").init(KEY, jnp.zeros(shape))["params"]
+    bound = torch_fan_in**-0.5
+    for name, value in params.items():
+        value = np.asarray(value, np.float64)
+        # The bound is itself a float32; the largest of n draws is within 20/n of it, e^-10 apart.
+        assert np.abs(value).max() <= bound * (1 + 1e-6), name
+        assert np.abs(value).max() >= bound * (1 - 20 / value.size), name
+        # Standard deviation of a uniform's sample deviation: sqrt((9/5 - 1) / 4n); five of them.
+        assert abs(value.std() / (bound / np.sqrt(3)) - 1) < 5 * np.sqrt(0.2 / value.size), name
+
+
+@pytest.mark.parametrize("layer, shape, torch_fan_in, flax_fan_in", LAYERS, ids=IDS)
+def test_flax_rule_is_lecun_normal_with_zero_biases(layer, shape, torch_fan_in, flax_fan_in):
+    params = layer("flax").init(KEY, jnp.zeros(shape))["params"]
+    kernel = np.asarray(params["kernel"], np.float64)
+    # A normal's sample deviation deviates by sqrt(1 / 2n) (less when truncated); five of them.
+    assert abs(kernel.std() * np.sqrt(flax_fan_in) - 1) < 5 * np.sqrt(0.5 / kernel.size)
+    # Truncated at two deviations of the normal that has deviation 1 / 0.8796 before truncation.
+    assert np.abs(kernel).max() <= 2 / 0.87962 / np.sqrt(flax_fan_in) * (1 + 1e-4)
+    assert (params["bias"] == 0).all()
+
+
+def test_every_layer_of_a_model_follows_the_rule():
+    x, eps = jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 2))
+    model = Model(network="conv", hidden_dims=(4,), latent_dim=2, init="torch")
+    params = jax.jit(model.build((8, 8, 3), False).init)(KEY, x, eps)["params"]
+    biases = [value for path, value in jax.tree.leaves_with_path(params) if "bias" in str(path)]
+    assert len(biases) == 1 + 2 + 2 and all((bias != 0).all() for bias in biases)
+
+
+# BatchNorm
+
+
+def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
+    layer = Hidden(Dense(4), LayerSettings("elu", batch_norm=True))
+    x = 3 + 2 * jax.random.normal(noise.root(1), (50, 6))
+    variables = layer.init(KEY, x)
+    params = variables["params"]
+    before = variables["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_array_equal(before["mean"], np.zeros(4))
+    np.testing.assert_array_equal(before["var"], np.ones(4))
+
+    y = np.float64(x) @ np.float64(params["linear"]["kernel"])  # the bias is 0
+    mean, var = y.mean(axis=0), y.var(axis=0)  # the biased variance
+
+    def elu(a):
+        return np.where(a > 0, a, np.expm1(a))
+
+    out, updated = layer.apply(variables, x, True, mutable=["batch_stats"])
+    # var = E[y^2] - E[y]^2 of y around 3: a few float32 roundings, amplified about ten times.
+    np.testing.assert_allclose(out, elu((y - mean) / np.sqrt(var + 1e-5)), atol=2e-5)
+    after = updated["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(after["mean"], 0.1 * mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(after["var"], 0.9 + 0.1 * var, rtol=1e-5)
+
+    # In evaluation an example's output depends on that example and the statistics alone.
+    running = {"params": params, **updated}
+    expected = elu((y - 0.1 * mean) / np.sqrt(0.9 + 0.1 * var + 1e-5))
+    np.testing.assert_allclose(layer.apply(running, x), expected, rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(layer.apply(running, x[:1]), expected[:1], rtol=1e-5, atol=2e-5)
+
+
+# Dropout
+
+
+def dropout_keys(n: int, step: int = 0) -> jax.Array:
+    return noise.example_keys(noise.stream(KEY, "dropout"), step, jnp.arange(n))
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.75])
+def test_dropout_keeps_the_rate_and_the_mean(rate):
+    x = jnp.ones((100, 20, 20))
+    out = np.asarray(Dropout(rate).apply({}, x, dropout_keys(100)))
+    kept = out != 0
+    np.testing.assert_allclose(out[kept], 1 / (1 - rate), rtol=1e-6)
+    # Binomial: the kept fraction deviates by sqrt(r (1 - r) / n), the mean by that / (1 - r).
+    deviation = np.sqrt(rate * (1 - rate) / kept.size)
+    assert abs(kept.mean() - (1 - rate)) < 5 * deviation
+    assert abs(out.mean() - 1) < 5 * deviation / (1 - rate)
+
+
+def test_dropout_without_keys_is_the_identity():
+    x = jax.random.normal(KEY, (5, 30))
+    np.testing.assert_array_equal(Dropout(0.5).apply({}, x, None), x)
+    np.testing.assert_array_equal(Dropout(0.0).apply({}, x, dropout_keys(5)), x)
+
+
+@pytest.fixture(scope="module")
+def dropped():
+    """A VAE with dropout 0.5 after four layers of 64 sigmoids, which are never 0 by themselves."""
+    model = Model(hidden_dims=(64, 64), latent_dim=2, dropout=0.5, activation="sigmoid").build(
+        (3, 3, 1), False
+    )
+    x, eps = jax.random.uniform(noise.root(1), (16, 3, 3, 1)), jnp.zeros((16, 2))
+    variables = jax.jit(model.init)(KEY, x, eps)
+
+    def is_dropout(module: nn.Module, method: str) -> bool:
+        return isinstance(module, Dropout)
+
+    @jax.jit
+    def apply(x, keys):
+        return model.apply(
+            variables, x, eps, dropout_keys=keys, capture_intermediates=is_dropout
+        )
+
+    return model, variables, x, eps, apply
+
+
+def masks(intermediates) -> list[np.ndarray]:
+    return [np.asarray(leaf) != 0 for leaf in jax.tree.leaves(intermediates)]
+
+
+def test_masks_differ_between_layers_examples_and_steps(dropped):
+    *_, x, _, apply = dropped
+    layers = masks(apply(x, dropout_keys(16))[1])
+    assert len(layers) == 4
+    layers += masks(apply(x, dropout_keys(16, step=1))[1])
+    flat = np.stack([layer.ravel() for layer in layers])  # 8 masks of 1024 entries
+    flat = np.concatenate([flat, layers[0][[1, 0, *range(2, 16)]].reshape(1, -1)])
+    agreement = (flat[:, None] == flat[None]).mean(axis=-1)
+    # Independent fair masks agree on half of 1024 entries, deviation 1/64; the last one is the
+    # first with two examples exchanged, so it agrees on the other 14 and on half of those two.
+    independent = agreement[:8, :8][~np.eye(8, dtype=bool)]
+    assert np.abs(independent - 0.5).max() < 5 / 64
+    assert abs(agreement[8, 0] - 15 / 16) < 5 / 64 / 2
+
+
+def test_masks_belong_to_examples_whatever_the_layout_of_the_batch(dropped):
+    *_, x, _, apply = dropped
+    keys = dropout_keys(16)
+    permuted = np.random.default_rng(0).permutation(16)
+    output, inner = apply(x, keys)
+    moved, moved_inner = apply(x[permuted], keys[permuted])
+    for mask, moved_mask in zip(masks(inner), masks(moved_inner), strict=True):
+        np.testing.assert_array_equal(moved_mask, mask[permuted])
+    # Matrix products of the same rows at other places: sums of 64 terms may be ordered anew.
+    np.testing.assert_allclose(moved.decoded, output.decoded[permuted], rtol=1e-5, atol=1e-6)
+
+
+def test_without_keys_training_drops_nothing(dropped):
+    model, variables, x, eps, apply = dropped
+    plain = model.apply(variables, x, eps)
+    np.testing.assert_array_equal(plain.decoded, model.apply(variables, x, eps, train=True).decoded)
+    assert (np.asarray(apply(x, dropout_keys(16))[0].decoded) != plain.decoded).all()

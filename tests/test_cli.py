@@ -1,0 +1,248 @@
+"""The command line: exit statuses, messages, JSON on stdout, files written."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae import cli
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+DIGITS = ROOT / "experiments" / "digits_vae.py"
+SMALL = ["--data.source", "digits", "--data.limit", "160", "--data.batch-size", "32"]
+SMALL += ["--train.figures-every", "None"]
+
+
+def call(capsys, *args: object) -> tuple[int, dict, str]:
+    """Exit status, the JSON on stdout, and stderr, of a command that ran in this process."""
+    status = 0
+    try:
+        cli.main([str(arg) for arg in args])
+    except SystemExit as error:
+        status = error.code
+    out, err = capsys.readouterr()
+    return status, json.loads(out) if out else {}, err
+
+
+def squeeze(text: str) -> str:
+    """Messages without the line breaks and boxes of a terminal."""
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", [["--help"], ["train", str(DIGITS), "--help"]])
+def test_help_is_quick_and_without_jax(command):
+    began = time.perf_counter()
+    code = (
+        "import sys; from jaxvae import cli\ntry: cli.main()\nfinally: print('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert time.perf_counter() - began < 2
+    assert done.returncode == 0
+    assert "train" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize("command", ["train", *cli.COMMANDS])
+def test_every_option_has_a_help_text(command, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main([command, "--help"])
+    assert exit.value.code == 0
+    text = squeeze(capsys.readouterr().out)
+    for option in [part.split()[0] for part in text.split(" --")[1:]]:
+        after = text.split(f" --{option} ", 1)[1]
+        words = after.split("(default")[0].split()
+        assert len(words) >= 3, option
+
+
+def test_bad_usage_names_field_value_and_what_is_allowed(capsys, tmp_path):
+    cases = [
+        (["--model.latent-dims", "3"], ["--model.latent-dims", "--model.latent-dim INT"]),
+        (["--model.latent-dim", "0"], ["model.latent_dim = 0: must be at least 1"]),
+        (["--model.latent-dim", "two"], ["--model.latent-dim", "'two'", "INT"]),
+        (["--model.activation", "swish"], ["--model.activation", "'swish'", "'silu'"]),
+        (["--objective.beta", "-1"], ["objective.beta = -1.0: must be at least 0"]),
+        (["--objective.likelihood", "mse"], ["model.output = 'logits'", "'mse'"]),
+        (["--optimizer.name", "adamm"], ["optimizer.name = 'adamm'", "adam, adamw, sgd"]),
+        (["--optimizer.options", "speed", "3"], ["'speed'", "one of b1, b2"]),
+        (["--data.source", "./nothing"], ["data.source = './nothing'"]),
+        (["--data.batch-size", "9999"], ["data.batch_size = 9999", "1438"]),
+    ]
+    for options, expected in cases:
+        out = tmp_path / "run"
+        status, result, err = call(capsys, "train", DIGITS, "--out", out, *options)
+        missing_data = options[0] == "--data.source"
+        assert (status, result) == (1 if missing_data else 2, {}), options
+        for words in expected:
+            assert words in squeeze(err), (options, err)
+        assert not out.exists()
+
+
+def test_bad_experiment_files(capsys, tmp_path):
+    broken, empty = tmp_path / "broken.py", tmp_path / "empty.py"
+    broken.write_text("import jaxvae\nexperiment = jaxvae.Experiment(name='x', data=3/0)\n")
+    empty.write_text("x = 1\n")
+    for file, words in [
+        (tmp_path / "none.py", "no such file"),
+        (broken, "ZeroDivisionError"),
+        (empty, "must define `experiment = Experiment(...)`"),
+    ]:
+        status, _, err = call(capsys, "train", file)
+        assert status == 2 and words in err and len(err.splitlines()) == 1
+    status, _, err = call(capsys, "train")
+    assert status == 2 and "give an experiment file" in err
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_every_experiment_runs_for_an_epoch(file, capsys, tmp_path):
+    """On a few digits; without the figures, which `trained` below draws for each family."""
+    status, summary, err = call(
+        capsys, "train", file, "--out", tmp_path / "run", "--train.epochs", 1, *SMALL
+    )
+    assert status == 0, err
+    assert summary["epochs"] == 1
+    assert np.isfinite(summary["last"]["val_loss"])
+    assert len(err.splitlines()) == 2  # what it is, and the epoch's line
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of each family, two epochs on a few digits, with its figures."""
+    folder = tmp_path_factory.mktemp("runs")
+    options = [*SMALL[:-2], "--train.epochs", "2"]
+    for name in ("digits_vae", "mnist_ae", "mnist_cae"):
+        file = ROOT / "experiments" / f"{name}.py"
+        cli.main(["train", str(file), "--out", str(folder / name), *options])
+    return folder
+
+
+@pytest.mark.parametrize("name", ["digits_vae", "mnist_ae", "mnist_cae"])
+def test_commands_on_a_run(name, trained, capsys):
+    run = trained / name
+    capsys.readouterr()
+    _, info, _ = call(capsys, "info", run)
+    assert info["config"]["experiment"]["name"] == name
+    assert info["last_epoch"]["epoch"] == 2
+    assert info["best_checkpoint"] in info["checkpoints"]
+
+    status, result, _ = call(capsys, "evaluate", run, "--split", "validation")
+    assert status == 0
+    best = info["summary"]["best"]
+    for term in ("loss", "recon", "kl", "mse"):  # another program, the same numbers
+        assert result[term] == pytest.approx(best[f"val_{term}"], rel=1e-5)
+    assert result["loss"] == pytest.approx(
+        result["recon"] + result["beta_eff"] * result["kl"], rel=1e-5
+    )
+
+    commands = {"reconstruct": "originals", "embed": "codes", "interpolate": "images"}
+    if name != "mnist_cae":
+        commands["traverse"] = "images"
+    if name == "digits_vae":
+        commands["sample"] = "images"
+    for command, array in commands.items():
+        status, result, err = call(capsys, command, run)
+        assert status == 0, err
+        with np.load(result["arrays"], allow_pickle=False) as arrays:
+            assert list(arrays[array].shape) == result["shapes"][array]
+            if array == "images":
+                assert arrays[array].min() >= 0 and arrays[array].max() <= 1
+        with Image.open(result["picture"]) as picture:
+            assert min(picture.size) > 100
+
+    status, result, _ = call(capsys, "figures", run)
+    expected = {"curves", "interpolations", "latents", "reconstructions"}
+    expected |= {"traversals"} if name != "mnist_cae" else set()
+    expected |= {"samples", "manifold"} if name == "digits_vae" else set()
+    assert {Path(path).stem for path in result["figures"]} == expected
+
+
+def test_what_a_model_cannot_do_is_said(trained, capsys):
+    status, _, err = call(capsys, "sample", trained / "mnist_ae")
+    assert status == 2 and "an AE, without a prior" in err
+    status, _, err = call(capsys, "traverse", trained / "mnist_cae")
+    assert status == 2 and "vector code" in err
+    status, _, err = call(capsys, "traverse", trained / "digits_vae", "--index", "900")
+    assert status == 2 and "--index = (900,): must be in 0..159" in err
+    status, _, err = call(capsys, "evaluate", trained)
+    assert status == 2 and "not a run folder" in err
+
+
+def test_own_images_through_a_run(trained, capsys, tmp_path):
+    """Codes of a user's file, in the file's order."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=images)
+    arguments = ["--source", tmp_path / "mine.npz", "--split", "all"]
+    out = tmp_path / "codes.npz"
+    status, _, err = call(capsys, "embed", trained / "digits_vae", *arguments, "--out", out)
+    assert status == 0, err
+    codes = np.load(out)["codes"]
+    assert codes.shape == (5, 2)
+    np.savez(tmp_path / "mine.npz", images=images[::-1])
+    call(capsys, "embed", trained / "digits_vae", *arguments, "--out", out)
+    np.testing.assert_allclose(np.load(out)["codes"], codes[::-1], rtol=1e-5, atol=1e-6)
+    np.save(tmp_path / "small.npy", images[:, :20])
+    arguments[1] = tmp_path / "small.npy"
+    status, _, err = call(capsys, "embed", trained / "digits_vae", *arguments)
+    assert status == 2 and "(28, 28, 1)" in err
+
+
+def test_resume_from_the_command_line(capsys, tmp_path):
+    run = tmp_path / "run"
+    call(capsys, "train", DIGITS, "--out", run, "--train.epochs", 1, *SMALL)
+    status, _, err = call(capsys, "train", DIGITS, "--out", run, *SMALL)
+    assert status == 2 and "not empty" in err
+    status, summary, err = call(capsys, "train", "--resume", run, "--train.epochs", 2)
+    assert status == 0, err
+    assert (summary["epochs"], summary["steps"]) == (2, 10)
+    status, _, err = call(capsys, "train", DIGITS, "--resume", run, "--model.latent-dim", 3)
+    assert status == 2 and "model.latent_dim (2 to 3)" in err
+
+
+def test_a_diverging_run_fails_with_one_line(capsys, tmp_path):
+    options = ["--optimizer.name", "sgd", "--optimizer.learning-rate", "1e30", *SMALL]
+    status, result, err = call(capsys, "train", DIGITS, "--out", tmp_path / "run", *options)
+    assert (status, result) == (1, {})
+    assert "not finite at step 2" in err.splitlines()[-1]
+
+
+def test_a_variant_in_one_file(capsys, tmp_path):
+    """A new objective: its field is an option, its term is logged, its run needs the file."""
+    variant = tmp_path / "variant.py"
+    variant.write_text(
+        "from dataclasses import dataclass\n"
+        "import jax.numpy as jnp\n"
+        "from jaxvae import Data, Experiment, Model, Objective\n"
+        "@dataclass(frozen=True)\n"
+        "class Sparse(Objective):\n"
+        "    sparsity: float = 0.5\n"
+        '    """Weight of the L1 norm of the code."""\n'
+        "    def terms(self, output, target, beta):\n"
+        "        terms = super().terms(output, target, beta)\n"
+        "        l1 = jnp.abs(output.z).sum(axis=1)\n"
+        "        return terms | {'l1': l1, 'loss': terms['loss'] + self.sparsity * l1}\n"
+        "experiment = Experiment(name='sparse', data=Data('digits'), objective=Sparse())\n"
+    )
+    run = tmp_path / "run"
+    options = ["--objective.sparsity", "2", "--train.epochs", "1", *SMALL]
+    status, summary, err = call(capsys, "train", variant, "--out", run, *options)
+    assert status == 0, err
+    last = summary["last"]
+    assert last["val_loss"] == pytest.approx(
+        last["val_recon"] + last["val_kl"] + 2 * last["val_l1"], rel=1e-5
+    )
+    status, _, err = call(capsys, "evaluate", run)
+    assert status == 2 and "--experiment" in err
+    status, result, err = call(capsys, "evaluate", run, "--experiment", variant)
+    assert status == 0 and result["l1"] == pytest.approx(last["val_l1"], rel=1e-5)
+
+
+def test_datasets_lists_the_digits(capsys):
+    status, result, _ = call(capsys, "datasets")
+    assert status == 0
+    digits = next(entry for entry in result["datasets"] if entry["name"] == "digits")
+    assert digits["ready"]

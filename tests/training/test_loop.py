@@ -1,0 +1,219 @@
+"""The training loop: exact resume, one compilation, what stops it, and what it leaves behind."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
+from jaxvae.trained import load
+from jaxvae.training import NonFiniteError, train
+from jaxvae.training.checkpoint import Checkpoints
+
+TIMES = {"seconds", "images_per_second"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """60 random images of 6x6 as a user's own .npz; 48 of them train."""
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (60, 6, 6), np.uint8))
+    return str(path)
+
+
+@pytest.fixture
+def small(images):
+    """7 steps per epoch of 48 images; 6 images are dropped each epoch."""
+    return Experiment(
+        name="small",
+        data=Data(images, batch_size=6),
+        model=Model(hidden_dims=(8,), latent_dim=2),
+        train=Train(epochs=2, figures_every=None),
+    )
+
+
+def everything(experiment: Experiment) -> Experiment:
+    """All that has a state or draws noise, at once."""
+    return replace(
+        experiment,
+        data=replace(
+            experiment.data, binarize="dynamic", corruption="masking", corruption_level=0.1
+        ),
+        model=replace(experiment.model, batch_norm=True, dropout=0.3),
+        objective=Objective(warmup_steps=9),
+        optimizer=Optimizer(
+            "sgd",
+            learning_rate=0.01,
+            options={"momentum": 0.9},
+            schedule="plateau",
+            patience=1,
+            decay=0.5,
+            warmup_steps=3,
+            clip_norm=5.0,
+            ema_decay=0.9,
+        ),
+    )
+
+
+def final_state(folder):
+    experiment, stored_shape = runs.read_config(folder)
+    from jaxvae.training import build_model, initial_state, make_optimizer
+
+    model, optimizer = build_model(experiment, stored_shape), make_optimizer(experiment.optimizer)
+    abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
+    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.restore(checkpoints.find("latest"), abstract)[0]
+
+
+def rows_without_times(folder):
+    rows = runs.read_metrics(folder / "metrics.csv")
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def assert_same(a, b):
+    """Bit for bit."""
+    jax.tree.map(np.testing.assert_array_equal, final_state(a), final_state(b))
+    assert rows_without_times(a) == rows_without_times(b)
+
+
+def test_resume_is_exact(small, tmp_path):
+    """4 epochs = 2 epochs, resumed = 10 steps (in mid-epoch), resumed in other chunks."""
+    experiment = everything(small)
+    whole, halves, pieces = tmp_path / "whole", tmp_path / "halves", tmp_path / "pieces"
+    four = replace(experiment, train=replace(experiment.train, epochs=4))
+    train(four, whole, quiet=True)
+
+    train(experiment, halves, quiet=True)
+    train(four, halves, resume=True, quiet=True)
+    assert_same(whole, halves)
+
+    stopped = replace(four, train=replace(four.train, max_steps=10, chunk_steps=2))
+    summary = train(stopped, pieces, quiet=True)
+    assert (summary["steps"], summary["epochs"]) == (10, 1)
+    train(replace(four, train=replace(four.train, chunk_steps=3)), pieces, resume=True, quiet=True)
+    assert_same(whole, pieces)
+    # The plateau schedule acted and the warm-up ended, so their states were carried over too.
+    last = runs.read_metrics(whole / "metrics.csv")[-1]
+    assert last["beta_eff"] == 1
+
+
+def test_resume_after_a_crash_discards_the_unfinished(small, tmp_path):
+    """Rows of metrics.csv past the checkpoint are made again, not doubled."""
+    experiment = replace(small, train=replace(small.train, checkpoint_steps=3, epochs=3))
+    train(experiment, tmp_path / "whole", quiet=True)
+    train(
+        replace(experiment, train=replace(experiment.train, max_steps=12)),
+        tmp_path / "a",
+        quiet=True,
+    )
+    metrics = tmp_path / "a" / "metrics.csv"
+    metrics.write_text(metrics.read_text() + metrics.read_text().splitlines()[1] + "\n")
+    train(experiment, tmp_path / "a", resume=True, quiet=True)
+    assert_same(tmp_path / "whole", tmp_path / "a")
+
+
+def test_nothing_is_compiled_after_the_first_epoch(small, tmp_path):
+    """As many compilations for four epochs as for two."""
+    counts = []
+
+    def count(event: str, duration: float, **kwargs: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            counts[-1] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    try:
+        for epochs in (2, 2, 4):  # the first fills JAX's own caches
+            counts.append(0)
+            experiment = replace(small, train=replace(small.train, epochs=epochs))
+            train(experiment, tmp_path / f"{len(counts)}", quiet=True)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert counts[1] == counts[2] > 0
+
+
+def test_non_finite_loss_stops_the_run(small, tmp_path):
+    """The step and the terms are named; the checkpoint before them stays and loads."""
+    experiment = replace(
+        small,
+        optimizer=Optimizer("sgd", learning_rate=1e30),
+        train=replace(small.train, checkpoint_steps=1),
+    )
+    with pytest.raises(NonFiniteError, match=r"step 2 \(epoch 1\): .*loss.*step 1 is kept"):
+        train(experiment, tmp_path / "run", quiet=True)
+    _, step = load(tmp_path / "run")
+    assert step == 1
+
+
+def test_early_stopping_and_best_checkpoint(small, tmp_path):
+    """A learning rate far too high: an early epoch stays the best, and the run stops after it."""
+    experiment = replace(
+        small,
+        optimizer=Optimizer("adam", learning_rate=0.3),
+        train=replace(small.train, epochs=40, early_stopping=3),
+    )
+    summary = train(experiment, tmp_path / "run", quiet=True)
+    rows = runs.read_metrics(tmp_path / "run" / "metrics.csv")
+    losses = [row["val_loss"] for row in rows]
+    best = int(np.argmin(losses)) + 1
+    assert summary["status"].startswith("stopped early")
+    assert len(rows) == best + 3 < 40
+    assert summary["best"]["epoch"] == best
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.steps() == [8 * best, 8 * len(rows)]
+        assert checkpoints.find("best") == 8 * best
+        assert checkpoints.find("latest") == 8 * len(rows)
+
+
+def test_what_a_run_leaves(small, tmp_path):
+    experiment = replace(small, train=replace(small.train, tensorboard=True, figures_every=1))
+    summary = train(experiment, tmp_path / "run", quiet=True)
+    run = tmp_path / "run"
+    assert json.loads((run / "summary.json").read_text()) == summary
+    assert summary["images"] == {"train": 48, "validation": 12, "test": 12}
+    assert runs.read_config(run) == (experiment, (6, 6, 1))
+    assert list((run / "tensorboard").glob("events*"))
+    names = {path.stem for path in (run / "figures").glob("*.png")}
+    expected = {"curves", "interpolations", "latents", "manifold", "reconstructions", "samples"}
+    assert names == expected | {"traversals"}
+    assert (run / "figures" / "epoch-0002" / "samples.png").stat().st_size > 0
+    rows = runs.read_metrics(run / "metrics.csv")
+    assert [row["epoch"] for row in rows] == [1, 2]
+    for row in rows:
+        for split in ("train", "val"):  # loss = recon + beta kl, to float32's digits
+            parts = row[f"{split}_recon"] + row["beta_eff"] * row[f"{split}_kl"]
+            assert row[f"{split}_loss"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_refusals_write_nothing(small, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(ValueError, match=r"optimizer.name = 'adamm'"):
+        train(replace(small, optimizer=Optimizer("adamm")), run, quiet=True)
+    with pytest.raises(ValueError, match=r"data.batch_size = 49.*48"):
+        train(replace(small, data=replace(small.data, batch_size=49)), run, quiet=True)
+    with pytest.raises(ValueError, match=r"too small for model.strides"):
+        conv = Model(network="conv", hidden_dims=(2, 2, 2), padding=0)
+        train(replace(small, model=conv), run, quiet=True)
+    assert not run.exists()
+    run.mkdir()
+    (run / "mine.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="not empty"):
+        train(small, run, quiet=True)
+    assert [path.name for path in run.iterdir()] == ["mine.txt"]
+
+
+def test_resume_refuses_another_experiment(small, tmp_path):
+    run = tmp_path / "run"
+    train(small, run, quiet=True)
+    before = (run / "metrics.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"cannot change seed \(0 to 1\)"):
+        train(replace(small, seed=1), run, resume=True, quiet=True)
+    with pytest.raises(ValueError, match=r"model.latent_dim \(2 to 3\)"):
+        train(
+            replace(small, model=replace(small.model, latent_dim=3)), run, resume=True, quiet=True
+        )
+    assert (run / "metrics.csv").read_bytes() == before
+    with pytest.raises(ValueError, match="not a run folder"):
+        train(small, tmp_path / "none", resume=True, quiet=True)
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,184 @@
+"""Schedules, optimizers by hand, the plateau rule."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxvae import Optimizer
+from jaxvae.training.optimizer import make_optimizer, make_schedule
+from jaxvae.training.state import Monitor
+
+
+def rates(settings: Optimizer, steps, steps_per_epoch: int = 10, epochs: int = 4) -> list[float]:
+    schedule = make_schedule(settings, steps_per_epoch, epochs)
+    with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
+        return [float(schedule(jnp.int32(step))) for step in steps]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_constant_schedule(schedule):
+    # The plateau's factor is not in the schedule. 1e-6: the rate is a float32.
+    np.testing.assert_allclose(
+        rates(Optimizer(learning_rate=0.02, schedule=schedule), [0, 7, 10_000]), 0.02, rtol=1e-6
+    )
+
+
+def test_cosine_falls_to_zero_at_the_last_epoch():
+    settings = Optimizer(learning_rate=0.02, schedule="cosine")
+    steps = np.arange(0, 41, 5)
+    expected = 0.02 * (1 + np.cos(np.pi * steps / 40)) / 2
+    np.testing.assert_allclose(rates(settings, steps), expected, atol=0.02 * 1e-6)
+    assert rates(settings, [40, 50]) == [0, 0]
+
+
+def test_exponential_steps_once_per_epoch():
+    settings = Optimizer(learning_rate=0.02, schedule="exponential", decay=0.8)
+    steps = [0, 9, 10, 19, 20, 39]
+    expected = [0.02 * 0.8 ** (step // 10) for step in steps]
+    np.testing.assert_allclose(rates(settings, steps), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential"])
+def test_warmup_rises_linearly_and_then_the_schedule_begins(schedule):
+    plain = Optimizer(learning_rate=0.02, schedule=schedule)
+    warm = Optimizer(learning_rate=0.02, schedule=schedule, warmup_steps=8)
+    np.testing.assert_allclose(
+        rates(warm, range(8)), 0.02 * np.arange(8) / 8, rtol=1e-6, atol=1e-12
+    )
+    if schedule == "cosine":  # still 0 at the last epoch: it spans the steps that are left
+        expected = 0.02 * (1 + np.cos(np.pi * np.arange(33) / 32)) / 2
+    else:
+        expected = rates(plain, range(33))
+    np.testing.assert_allclose(rates(warm, range(8, 41)), expected, rtol=1e-6, atol=0.02 * 1e-6)
+
+
+def test_cosine_survives_a_warmup_longer_than_the_run():
+    values = rates(Optimizer(schedule="cosine", warmup_steps=100), [0, 50, 100, 101])
+    assert np.isfinite(values).all()
+
+
+# Optimizers
+
+
+def trajectory(settings: Optimizer, gradients, rates=None) -> list[np.ndarray]:
+    """Parameters after each update, from zeros; the learning rate is set as a step sets it."""
+    optimizer = make_optimizer(settings)
+    params = {"w": jnp.zeros(2)}
+    state = optimizer.init(params)
+    path = []
+    with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
+        for i, gradient in enumerate(gradients):
+            if rates is not None:
+                state = optax.tree.set(state, learning_rate=jnp.float32(rates[i]))
+            updates, state = optimizer.update({"w": jnp.array(gradient)}, state, params)
+            params = optax.apply_updates(params, updates)
+            path.append(np.asarray(params["w"]))
+    return path
+
+
+GRADIENTS = [[1.0, -2.0], [0.5, 0.25], [-3.0, 4.0]]
+
+
+def test_sgd_with_momentum_by_hand():
+    momentum, position, expected = np.zeros(2), np.zeros(2), []
+    for gradient, rate in zip(GRADIENTS, [0.1, 0.1, 0.01], strict=True):
+        momentum = 0.7 * momentum + gradient  # PyTorch's form: no dampening, rate outside
+        position = position - rate * momentum
+        expected.append(position)
+    settings = Optimizer("sgd", 0.1, {"momentum": 0.7})
+    # Float32 of a handful of operations.
+    np.testing.assert_allclose(trajectory(settings, GRADIENTS, [0.1, 0.1, 0.01]), expected, 1e-6)
+
+
+@pytest.mark.parametrize("b1", [0.9, 0.5])
+def test_adam_by_hand(b1):
+    m, v, position, expected = np.zeros(2), np.zeros(2), np.zeros(2), []
+    for t, gradient in enumerate(np.array(GRADIENTS), start=1):
+        m, v = b1 * m + (1 - b1) * gradient, 0.999 * v + 0.001 * gradient**2
+        m_hat, v_hat = m / (1 - b1**t), v / (1 - 0.999**t)
+        position = position - 0.01 * m_hat / (np.sqrt(v_hat) + 1e-8)
+        expected.append(position)
+    settings = Optimizer("adam", 0.01, {} if b1 == 0.9 else {"b1": b1})
+    # 1 - 0.999 and 1 - 0.999^t are rounded at 6e-8, that is at 6e-5 of 0.001; the root halves it.
+    np.testing.assert_allclose(trajectory(settings, GRADIENTS), expected, rtol=3e-5)
+
+
+def test_clipping_scales_to_the_norm_and_only_when_larger():
+    settings = Optimizer("sgd", 1.0, clip_norm=1.0)
+    path = trajectory(settings, [[3.0, 4.0], [0.3, 0.4]])
+    np.testing.assert_allclose(path[0], [-0.6, -0.8], rtol=1e-6)
+    np.testing.assert_allclose(path[1] - path[0], [-0.3, -0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adm", "adam_", "chain", "apply_updates", "Schedule"])
+def test_unknown_optimizer_is_named_with_what_is_allowed(name):
+    with pytest.raises(ValueError, match=rf"optimizer\.name = '{name}': .*adam, adamw, sgd"):
+        make_optimizer(Optimizer(name))
+
+
+def test_unknown_option_is_named_with_what_is_allowed():
+    with pytest.raises(ValueError, match=r"optimizer\.options = 'momentun': .*momentum"):
+        make_optimizer(Optimizer("sgd", options={"momentun": 0.9}))
+    with pytest.raises(ValueError, match=r"optimizer\.options = 'learning_rate'"):
+        make_optimizer(Optimizer("sgd", options={"learning_rate": 0.9}))
+
+
+# The plateau rule
+
+
+def torch_reduce_on_plateau(losses, factor: float, patience: int) -> list[float]:
+    """ReduceLROnPlateau(mode="min", threshold=1e-4, threshold_mode="rel"), from its documentation.
+
+    "If patience = 0 the rate is reduced on the first epoch without improvement"; an improvement is
+    a loss below best * (1 - threshold); after a reduction the count of bad epochs starts over.
+    """
+    best, bad, scale, scales = math.inf, 0, 1.0, []
+    for loss in losses:
+        if loss < best * (1 - 1e-4):
+            best, bad = loss, 0
+        else:
+            bad += 1
+        if bad > patience:
+            scale, bad = scale * factor, 0
+        scales.append(scale)
+    return scales
+
+
+# Few distinct values, some within the threshold of each other: ties and near ties are the cases.
+loss_sequences = st.lists(st.sampled_from([100.0, 99.995, 99.98, 99.0, 98.0, 101.0]), max_size=40)
+
+
+@given(losses=loss_sequences, patience=st.integers(1, 4), decay=st.sampled_from([0.1, 0.5]))
+def test_plateau_rule_is_that_of_torch(losses, patience, decay):
+    settings = Optimizer(schedule="plateau", decay=decay, patience=patience)
+    monitor, scales = Monitor(), []
+    for epoch, loss in enumerate(losses, start=1):
+        monitor = monitor.update(epoch, loss, settings)
+        scales.append(monitor.lr_scale)
+    assert scales == torch_reduce_on_plateau(losses, decay, patience)
+    if losses:  # the first epoch with the lowest loss
+        assert monitor.best_loss == min(losses)
+        assert monitor.best_epoch == 1 + losses.index(min(losses))
+
+
+def test_the_rate_falls_after_patience_epochs_and_one():
+    settings = Optimizer(schedule="plateau", decay=0.5, patience=5)
+    monitor, scales = Monitor(), []
+    for epoch in range(1, 14):
+        monitor = monitor.update(epoch, 100.0, settings)
+        scales.append(monitor.lr_scale)
+    assert scales == [1.0] * 6 + [0.5] * 6 + [0.25]
+
+
+@given(losses=loss_sequences)
+def test_other_schedules_keep_the_factor_at_one(losses):
+    monitor = Monitor()
+    for epoch, loss in enumerate(losses, start=1):
+        monitor = monitor.update(epoch, loss, Optimizer(patience=1))
+    assert monitor.lr_scale == 1.0

@@ -1,0 +1,258 @@
+"""One training step, its metrics, and the compiled loop around it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, noise
+from jaxvae.data.batches import epoch_order
+from jaxvae.objectives import bernoulli_nll, gaussian_kl
+from jaxvae.training.optimizer import make_optimizer, make_schedule
+from jaxvae.training.state import build_model, initial_state
+from jaxvae.training.step import beta_at, make_advance, make_train_step
+
+SHAPE, N, BATCH = (4, 4, 1), 40, 8
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (N, *SHAPE), np.uint8))
+INDEX = jnp.array([3, 39, 0, 7, 21, 22, 11, 30])
+SGD = Optimizer("sgd", 0.01)
+BASE = Experiment(
+    "tiny",
+    data=Data(batch_size=BATCH),
+    model=Model(hidden_dims=(6,), latent_dim=2, activation="tanh"),
+    optimizer=SGD,
+)
+KEY = noise.root(BASE.seed)
+
+
+@functools.cache
+def setup(objective=BASE.objective, optimizer=SGD, data=BASE.data, model=BASE.model):
+    """The experiment, its module, its compiled step, and its state before the first one."""
+    # An optimizer's options are a dict, so `optimizer` is given as a value only without any.
+    experiment = dataclasses.replace(
+        BASE, objective=objective, optimizer=optimizer, data=data, model=model
+    )
+    module = build_model(experiment, SHAPE)
+    rule = make_optimizer(optimizer)
+    schedule = make_schedule(optimizer, steps_per_epoch=5, epochs=4)
+    train_step = make_train_step(experiment, module, rule, schedule)
+    state = jax.jit(lambda: initial_state(experiment, module, rule, SHAPE))()
+    return experiment, module, train_step, jax.jit(train_step), state
+
+
+def take(step, state, n: int):
+    """The states after 0..n steps on the same batch, and each step's metrics."""
+    states, metrics = [state], []
+    for _ in range(n):
+        state, values = step(state, IMAGES[INDEX], INDEX, KEY)
+        states.append(state)
+        metrics.append({name: float(value) for name, value in values.items()})
+    return states, metrics
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def moved(before, after):
+    """The update of every parameter, in one vector of float64."""
+    difference = jax.tree.map(lambda a, b: (np.float64(b) - np.float64(a)).ravel(), before, after)
+    return np.concatenate(jax.tree.leaves(difference))
+
+
+def test_loss_decreases():
+    _, _, _, step, state = setup()
+    _, metrics = take(step, state, 40)
+    # The ELBO of 8 images of 16 grey pixels begins near 16 ln 2 = 11 nats with noise below 1 nat.
+    assert np.mean([m["loss"] for m in metrics[-5:]]) < np.mean([m["loss"] for m in metrics[:5]]) - 1
+    assert all(set(m) == {"loss", "recon", "kl", "grad_norm"} for m in metrics)
+
+
+def test_a_step_is_a_pure_function():
+    _, _, _, step, state = setup()
+    before = jax.tree.map(np.array, state)
+    first, again = (step(state, IMAGES[INDEX], INDEX, KEY) for _ in range(2))
+    assert_equal(first, again)
+    assert_equal(state, before)
+    assert int(first[0].step) == 1
+    other, _ = step(state, IMAGES[INDEX], INDEX, noise.root(1))
+    assert moved(first[0].params, other.params).any()  # the key does count
+
+
+def test_metrics_are_nats_per_image_at_the_state_that_comes_in():
+    _, module, _, step, state = setup()
+    state = dataclasses.replace(state, step=jnp.int32(3))
+    _, metrics = step(state, IMAGES[INDEX], INDEX, KEY)
+    eps = noise.normal(noise.example_keys(noise.stream(KEY, "eps"), 3, INDEX), (2,))
+    x = IMAGES[INDEX].astype(jnp.float32) / 255
+    output = module.apply(state.variables, x, eps)
+    # The same formulas, compiled elsewhere: sums of 16 pixels, a few 1e-7 relative.
+    recon = np.mean(bernoulli_nll(output.decoded, x))
+    kl = np.mean(gaussian_kl(output.mean, output.logvar))
+    np.testing.assert_allclose(metrics["recon"], recon, rtol=1e-5)
+    np.testing.assert_allclose(metrics["kl"], kl, rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], recon + kl, rtol=1e-5)
+
+
+def test_summing_over_the_batch_multiplies_the_gradient_and_not_the_metrics():
+    _, _, _, mean_step, state = setup()
+    _, _, _, sum_step, _ = setup(objective=Objective(batch_reduction="sum"))
+    by_mean, mean_metrics = mean_step(state, IMAGES[INDEX], INDEX, KEY)
+    by_sum, sum_metrics = sum_step(state, IMAGES[INDEX], INDEX, KEY)
+    updates = moved(state.params, by_mean.params), moved(state.params, by_sum.params)
+    # Multiplying by 8 is exact; the parameters, about 1, are rounded at 6e-8 after each update.
+    np.testing.assert_allclose(updates[1], BATCH * updates[0], atol=9 * 1.2e-7)
+    assert np.abs(updates[0]).max() > 1e-3
+    for name in ("loss", "recon", "kl"):
+        np.testing.assert_array_equal(sum_metrics[name], mean_metrics[name])
+    np.testing.assert_allclose(
+        sum_metrics["grad_norm"], BATCH * mean_metrics["grad_norm"], rtol=1e-6
+    )
+
+
+def test_sgd_moves_by_the_rate_times_the_gradient():
+    """`grad_norm` is what the update is made of, and `lr_scale` multiplies the rate."""
+    _, _, _, step, state = setup()
+    halved = dataclasses.replace(state, lr_scale=jnp.float32(0.5))
+    (full, metrics), (half, _) = (step(s, IMAGES[INDEX], INDEX, KEY) for s in (state, halved))
+    update = moved(state.params, full.params)
+    # Each of some 200 parameters is rounded at 6e-8 of about 1.
+    np.testing.assert_allclose(np.linalg.norm(update), 0.01 * metrics["grad_norm"], rtol=1e-4)
+    np.testing.assert_allclose(moved(state.params, half.params), update / 2, atol=2e-7)
+    assert float(full.opt_state.hyperparams["learning_rate"]) == np.float32(0.01)
+    assert float(half.opt_state.hyperparams["learning_rate"]) == np.float32(0.005)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential", "plateau"])
+def test_a_step_follows_the_schedule(schedule):
+    settings = Optimizer("sgd", 0.01, schedule=schedule, warmup_steps=4)
+    _, _, step, _, state = setup_once(settings)
+    jax.eval_shape(step, state, IMAGES[INDEX], INDEX, KEY)
+
+
+def setup_once(optimizer: Optimizer):
+    return setup.__wrapped__(optimizer=optimizer)
+
+
+def test_beta_warms_up_linearly_and_stays():
+    objective = Objective(beta=4.0, warmup_steps=8)
+    experiment, _, _, step, state = setup(objective=objective)
+    betas = [float(beta_at(experiment, 16, jnp.int32(step))) for step in (0, 2, 8, 9, 1000)]
+    np.testing.assert_allclose(betas, [0, 1, 4, 4, 4], rtol=1e-6)
+    assert float(beta_at(BASE, 16, jnp.int32(0))) == 1
+    for at, beta in [(0, 0.0), (2, 1.0), (50, 4.0)]:
+        here = dataclasses.replace(state, step=jnp.int32(at))
+        _, m = step(here, IMAGES[INDEX], INDEX, KEY)
+        np.testing.assert_allclose(m["loss"], m["recon"] + beta * m["kl"], rtol=1e-6)
+        assert m["kl"] > 0
+
+
+def test_the_target_of_denoising_is_clean():
+    """With every pixel masked the model sees black images; it is compared with the true ones."""
+    data = Data(batch_size=BATCH, corruption="masking", corruption_level=1.0)
+    _, module, _, step, state = setup(data=data)
+    _, metrics = step(state, IMAGES[INDEX], INDEX, KEY)
+    eps = noise.normal(noise.example_keys(noise.stream(KEY, "eps"), 0, INDEX), (2,))
+    output = module.apply(state.variables, jnp.zeros((BATCH, *SHAPE)), eps)
+    x = IMAGES[INDEX].astype(jnp.float32) / 255
+    np.testing.assert_allclose(
+        metrics["recon"], np.mean(bernoulli_nll(output.decoded, x)), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        metrics["kl"], np.mean(gaussian_kl(output.mean, output.logvar)), rtol=1e-5
+    )
+
+
+def test_average_of_the_parameters_follows_its_recursion():
+    _, _, _, step, state = setup(optimizer=Optimizer("sgd", 0.01, ema_decay=0.8))
+    states, _ = take(step, state, 4)
+    average = jax.tree.map(np.float64, states[0].params)
+    for after in states[1:]:
+        average = jax.tree.map(lambda a, p: 0.8 * a + 0.2 * np.float64(p), average, after.params)
+    jax.tree.map(
+        # Four roundings of parameters of about 1.
+        lambda ours, exact: np.testing.assert_allclose(ours, exact, atol=4e-7),
+        states[-1].ema,
+        average,
+    )
+    assert_equal(states[-1].variables["params"], states[-1].ema)  # evaluation uses it
+    plain, _ = take(setup()[3], setup()[4], 4)
+    assert_equal(plain[-1].params, states[-1].params)  # training does not
+    assert plain[-1].ema is None
+    assert_equal(plain[-1].variables["params"], plain[-1].params)
+
+
+def test_batch_norm_and_dropout_belong_to_training():
+    model = dataclasses.replace(BASE.model, batch_norm=True, dropout=0.5)
+    _, module, _, step, state = setup(model=model)
+    after, metrics = step(state, IMAGES[INDEX], INDEX, KEY)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert moved(state.batch_stats, after.batch_stats).all()  # every statistic was updated
+    eps = noise.normal(noise.example_keys(noise.stream(KEY, "eps"), 0, INDEX), (2,))
+    x = IMAGES[INDEX].astype(jnp.float32) / 255
+    keys = noise.example_keys(noise.stream(KEY, "dropout"), 0, INDEX)
+    output, _ = module.apply(
+        state.variables, x, eps, True, keys, mutable=["batch_stats"]
+    )  # training, with the step's own masks
+    np.testing.assert_allclose(
+        metrics["recon"], np.mean(bernoulli_nll(output.decoded, x)), rtol=1e-5
+    )
+
+
+# The compiled loop
+
+ORDER = epoch_order(KEY, 0, N)
+ZEROS = {name: jnp.zeros(()) for name in ("loss", "recon", "kl", "grad_norm")}
+ADAM = Optimizer("adam", 0.01)
+
+
+@functools.cache
+def advance(chunk_steps: int, optimizer=ADAM):
+    """advance(state, num_steps) from zero sums, compiled, and the first state."""
+    *_, train_step, _, state = setup(optimizer=optimizer)
+    compiled = jax.jit(make_advance(train_step, BATCH, N // BATCH, chunk_steps))
+    return lambda state, sums, n: compiled(state, sums, IMAGES, ORDER, KEY, jnp.int32(n)), state
+
+
+def test_chunks_equal_single_steps():
+    """The step that the loop repeats is the step alone, on the batches of the epoch's order."""
+    loop, state = advance(chunk_steps=100)
+    single, _ = advance(chunk_steps=1)
+    in_one, sums_in_one = loop(state, ZEROS, 5)
+    in_two = loop(*loop(state, ZEROS, 2), 3)
+    assert_equal(in_two, (in_one, sums_in_one))  # the same compiled code: bit for bit
+
+    stepped, sums = state, ZEROS
+    by_hand, total = state, ZEROS
+    step = setup(optimizer=ADAM)[3]
+    for i in range(5):
+        stepped, sums = single(stepped, sums, 1)
+        index = ORDER[i * BATCH : (i + 1) * BATCH]
+        by_hand, metrics = step(by_hand, IMAGES[index], index, KEY)
+        total = jax.tree.map(jnp.add, total, metrics)
+    assert int(in_one.step) == int(stepped.step) == int(by_hand.step) == 5
+    assert_equal((in_one, sums_in_one), (stepped, sums))
+    assert_equal((by_hand, total), (stepped, sums))
+
+
+def test_the_loop_of_one_step_takes_one_step():
+    single, state = advance(chunk_steps=1)
+    loop, _ = advance(chunk_steps=100)
+    assert_equal(single(state, ZEROS, 1), loop(state, ZEROS, 1))
+    assert_equal(loop(state, ZEROS, 0), (state, ZEROS))
+
+
+def test_the_loop_stops_after_the_first_step_that_is_not_finite():
+    explosive = Optimizer("sgd", 1e30)
+    loop, state = advance(chunk_steps=100, optimizer=explosive)
+    first, sums = loop(state, ZEROS, 1)  # its metrics are those of the parameters before it
+    assert all(np.isfinite(value) for value in sums.values())
+    stopped, sums = loop(state, ZEROS, 5)
+    assert int(stopped.step) == 2
+    assert not all(np.isfinite(value) for value in sums.values())
+    assert_equal(loop(stopped, sums, 3), (stopped, sums))  # and it stays there
+    assert int(first.step) == 1
