@@ -29,10 +29,10 @@ lint: .venv/installed-test
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
-# Without a PyTorch for this Python, the parity tests skip and say so.
+# PyTorch may be missing for a newer Python: then, and only then, the parity tests skip and say so.
 .venv/installed-test: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
-	$(BIN)/pip install --quiet --editable '.[parity]' || echo "no PyTorch to be had: torch_parity will skip" >&2
+	$(BIN)/pip install --quiet --editable '.[parity]' || [ $(VERSION) != 3.11 ]
 	touch $@
 
 clean:

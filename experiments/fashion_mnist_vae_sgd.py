@@ -11,7 +11,12 @@ experiment = Experiment(
     name="fashion_mnist_vae_sgd",
     data=Data("fashion_mnist", batch_size=32, quantize=27, range=(0, 9)),
     model=Model(
-        family="VAE", hidden_dims=(400,), decoder_dims=(40, 400), latent_dim=20, output="linear"
+        family="VAE",
+        hidden_dims=(400,),
+        decoder_dims=(40, 400),
+        latent_dim=20,
+        output="linear",
+        init="torch",
     ),
     objective=Objective("mse", recon_reduction="mean", kl_reduction="mean"),
     optimizer=Optimizer("sgd", learning_rate=1e-3, options={"momentum": 0.7}),

@@ -4,7 +4,9 @@ Results go to stdout as JSON, everything else to stderr. Exit status: 0; 1 when 
 2 when it was used wrongly. Heavy imports are inside the commands, so that `--help` is quick.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import Experiment
+from jaxvae.config import Experiment, UsageError, require
 
 if TYPE_CHECKING:
     from jaxvae.data import Split
@@ -44,78 +46,104 @@ class TrainOptions:
 
 @dataclasses.dataclass(frozen=True)
 class SavedRun:
-    """A trained run, and the images to use with it."""
+    """A trained run."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
     checkpoint: Literal["best", "latest"] = "best"
     """The best by validation, or the latest."""
-    split: Literal["train", "validation", "test", "all"] = "test"
-    """Which images of the data set; all: every image in the order in which they are stored."""
-    source: str | None = None
-    """Other images than the run's, as in --data.source; they must have the same shape."""
     experiment: Path | None = None
     """The run's experiment file; needed only when it defines classes of its own."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Which images to use."""
+
+    split: Literal["train", "validation", "test", "all"] | None = None
+    """Of the data set; all: every image in stored order. By default test, or all with --source."""
+    source: str | None = None
+    """Other images than the run's, as in --data.source; they must have the same shape."""
+
+    @property
+    def which(self) -> str:
+        return self.split or ("test" if self.source is None else "all")
+
+
 Saved = Annotated[SavedRun, NO_PREFIX]
+Shown = Annotated[Images, NO_PREFIX]
 
 
-def train(options: TrainOptions) -> dict[str, Any]:
+def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
+    """Train an experiment; every field of it is an option."""
     from jaxvae.training import train as run
 
     if options.resume is not None:
         if options.out is not None:
-            raise runs.UsageError(
-                "--out: not allowed with --resume, which writes to its own folder"
-            )
+            raise UsageError("--out: not allowed with --resume, which writes to its own folder")
         return run(options.experiment, options.resume, resume=True)
     if options.file is None:
-        raise runs.UsageError("train: give an experiment file, such as experiments/mnist_vae.py")
-    folder = options.out or runs.free_folder(options.experiment.name)
-    return run(options.experiment, folder)
+        raise UsageError("train: give an experiment file, such as experiments/mnist_vae.py")
+    if options.out is not None:
+        return run(options.experiment, options.out)
+    folder = runs.claim_folder(options.experiment.name)
+    try:
+        return run(options.experiment, folder)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if it is still empty: refused before anything was written
 
 
-def evaluate(saved: Saved, z: Literal["sampled", "mean"] = "sampled") -> dict[str, Any]:
+def evaluate(
+    saved: Saved, shown: Shown, z: Literal["sampled", "mean"] = "sampled"
+) -> dict[str, Any]:
     """Evaluate a run: loss, recon and kl in nats per image, and the pixels' mean squared error.
 
     Args:
         saved: the run.
+        shown: the images.
         z: Decode a sample of the posterior (as the ELBO says), or its mean.
     """
     import jax
     import jax.numpy as jnp
 
     from jaxvae import noise
-    from jaxvae.evaluation import make_evaluate
+    from jaxvae.evaluation import in_order, make_evaluate
 
-    trained, step, images, _ = _open(saved)
+    trained, step, images, _ = _open(saved, shown)
     experiment = trained.experiment
     means = jax.jit(make_evaluate(experiment, trained.model, sampled=z == "sampled"))(
         trained.variables, jnp.asarray(images.images), noise.root(experiment.seed)
     )
+    values = in_order(means)
+    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
+        raise runs.RunError(f"{saved.run}: not finite: {', '.join(bad)}")
     return {
         "run": str(saved.run),
+        "checkpoint": saved.checkpoint,
         "checkpoint_step": step,
-        "split": saved.split,
+        "source": shown.source or experiment.data.source,
+        "split": shown.which,
         "images": len(images.images),
         "z": z,
-        **{name: float(value) for name, value in means.items()},
+        **values,
         "beta_eff": experiment.beta_eff(math.prod(trained.image_shape)),
     }
 
 
-def reconstruct(saved: Saved, out: Path | None = None, n: int = 20) -> dict[str, Any]:
+def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
     """Reconstruct the first images: originals over reconstructions.
 
     Args:
         saved: the run.
+        shown: the images.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/reconstruct.
         n: How many images.
     """
     from jaxvae import pictures
 
-    trained, _, images, _ = _open(saved)
+    require(n >= 1, "--n", n, "at least 1")
+    trained, _, images, _ = _open(saved, shown)
     return _write(saved, out, "reconstruct", pictures.reconstructions(trained, images.images[:n]))
 
 
@@ -128,27 +156,30 @@ def sample(saved: Saved, out: Path | None = None, n: int = 64, seed: int = 0) ->
         n: How many images.
         seed: Of the draws.
     """
-    from jaxvae import pictures, trained
+    from jaxvae import pictures
+    from jaxvae.saved import load
 
-    model, _ = trained.load(saved.run, saved.checkpoint, _like(saved))
-    return _write(saved, out, "sample", pictures.samples(model, n, seed))
+    trained, _ = load(saved.run, saved.checkpoint, _like(saved))
+    return _write(saved, out, "sample", pictures.samples(trained, n, seed))
 
 
-def embed(saved: Saved, out: Path | None = None) -> dict[str, Any]:
+def embed(saved: Saved, shown: Shown, out: Path | None = None) -> dict[str, Any]:
     """The codes of a split (posterior means), and their scatter plot.
 
     Args:
         saved: the run.
+        shown: the images.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
     """
     from jaxvae import pictures
 
-    trained, _, images, classes = _open(saved)
+    trained, _, images, classes = _open(saved, shown)
     return _write(saved, out, "embed", pictures.embedding(trained, images, classes))
 
 
 def interpolate(
     saved: Saved,
+    shown: Shown,
     out: Path | None = None,
     first: tuple[int, ...] = (0, 1, 2),
     second: tuple[int, ...] = (3, 4, 5),
@@ -158,6 +189,7 @@ def interpolate(
 
     Args:
         saved: the run.
+        shown: the images.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/interpolate.
         first: Where the walks start: indices into the split.
         second: Where they end, one per start.
@@ -165,22 +197,28 @@ def interpolate(
     """
     from jaxvae import pictures
 
-    trained, _, images, _ = _open(saved)
+    trained, _, images, _ = _open(saved, shown)
     if len(first) != len(second) or not first:
-        raise runs.UsageError(f"--second = {second}: must name one image for each of {first}")
+        raise UsageError(f"--second = {second}: must name one image for each of {first}")
     _check_indices("--first", first, len(images.images))
     _check_indices("--second", second, len(images.images))
-    ends = images.images[list(first)], images.images[list(second)]
-    return _write(saved, out, "interpolate", pictures.interpolations(trained, *ends, steps))
+    picture = pictures.interpolations(trained, images.images, first, second, steps)
+    return _write(saved, out, "interpolate", picture)
 
 
 def traverse(
-    saved: Saved, out: Path | None = None, index: int = 0, steps: int = 11, dims: int = 10
+    saved: Saved,
+    shown: Shown,
+    out: Path | None = None,
+    index: int = 0,
+    steps: int = 11,
+    dims: int = 10,
 ) -> dict[str, Any]:
     """Vary one latent of an image's code at a time.
 
     Args:
         saved: the run.
+        shown: the images.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/traverse.
         index: The image, an index into the split.
         steps: Values per latent.
@@ -188,7 +226,7 @@ def traverse(
     """
     from jaxvae import pictures
 
-    trained, _, images, _ = _open(saved)
+    trained, _, images, _ = _open(saved, shown)
     _check_indices("--index", (index,), len(images.images))
     picture = pictures.traversals(trained, images.images, index, steps, dims)
     return _write(saved, out, "traverse", picture)
@@ -200,12 +238,13 @@ def figures(saved: Saved) -> dict[str, Any]:
     Args:
         saved: the run.
     """
-    from jaxvae import data, pictures, trained
+    from jaxvae import data, pictures
+    from jaxvae.saved import load
 
-    model, _ = trained.load(saved.run, saved.checkpoint, _like(saved))
-    dataset = data.load(model.experiment.data)
+    trained, _ = load(saved.run, saved.checkpoint, _like(saved))
+    dataset = data.load(trained.experiment.data)
     rows = runs.read_metrics(saved.run / "metrics.csv")
-    written = pictures.write_all(model, dataset, rows, saved.run / "figures")
+    written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
     return {"figures": [str(path) for path in written]}
 
 
@@ -251,25 +290,29 @@ def _like(saved: SavedRun) -> Experiment | None:
     return None if saved.experiment is None else runs.load_experiment(saved.experiment)
 
 
-def _open(saved: SavedRun) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
+def _open(saved: SavedRun, shown: Images) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
     """The model, its checkpoint's step, the images that were asked for, and their classes."""
-    from jaxvae import data, trained
+    from jaxvae import data
+    from jaxvae.saved import load
 
-    model, step = trained.load(saved.run, saved.checkpoint, _like(saved))
-    settings = model.experiment.data
-    if saved.source is not None:
-        settings = dataclasses.replace(settings, source=saved.source, batch_size=1)
-    if saved.split == "all":
+    trained, step = load(saved.run, saved.checkpoint, _like(saved))
+    settings = trained.experiment.data
+    if shown.source is not None:
+        settings = dataclasses.replace(settings, source=shown.source, batch_size=1)
+    if shown.which == "all":
         images, classes = data.whole(settings)
     else:
         dataset = data.load(settings)
-        images, classes = getattr(dataset, saved.split), dataset.classes
-    return model, step, images, classes
+        images, classes = getattr(dataset, shown.which), dataset.classes
+    shape = images.images.shape[1:]
+    expected = f"{trained.stored_shape} (height, width, channels), those of the run"
+    require(shape == trained.stored_shape, "shape of the images", shape, expected)
+    return trained, step, images, classes
 
 
 def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:
     if not all(0 <= i < n for i in indices):
-        raise runs.UsageError(f"{name} = {indices}: must be in 0..{n - 1}, images of the split")
+        raise UsageError(f"{name} = {indices}: must be in 0..{n - 1}, images of the split")
 
 
 def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") -> dict[str, Any]:
@@ -289,7 +332,8 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
     return {"arrays": str(npz), "picture": str(png), "shapes": shapes}
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "train": train,
     "evaluate": evaluate,
     "reconstruct": reconstruct,
     "sample": sample,
@@ -304,14 +348,18 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def _run(args: list[str]) -> dict[str, Any]:
     """Parse and carry out a command. tyro itself exits with status 2 where it cannot parse."""
-    default = _train_defaults(args) if args[:1] == ["train"] else TrainOptions()
-
-    def train_command(options: Annotated[TrainOptions, NO_PREFIX] = default) -> dict[str, Any]:
+    if args[:1] == ["train"]:
+        prog, default = "jaxvae train", _train_defaults(args[1:])
+        options = tyro.cli(
+            TrainOptions, prog=prog, description=train.__doc__, default=default, args=args[1:]
+        )
+        if options.file != default.file:
+            raise UsageError(f"{options.file}: the experiment file comes right after `train`")
         return train(options)
-
-    train_command.__doc__ = "Train an experiment; every field of it is an option."
+    if args and args[0] in COMMANDS:
+        return tyro.cli(COMMANDS[args[0]], prog=f"jaxvae {args[0]}", args=args[1:])
     return tyro.extras.subcommand_cli_from_dict(
-        {"train": train_command, **COMMANDS},
+        COMMANDS,
         prog="jaxvae",
         description="Autoencoders in JAX: train, evaluate, look.",
         args=args,
@@ -319,20 +367,18 @@ def _run(args: list[str]) -> dict[str, Any]:
 
 
 def _train_defaults(args: list[str]) -> TrainOptions:
-    """The experiment whose fields the options override: that of the file, or of the resumed run."""
-    file = next((Path(arg) for arg in args if arg.endswith(".py")), None)
-    experiment = None if file is None else runs.load_experiment(file)
-    resume = None
-    for i, arg in enumerate(args):
-        if arg == "--resume" and i + 1 < len(args):
-            resume = args[i + 1]
-        elif arg.startswith("--resume="):
-            resume = arg.removeprefix("--resume=")
-    if resume is not None:
-        experiment, _ = runs.read_config(Path(resume), like=experiment)
-    if experiment is None:
-        return TrainOptions()
-    return TrainOptions(experiment=experiment)
+    """The experiment whose fields the options override.
+
+    It is that of the file, which comes first, or else that of the run to resume.
+    """
+    if args and not args[0].startswith("-"):
+        file = Path(args[0])
+        return TrainOptions(file=file, experiment=runs.load_experiment(file))
+    for option, value in itertools.pairwise([*args, ""]):
+        if option == "--resume" or option.startswith("--resume="):
+            folder = Path(option.partition("=")[2] or value)
+            return TrainOptions(experiment=runs.read_config(folder)[0])
+    return TrainOptions()
 
 
 def main(args: list[str] | None = None) -> None:
@@ -345,13 +391,15 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("JAXVAE_TRACEBACK"):
             raise
-        usage = isinstance(error, (ValueError, FileExistsError))
+        usage = isinstance(error, (UsageError, FileExistsError))
         expected = usage or isinstance(error, (OSError, runs.RunError))
         prefix = "" if expected else f"{type(error).__name__}: "
         hint = "" if expected else " (JAXVAE_TRACEBACK=1 shows where)"
         print(f"jaxvae: {prefix}{error}{hint}", file=sys.stderr)
         sys.exit(2 if usage else 1)
     except KeyboardInterrupt:
-        print("jaxvae: interrupted; a run can be continued with --resume", file=sys.stderr)
+        print(
+            "jaxvae: interrupted; a run with a checkpoint continues with --resume", file=sys.stderr
+        )
         sys.exit(1)
-    print(json.dumps(result, indent=2))
+    print(json.dumps(result, indent=2, allow_nan=False))

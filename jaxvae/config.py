@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from jaxvae.models import Output
 
 
+class UsageError(ValueError):
+    """An argument or setting has a value that is not allowed; the message says which and why."""
+
+
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raise a ValueError that names the field, its value and what is allowed."""
+    """Raise a UsageError that names the field, its value and what is allowed."""
     if not condition:
-        raise ValueError(f"{name} = {value!r}: must be {allowed}")
+        raise UsageError(f"{name} = {value!r}: must be {allowed}")
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,16 @@ class Model:
     def build(self, image_shape: tuple[int, int, int], learned_variance: bool) -> "nn.Module":
         """Return the Flax module for images of shape (height, width, channels).
 
+        A module of your own offers `__call__(x, eps, train, dropout_keys) -> Output`, `embed(x)`
+        and `decode_mean(z)`; a VAE also `encode(x) -> mean, logvar`, `sample(key, n)` and
+        `latent_dim`. The classes of `jaxvae.models` show each of them.
+
+        Args:
+            image_shape: after `Data`'s resizing and padding.
+            learned_variance: the likelihood needs `Output.x_logvar`.
+
         Raises:
-            ValueError: the image is too small for the strides.
+            UsageError: the image is too small for the strides.
         """
         from jaxvae.models import build
 
@@ -191,7 +203,7 @@ class Objective:
 
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned", "laplace", "mse"] = "bernoulli"
     """bernoulli: BCE on logits. gaussian: fixed sigma. gaussian_learned: one learned sigma.
-    laplace: fixed scale. mse: squared error (a gaussian with sigma 1, without its constant)."""
+    laplace: fixed scale. mse: the squared error, of which half is logged as recon (nats)."""
     sigma: float = 1.0
     """Standard deviation of `gaussian`, scale b of `laplace`."""
     beta: float = 1.0
@@ -269,7 +281,8 @@ class Optimizer:
     clip_norm: float | None = None
     """Scale the gradient down to this global norm where it is larger."""
     ema_decay: float | None = None
-    """Keep an exponential moving average of the parameters; evaluation then uses it."""
+    """Keep an exponential moving average of the parameters, which starts at the initial ones (no
+    bias correction); evaluation then uses it. BatchNorm's statistics are not averaged again."""
 
     def __post_init__(self) -> None:
         require(self.name.isidentifier(), "optimizer.name", self.name, "the name of an optimizer")
@@ -302,7 +315,8 @@ class Train:
     checkpoint_steps: int | None = None
     """Also checkpoint every so many steps within an epoch (each epoch's end always is)."""
     figures_every: int | None = 10
-    """Epochs between figures while training; 0: only at the end; None: no figures."""
+    """Epochs between figures while training; 0: only at the end (where the best checkpoint is
+    drawn); None: no figures."""
     tensorboard: bool = False
     """Also write TensorBoard event files."""
 

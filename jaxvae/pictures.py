@@ -4,6 +4,7 @@ The command line and the training loop both call these, so a picture made while 
 or from a saved run is the same picture.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvae import evaluation, figures
+from jaxvae.config import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained
 from jaxvae.objectives import gaussian_kl
@@ -28,10 +30,13 @@ def reconstructions(trained: Trained, images: np.ndarray) -> Picture:
     batch = evaluation.prepare(trained, images)
     originals = evaluation.pixels(trained, batch.target)
     decoded = evaluation.reconstruct(trained, batch.input)
-    arrays = {"originals": originals, "reconstructions": decoded}
-    if trained.experiment.data.corruption != "none":
-        arrays["inputs"] = evaluation.pixels(trained, batch.input)
-    return arrays, figures.reconstructions(originals, decoded, arrays.get("inputs"))
+    inputs = evaluation.pixels(trained, batch.input)
+    arrays = {"originals": originals, "reconstructions": decoded, "inputs": inputs}
+    shown = {name: _visible(array) for name, array in arrays.items()}
+    corrupted = trained.experiment.data.corruption != "none"
+    return arrays, figures.reconstructions(
+        shown["originals"], shown["reconstructions"], shown["inputs"] if corrupted else None
+    )
 
 
 def samples(trained: Trained, n: int = 64, seed: int = 0) -> Picture:
@@ -41,32 +46,44 @@ def samples(trained: Trained, n: int = 64, seed: int = 0) -> Picture:
         ValueError: the model has no prior.
     """
     require_prior(trained, "sample")
+    require(n >= 1, "n", n, "at least 1")
     z, images = evaluation.sample(trained, n, seed)
-    return {"codes": z, "images": images}, figures.samples(images)
+    return {"codes": z, "images": images}, figures.samples(_visible(images))
 
 
 def embedding(trained: Trained, split: Split, classes: tuple[str, ...] | None) -> Picture:
-    """The codes of a split, flattened to (n, latents), and their scatter plot by class."""
+    """The codes of a split, flattened to (n, latents), and their scatter plot by class.
+
+    Labels below 0 mean "unlabelled", and are then not drawn.
+    """
     codes = evaluation.embed(trained, evaluation.prepare(trained, split.images).input)
     arrays = {"codes": codes.reshape(len(codes), -1)}
     if split.labels is not None:
         arrays["labels"] = split.labels
-    return arrays, figures.latent_scatter(arrays["codes"], split.labels, classes)
+    drawn = None if split.labels is None or split.labels.min() < 0 else split.labels
+    return arrays, figures.latent_scatter(arrays["codes"], drawn, classes)
 
 
 def interpolations(
-    trained: Trained, first: np.ndarray, second: np.ndarray, steps: int = 11
+    trained: Trained,
+    images: np.ndarray,
+    first: Sequence[int],
+    second: Sequence[int],
+    steps: int = 11,
 ) -> Picture:
-    """Decoded on the straight line between the codes of `first[i]` and `second[i]`."""
-    starts, ends = (evaluation.prepare(trained, images) for images in (first, second))
+    """Decoded on the straight lines between the codes of images[first[i]] and images[second[i]]."""
+    require(steps >= 2, "steps", steps, "at least 2")
+    starts, ends = (
+        evaluation.prepare(trained, images[list(index)], index) for index in (first, second)
+    )
     z0, z1 = (evaluation.embed(trained, batch.input) for batch in (starts, ends))
     t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(1, steps, *[1] * (z0.ndim - 1))
     codes = (1 - t) * z0[:, None] + t * z1[:, None]
-    images = evaluation.decode(trained, codes.reshape(-1, *z0.shape[1:]))
-    images = images.reshape(len(z0), steps, *images.shape[1:])
+    decoded = evaluation.decode(trained, codes.reshape(-1, *z0.shape[1:]))
+    decoded = decoded.reshape(len(z0), steps, *decoded.shape[1:])
     ends_shown = (evaluation.pixels(trained, batch.target) for batch in (starts, ends))
-    arrays = {"codes": codes, "images": images, "originals": np.stack([*ends_shown], axis=1)}
-    return arrays, figures.interpolations(images, arrays["originals"])
+    arrays = {"codes": codes, "images": decoded, "originals": np.stack([*ends_shown], axis=1)}
+    return arrays, figures.interpolations(_visible(decoded), _visible(arrays["originals"]))
 
 
 def traversals(
@@ -81,10 +98,12 @@ def traversals(
     Raises:
         ValueError: the code is a feature map.
     """
+    require(steps >= 1, "steps", steps, "at least 1")
+    require(dims >= 1, "dims", dims, "at least 1")
     x = evaluation.prepare(trained, images).input
     codes = evaluation.embed(trained, x)
     if codes.ndim != 2:
-        raise ValueError(f"traverse: needs a vector code; a CAE's is a map of {codes.shape[1:]}")
+        raise UsageError(f"traverse: needs a vector code; a CAE's is a map of {codes.shape[1:]}")
     offsets = np.linspace(-3, 3, steps, dtype=codes.dtype)
     if evaluation.has_prior(trained):
         mean, logvar = evaluation.posterior(trained, x)
@@ -103,7 +122,7 @@ def traversals(
     decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]))
     decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
     arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
-    return arrays, figures.traversals(decoded, offsets, shown.tolist(), xlabel=xlabel)
+    return arrays, figures.traversals(_visible(decoded), offsets, shown.tolist(), xlabel=xlabel)
 
 
 def manifold(trained: Trained, codes: np.ndarray, side: int = 20) -> Picture:
@@ -121,14 +140,20 @@ def manifold(trained: Trained, codes: np.ndarray, side: int = 20) -> Picture:
     grid = np.stack(np.meshgrid(z1, z2), axis=-1)
     images = evaluation.decode(trained, grid.reshape(-1, 2))
     images = images.reshape(side, side, *images.shape[1:])
-    return {"z1": z1, "z2": z2, "images": images}, figures.manifold(images, z1, z2)
+    return {"z1": z1, "z2": z2, "images": images}, figures.manifold(_visible(images), z1, z2)
+
+
+def _visible(images: np.ndarray) -> np.ndarray:
+    """The channels that a picture can show: grey, or the first three."""
+    channels = images.shape[-1]
+    return images[..., :3] if channels >= 3 else images[..., :1]
 
 
 def require_prior(trained: Trained, command: str) -> None:
     """Raise a ValueError unless the model can be sampled."""
     if not evaluation.has_prior(trained):
         family = trained.experiment.model.family
-        raise ValueError(
+        raise UsageError(
             f"{command}: needs a VAE; this run's model is an {family}, without a prior"
         )
 
@@ -162,8 +187,8 @@ def write_all(
     if rows:
         made["curves"] = figures.training_curves(rows)
     if pairs:
-        ends = images[:pairs], images[pairs : 2 * pairs]
-        made["interpolations"] = interpolations(trained, *ends)[1]
+        first, second = range(pairs), range(pairs, 2 * pairs)
+        made["interpolations"] = interpolations(trained, images, first, second)[1]
     if evaluation.has_prior(trained):
         made["samples"] = samples(trained)[1]
     if trained.experiment.model.family != "CAE":

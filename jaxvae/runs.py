@@ -8,6 +8,7 @@ import contextlib
 import csv
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jaxvae.config import Experiment
+from jaxvae.config import Experiment, UsageError
 
 SPLITS = ("train", "validation", "test")
 PARTS = ("data", "model", "objective", "optimizer", "train")
@@ -32,10 +33,6 @@ FREE_ON_RESUME = {
     "train.figures_every",
     "train.tensorboard",
 }
-
-
-class UsageError(ValueError):
-    """The command cannot be carried out as it was written."""
 
 
 class RunError(RuntimeError):
@@ -57,7 +54,8 @@ def load_experiment(path: str | Path) -> Experiment:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up while it is executed
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+            spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(
             f"experiment file {str(path)!r}: {type(error).__name__}: {error}"
@@ -201,10 +199,11 @@ def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def free_folder(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2, ... : the first that does not exist."""
-    folder, n = Path("runs") / name, 1
-    while folder.exists():
-        n += 1
-        folder = Path("runs") / f"{name}-{n}"
-    return folder
+def claim_folder(name: str) -> Path:
+    """Create the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
+    for n in itertools.count(1):
+        folder = Path("runs") / (name if n == 1 else f"{name}-{n}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError  # count never ends

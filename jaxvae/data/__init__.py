@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae import config
+from jaxvae.config import UsageError
 from jaxvae.data.splits import Dataset, Source, Split, split
 
 __all__ = ["Dataset", "Split", "available", "load", "whole"]
@@ -59,7 +60,7 @@ def _source(data: config.Data) -> Source:
     if path.is_dir():
         return folder.load(path, data.resize)
     if path.suffix not in (".npz", ".npy"):
-        raise ValueError(f"data.source = {data.source!r}: must be a .npz or .npy file or a folder")
+        raise UsageError(f"data.source = {data.source!r}: must be a .npz or .npy file or a folder")
     return arrays.load(path)
 
 

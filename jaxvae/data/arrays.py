@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvae.config import UsageError
 from jaxvae.data.splits import Source, Split
 
 TRAIN_NAMES = ("train_images", "x_train", "images")
@@ -38,13 +39,13 @@ def load(path: Path) -> Source:
             else:
                 arrays = {name: content[name] for name in content.files}
     except Exception as error:  # zip, zlib, NumPy and the file system each raise their own
-        raise ValueError(f"{path}: not a readable NumPy file ({error})") from error
+        raise UsageError(f"{path}: not a readable NumPy file ({error})") from error
 
     train = next((name for name in TRAIN_NAMES if name in arrays), None)
     if train is None:
         candidates = [name for name, array in arrays.items() if array.ndim in (3, 4)]
         if len(candidates) != 1:
-            raise ValueError(
+            raise UsageError(
                 f"{path}: needs an array named `images` or `train_images`, or exactly one of rank"
                 f" 3 or 4; it holds {sorted(arrays)}"
             )
@@ -59,7 +60,7 @@ def load(path: Path) -> Source:
         description=f"images of {path.name}",
     )
     if source.test is not None and source.test.images.shape[1:] != source.train.images.shape[1:]:
-        raise ValueError(
+        raise UsageError(
             f"{path}: training and test images differ in shape,"
             f" {source.train.images.shape[1:]} and {source.test.images.shape[1:]}"
         )
@@ -73,11 +74,11 @@ def _split(path: Path, arrays: dict[str, np.ndarray], name: str) -> Split:
         return Split(images, None)
     labels = arrays[key]
     if labels.shape not in ((len(images),), (len(images), 1)):
-        raise ValueError(
+        raise UsageError(
             f"{path}: {key} has shape {labels.shape}: must be ({len(images)},), one per image"
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{path}: {key} has dtype {labels.dtype}: must be integers")
+        raise UsageError(f"{path}: {key} has dtype {labels.dtype}: must be integers")
     return Split(images, labels.reshape(-1).astype(np.int32))
 
 
@@ -90,7 +91,7 @@ def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.size == 0 or images.shape[-1] > 4:
-        raise ValueError(
+        raise UsageError(
             f"{name} has shape {images.shape}: must be (n, height, width) or (n, height, width,"
             " channels) with at least one image and 1 to 4 channels"
         )
@@ -101,12 +102,12 @@ def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
 
     floating = np.issubdtype(images.dtype, np.floating)
     if not floating and not np.issubdtype(images.dtype, np.integer):
-        raise ValueError(
+        raise UsageError(
             f"{name} has dtype {images.dtype}: must be integers in 0..255, floats in [0, 1] or bool"
         )
     low, high, top = images.min(), images.max(), 1 if floating else 255
     if not (low >= 0 and high <= top):  # also where a value is not a number
-        raise ValueError(
+        raise UsageError(
             f"{name} has {images.dtype} values from {low} to {high}: must be within [0, {top}]"
             + (" (or integers in 0..255)" if floating else "")
         )

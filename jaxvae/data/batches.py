@@ -3,6 +3,7 @@
 import jax
 
 from jaxvae import noise
+from jaxvae.config import UsageError
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
@@ -12,7 +13,7 @@ def steps_per_epoch(num_examples: int, batch_size: int) -> int:
         ValueError: there is not a single full batch.
     """
     if batch_size > num_examples:
-        raise ValueError(
+        raise UsageError(
             f"data.batch_size = {batch_size}: must be at most the number of training images, "
             f"{num_examples}"
         )

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
+from jaxvae.config import UsageError
 from jaxvae.data.splits import Split
 
 GREY_MODES = ("1", "L", "LA")
@@ -30,8 +31,9 @@ def decode(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[st
 
     Args:
         parts: the encoded images of each split.
-        resize: height and width that images of different sizes are resized to (bilinear,
-            antialiased). Images of one size stay as they are: they are resized on the device.
+        resize: height and width that images are resized to (bilinear, antialiased) if their sizes
+            differ or they have more pixels than that. Smaller images of one size stay as they are:
+            they are resized on the device.
 
     Raises:
         ValueError: an image is damaged or has more than 8 bits per channel, or sizes differ and
@@ -44,19 +46,19 @@ def decode(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[st
     sizes = [size for size, _ in headers]
     odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
     if odd is not None and resize is None:
-        raise ValueError(
+        raise UsageError(
             f"{names[odd]}: {_by(sizes[odd])} (height x width), but {names[0]} is {_by(sizes[0])};"
             " give one size for all with --data.resize HEIGHT WIDTH"
         )
     width, height = sizes[0]
-    if odd is not None and resize is not None:
+    if resize is not None and (odd is not None or width * height > resize[0] * resize[1]):
         height, width = resize
 
     grey = all(mode in GREY_MODES for _, mode in headers)
     images = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
     for i, (file, name) in enumerate(zip(files, names, strict=True)):
         with _opened(file, name) as image:
-            pixels = image.convert("L" if grey else "RGB")
+            pixels = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
             if pixels.size != (width, height):
                 pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
             images[i] = np.asarray(pixels).reshape(images.shape[1:])
@@ -72,8 +74,10 @@ def _header(file: Path | bytes, name: str) -> tuple[tuple[int, int], str]:
     """An image's (width, height) and mode, without decoding its pixels."""
     with _opened(file, name) as image:
         size, mode = image.size, image.mode
+        if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # lying on its side
+            size = size[::-1]
     if mode.startswith(("I", "F")):
-        raise ValueError(f"{name}: Pillow mode {mode!r}; convert it to 8 bits per channel")
+        raise UsageError(f"{name}: Pillow mode {mode!r}; convert it to 8 bits per channel")
     return size, mode
 
 
@@ -84,7 +88,7 @@ def _opened(file: Path | bytes, name: str) -> Iterator[Image.Image]:
         with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
             yield image
     except Exception as error:  # each of Pillow's decoders raises its own types on damaged files
-        raise ValueError(f"{name}: not a readable image ({error})") from error
+        raise UsageError(f"{name}: not a readable image ({error})") from error
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvae.config import UsageError
 from jaxvae.data import cache
 from jaxvae.data.decode import Encoded, decode
 from jaxvae.data.splits import Source
@@ -58,11 +59,11 @@ def _image_files(root: Path) -> list[Path]:
         and not any(part.startswith(".") for part in file.relative_to(root).parts)
     )
     if not files:
-        raise ValueError(f"{root}: no images ({', '.join(SUFFIXES)}) in this folder")
+        raise UsageError(f"{root}: no images ({', '.join(SUFFIXES)}) in this folder")
     classes = [_class(file, root) for file in files]
     if None in classes and set(classes) != {None}:
         direct, nested = files[classes.index(None)], next(f for f in files if f.parent != root)
-        raise ValueError(
+        raise UsageError(
             f"{root}: images must lie either all directly inside or all in class folders, but it"
             f" holds {direct.name} and {nested.relative_to(root)}"
         )

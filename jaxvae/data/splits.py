@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvae import config
+from jaxvae.config import UsageError
 
 HELD_OUT = 0.2
 """Fraction held out from a set that has no test split of its own."""
@@ -61,7 +62,7 @@ def split(source: Source, data: config.Data) -> Dataset:
 
     if len(train.images) < data.batch_size:
         limited = "" if data.limit is None else f" (data.limit = {data.limit})"
-        raise ValueError(
+        raise UsageError(
             f"data.batch_size = {data.batch_size}: must be at most the number of training images,"
             f" {len(train.images)}{limited} in {source.name!r}"
         )
@@ -73,7 +74,7 @@ def _divide(source: Source, fraction: float, seed: int) -> tuple[Split, Split]:
     n = len(source.train.images)
     held_out = round(fraction * n)
     if not 0 < held_out < n:
-        raise ValueError(
+        raise UsageError(
             f"data.validation_fraction = {fraction}: leaves a split of {source.name!r} empty"
             f" ({n} images: {n - held_out} for training, {held_out} for validation)"
         )

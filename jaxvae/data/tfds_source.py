@@ -3,16 +3,19 @@
 TensorFlow is needed only to download and prepare a set that is not there yet.
 """
 
+import contextlib
 import difflib
 import importlib.util
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from jaxvae.config import UsageError
 from jaxvae.data import cache
 from jaxvae.data.decode import Encoded, decode
 from jaxvae.data.splits import Source, Split
@@ -55,7 +58,7 @@ def load(name: str, resize: tuple[int, int] | None) -> Source:
         _prepare(builder, name)
     problem = _problem(builder)
     if problem is not None:
-        raise ValueError(f"data.source = {name!r}: {problem}")
+        raise UsageError(f"data.source = {name!r}: {problem}")
 
     features = _features(builder)
     sizes_differ = None in features["image"].shape  # otherwise the device resizes
@@ -107,12 +110,12 @@ def _builder(name: str) -> tfds.core.DatasetBuilder:
         plain = name.partition("/")[0].partition(":")[0]
         near = difflib.get_close_matches(plain, [*names(), "digits"])
         meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(
+        raise UsageError(
             f"data.source = {name!r}: neither TensorFlow Datasets nor {data_dir()} has such a set;"
             f" {meant}({folder_hint})"
         ) from error
     except Exception as error:  # TFDS raises several types for a wrong version or configuration
-        raise ValueError(f"data.source = {name!r}: {_reason(error)} ({folder_hint})") from error
+        raise UsageError(f"data.source = {name!r}: {_reason(error)} ({folder_hint})") from error
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
@@ -123,10 +126,11 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
     else:
         log.info("downloading and preparing %s in %s", name, builder.data_path)
         try:
-            builder.download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-            )
+            with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; stdout is for results
+                builder.download_and_prepare(
+                    file_format="array_record",
+                    download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                )
             return
         except Exception as error:  # network, disk, checksum, manual download, ...
             failure, cause = f"preparing it failed ({_reason(error)})", error
@@ -180,7 +184,7 @@ def _read(builder: tfds.core.DatasetBuilder, key: str) -> Encoded:
                 files.append(record["image"])
                 labels.append(record["label"] if labelled else 0)
     except Exception as error:  # array_record reports damage with RuntimeError, ValueError, ...
-        raise ValueError(f"{builder.data_path}: cannot read {key!r} ({_reason(error)})") from error
+        raise UsageError(f"{builder.data_path}: cannot read {key!r} ({_reason(error)})") from error
     names = [f"{builder.info.full_name} {key} image {i}" for i in range(len(files))]
     return Encoded(files, names, np.array(labels, np.int32) if labelled else None)
 

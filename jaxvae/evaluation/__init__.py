@@ -1,6 +1,6 @@
 """What is measured on a model, and what it makes of images and codes."""
 
-from jaxvae.evaluation.evaluate import make_evaluate
+from jaxvae.evaluation.evaluate import in_order, make_evaluate
 from jaxvae.evaluation.trained import (
     Trained,
     decode,
@@ -18,6 +18,7 @@ __all__ = [
     "decode",
     "embed",
     "has_prior",
+    "in_order",
     "make_evaluate",
     "pixels",
     "posterior",

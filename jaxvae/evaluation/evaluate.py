@@ -1,6 +1,6 @@
 """The objective and the pixel error of a model over a whole split, compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,6 +12,12 @@ from jaxvae.data.preprocess import noise_keys, preprocess, to_unit
 from jaxvae.models import decoder_mean
 
 Means = dict[str, jax.Array]
+
+
+def in_order(means: Mapping[str, jax.Array | float]) -> dict[str, float]:
+    """As plain numbers: loss, recon and kl first, then what else there is."""
+    first = ["loss", "recon", "kl"]
+    return {name: float(means[name]) for name in [*first, *(n for n in means if n not in first)]}
 
 
 def make_evaluate(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae import noise
-from jaxvae.config import Data, Experiment
+from jaxvae.config import Data, Experiment, UsageError
 from jaxvae.data.preprocess import Batch, image_shape, noise_keys, preprocess, to_unit
 
 BATCH = 500  # images per call of the model
@@ -56,17 +56,19 @@ def _in_batches(function: Callable[..., Any], *arrays: ArrayLike) -> Any:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def prepare(trained: Trained, images: ArrayLike) -> Batch:
+def prepare(trained: Trained, images: ArrayLike, index: ArrayLike | None = None) -> Batch:
     """Input and target from `uint8` images (n, height, width, channels), in the data's range.
 
-    Noise (corruption, binarization) is drawn as in validation.
+    Noise (corruption, binarization) is drawn as in validation, where it follows from the images'
+    positions in their split: `index`, (n,), by default 0, 1, ...
 
     Raises:
-        ValueError: the images do not have the shape that the model was made for.
+        UsageError: the images do not have the shape that the model was made for.
     """
     images = np.asarray(images)
+    index = np.arange(len(images)) if index is None else np.asarray(index)
     if images.shape[1:] != trained.stored_shape:
-        raise ValueError(
+        raise UsageError(
             f"images of shape {images.shape[1:]}: the model takes images of shape "
             f"{trained.stored_shape} (height, width, channels)"
         )
@@ -75,7 +77,7 @@ def prepare(trained: Trained, images: ArrayLike) -> Batch:
     return _in_batches(
         lambda x, index: _preprocess(experiment.data, x, index, key),
         images,
-        np.arange(len(images)),
+        index,
     )
 
 

@@ -137,7 +137,8 @@ class Dropout(nn.Module):
 class Hidden(nn.Module):
     """linear - [BatchNorm] - activation - [dropout].
 
-    BatchNorm keeps 0.9 of its running statistics per step (PyTorch's momentum 0.1), epsilon 1e-5.
+    BatchNorm keeps 0.9 of its running statistics per step (PyTorch's momentum 0.1), epsilon 1e-5;
+    its running variance is the biased one (PyTorch's is n / (n - 1) times that).
     """
 
     linear: nn.Module

@@ -9,6 +9,7 @@ import math
 import jax
 from flax import linen as nn
 
+from jaxvae.config import UsageError
 from jaxvae.models.convolution import conv_output_size, output_padding_for
 from jaxvae.models.layers import Conv, ConvTranspose, Dense, Hidden, LayerSettings
 
@@ -66,7 +67,7 @@ def feature_shapes(
     for layer, (channels, stride) in enumerate(zip(hidden_dims, strides, strict=True), start=1):
         height, width, _ = shapes[-1]
         if min(height, width) + 2 * padding < kernel_size:
-            raise ValueError(
+            raise UsageError(
                 f"image shape {image_shape} is too small for model.strides = {strides}: "
                 f"convolution {layer} would see {height}x{width} pixels, and "
                 f"model.kernel_size = {kernel_size} with "

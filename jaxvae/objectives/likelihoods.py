@@ -17,11 +17,12 @@ def _sum_pixels(per_pixel: jax.Array) -> jax.Array:
 def bernoulli_nll(logits: jax.Array, x: jax.Array) -> jax.Array:
     """Binary cross-entropy -x log p - (1 - x) log(1 - p) with p = sigmoid(logits), x in [0, 1].
 
-    Written as max(l, 0) - l x + log(1 + exp(-|l|)), which neither overflows nor loses digits for
-    any finite logit. For grey x it is a pseudo-likelihood whose minimum is the entropy of x, not 0.
-    Kingma and Welling 2014, eq. (11).
+    Written as softplus(l) - l x, which is finite for every finite logit, and whose gradient is
+    p - x everywhere. (The usual max(l, 0) - l x + log1p(exp(-|l|)) has the wrong one at l = 0 under
+    automatic differentiation.) For grey x it is a pseudo-likelihood whose minimum is the entropy of
+    x, not 0. Kingma and Welling 2014, eq. (11).
     """
-    return _sum_pixels(jnp.maximum(logits, 0) - logits * x + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+    return _sum_pixels(jax.nn.softplus(logits) - logits * x)
 
 
 def gaussian_nll(x: jax.Array, mean: jax.Array, logvar: jax.Array | float) -> jax.Array:

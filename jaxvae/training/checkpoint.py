@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from jaxvae.training.state import TrainState
@@ -66,14 +67,25 @@ class Checkpoints:
         Raises:
             FileNotFoundError: there is no complete checkpoint.
         """
+        self._manager.wait_until_finished()
         step = self._manager.best_step() if which == "best" else None
         step = self._manager.latest_step() if step is None else step
         if step is None:
-            raise FileNotFoundError(f"no complete checkpoint in {self._manager.directory}")
+            raise FileNotFoundError(
+                f"no complete checkpoint in {self._manager.directory}; delete the run folder and"
+                " start again"
+            )
         return step
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The state and the progress saved at `step`; `abstract` gives the state's shapes."""
+        """The state and the progress saved at `step`; `abstract` gives the state's shapes.
+
+        The state comes to the first device, whatever it was saved from.
+        """
+        here = SingleDeviceSharding(jax.devices()[0])
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
+        )
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(

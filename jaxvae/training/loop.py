@@ -12,8 +12,8 @@ import optax
 
 from jaxvae import data as datasets
 from jaxvae import pictures, runs
-from jaxvae.config import Experiment, Train
-from jaxvae.evaluation import Trained
+from jaxvae.config import Experiment, Train, UsageError, require
+from jaxvae.evaluation import Trained, in_order
 from jaxvae.training import program as programs
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.program import Program
@@ -65,8 +65,6 @@ def train(
     stored_shape = dataset.train.images.shape[1:]
     trained = Trained(experiment, program.model, state.variables, stored_shape)
     num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    if not resume:
-        runs.write_json(folder / "config.json", runs.describe(experiment, stored_shape))
 
     settings, steps = experiment.train, program.steps_per_epoch
     progress = Progress(sums=dict.fromkeys(program.metrics, 0.0))
@@ -79,8 +77,15 @@ def train(
     ):
         if resume:
             state, saved = checkpoints.restore(checkpoints.find("latest"), state)
+            require(
+                settings.max_steps is None or settings.max_steps > int(state.step),
+                "train.max_steps",
+                settings.max_steps,
+                f"None or above the {int(state.step)} steps that {folder} has taken",
+            )
             progress = Progress(saved["sums"], saved["seconds"], Monitor(**saved["monitor"]))
             rows = runs.read_metrics(folder / "metrics.csv")[: int(state.step) // steps]
+        runs.write_json(folder / "config.json", runs.describe(experiment, stored_shape))
         reporter.say(
             f"{experiment.name}: {dataset.description}; {len(dataset.train.images)} training "
             f"images, {num_parameters:,} parameters, beta_eff "
@@ -110,6 +115,9 @@ def train(
             if settings.figures_every and epoch % settings.figures_every == 0:
                 now = trained._replace(variables=state.variables)
                 pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
+        best_state = state
+        if rows:
+            best_state, _ = checkpoints.restore(checkpoints.find("best"), state)
 
     summary = {
         "experiment": experiment.name,
@@ -129,8 +137,11 @@ def train(
     }
     runs.write_json(folder / "summary.json", summary)
     if rows and settings.figures_every is not None:
-        now = trained._replace(variables=state.variables)
-        pictures.write_all(now, dataset, rows, folder / "figures")
+        best = trained._replace(variables=best_state.variables)
+        try:
+            pictures.write_all(best, dataset, rows, folder / "figures")
+        except ValueError as error:
+            raise runs.RunError(f"{folder}: trained, but cannot be drawn: {error}") from error
     return summary
 
 
@@ -150,7 +161,7 @@ def _train_epoch(
     sums = {name: jnp.float32(value) for name, value in progress.sums.items()}
     step = int(state.step)
     reporter.start_epoch(epoch, step - first, program.steps_per_epoch)
-    while step < end and step != settings.max_steps:
+    while step < end and (settings.max_steps is None or step < settings.max_steps):
         began = perf_counter()
         stops = [step + settings.chunk_steps, end]
         if settings.max_steps is not None:
@@ -171,6 +182,7 @@ def _train_epoch(
             step == settings.max_steps
             or (settings.checkpoint_steps is not None and step % settings.checkpoint_steps == 0)
         ):
+            _validate(program, state, f"step {step} (epoch {epoch})", checkpoints)
             checkpoints.save(state, asdict(progress))
     return state, progress
 
@@ -184,24 +196,30 @@ def _epoch_row(
     checkpoints: Checkpoints,
 ) -> dict[str, float]:
     """Validate, and return the epoch's row of metrics.csv."""
-    validation = {name: float(value) for name, value in program.validate(state.variables).items()}
-    _refuse_non_finite(validation, f"the validation of epoch {epoch}", checkpoints)
+    validation = _validate(program, state, f"epoch {epoch}", checkpoints)
     steps = program.steps_per_epoch
     means = {name: value / steps for name, value in progress.sums.items()}
     grad_norm = means.pop("grad_norm")
-    terms = ["loss", "recon", "kl"]  # first, then what else the objective has
-    terms += [name for name in means if name not in terms]
     return {
         "epoch": epoch,
         "step": int(state.step),
-        **{f"train_{name}": means[name] for name in terms},
-        **{f"val_{name}": validation[name] for name in [*terms, "mse"]},
+        **{f"train_{name}": value for name, value in in_order(means).items()},
+        **{f"val_{name}": value for name, value in validation.items()},
         "beta_eff": float(beta_at(experiment, program.num_pixels, int(state.step) - 1)),
         "learning_rate": float(optax.tree.get(state.opt_state, "learning_rate")),
         "grad_norm": grad_norm,
         "seconds": progress.seconds,
         "images_per_second": steps * experiment.data.batch_size / progress.seconds,
     }
+
+
+def _validate(
+    program: Program, state: TrainState, after: str, checkpoints: Checkpoints
+) -> dict[str, float]:
+    """Means over the validation images. A state is saved only after this has found them finite."""
+    means = in_order(program.validate(state.variables))
+    _refuse_non_finite(means, f"the validation after {after}", checkpoints)
+    return means
 
 
 def _is_stale(monitor: Monitor, epoch: int, settings: Train) -> bool:
@@ -216,8 +234,8 @@ def _refuse_non_finite(values: dict[str, float], where: str, checkpoints: Checkp
         steps = checkpoints.steps()
         kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint yet"
         raise NonFiniteError(
-            f"not finite at {where}: {', '.join(bad)}; {kept}. A lower optimizer.learning_rate or "
-            "an optimizer.clip_norm may help"
+            f"not finite at {where}: {', '.join(bad)}; {kept}. A new run with a lower "
+            "optimizer.learning_rate or with optimizer.clip_norm may do better"
         )
 
 
@@ -234,4 +252,4 @@ def _refuse_changes(experiment: Experiment, folder: Path) -> None:
     }
     if changed:
         listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
-        raise ValueError(f"{folder}: a resumed run cannot change {listed}")
+        raise UsageError(f"{folder}: a resumed run cannot change {listed}")

@@ -25,7 +25,9 @@ def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
     except ValueError:
         parameters = {}
     require(
-        "learning_rate" in parameters,
+        "learning_rate" in parameters
+        and not settings.name.startswith("scale_by")
+        and settings.name != "lbfgs",  # needs the loss as a function
         "optimizer.name",
         settings.name,
         "an optimizer of optax with a learning rate, such as adam, adamw, sgd, lion or rmsprop",

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae import noise
-from jaxvae.config import Experiment
+from jaxvae.config import Experiment, UsageError
 from jaxvae.data import Dataset
 from jaxvae.data.batches import epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import image_shape
@@ -63,7 +63,7 @@ def build(experiment: Experiment, dataset: Dataset) -> tuple[Program, TrainState
     order = epoch_order_jit(key, 0, num_examples)
     _, metrics = jax.eval_shape(train_step, state, images[:batch_size], order[:batch_size], key)
     if missing := {"loss", "recon", "kl"} - set(metrics):
-        raise ValueError(f"objective.terms: lacks {', '.join(sorted(missing))}")
+        raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
     sums = {name: jnp.zeros(()) for name in metrics}
     advance = (
         jax.jit(

@@ -16,10 +16,10 @@ class Reporter:
         self._epochs = epochs
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total} steps  {task.fields[numbers]}"),
+            BarColumn(bar_width=8),  # all of the line fits in 80 columns
             TextColumn("eta"),
             TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[numbers]}"),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
@@ -45,20 +45,20 @@ class Reporter:
 
     def advance(self, done: int, means: dict[str, float], images_per_second: float) -> None:
         """`done` steps of the epoch are taken; `means` are those of the epoch so far."""
-        numbers = "  ".join(f"{name} {means[name]:.2f}" for name in ("loss", "recon", "kl"))
+        numbers = " ".join(f"{name} {means[name]:.1f}" for name in ("loss", "recon", "kl"))
         for task in self._bar.task_ids:
             self._bar.update(
-                task, completed=done, numbers=f"{numbers}  {images_per_second:,.0f} images/s"
+                task, completed=done, numbers=f"{numbers} {images_per_second:,.0f} images/s"
             )
 
     def end_epoch(self, row: dict[str, float], is_best: bool) -> None:
         """The epoch's line, from its row of metrics.csv."""
         self.say(
             f"epoch {row['epoch']:{self._width}d}/{self._epochs}"
-            f"  train loss {row['train_loss']:.3f} recon {row['train_recon']:.3f}"
-            f" kl {row['train_kl']:.3f}"
-            f"  val loss {row['val_loss']:.3f} recon {row['val_recon']:.3f}"
-            f" kl {row['val_kl']:.3f}{' *' if is_best else '  '}"
+            f"  train loss {row['train_loss']:.5g} recon {row['train_recon']:.5g}"
+            f" kl {row['train_kl']:.5g}"
+            f"  val loss {row['val_loss']:.5g} recon {row['val_recon']:.5g}"
+            f" kl {row['val_kl']:.5g}{' *' if is_best else '  '}"
             f" lr {row['learning_rate']:.3g}  {row['seconds']:.2f} s"
             f"  {row['images_per_second']:,.0f} images/s"
         )

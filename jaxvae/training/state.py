@@ -83,7 +83,10 @@ class Monitor:
     def update(self, epoch: int, loss: float, settings: Optimizer) -> "Monitor":
         """After the validation of `epoch`; only the plateau schedule changes `lr_scale`."""
         best_loss, best_epoch = min((self.best_loss, self.best_epoch), (loss, epoch))
-        improved = loss < self.plateau_loss * (1 - 1e-4)
+        # PyTorch asks for loss < best (1 - 1e-4), which for a negative best is no improvement.
+        improved = self.plateau_loss == float("inf") or loss < self.plateau_loss - 1e-4 * abs(
+            self.plateau_loss
+        )
         plateau_loss = loss if improved else self.plateau_loss
         plateau_epochs = 0 if improved else self.plateau_epochs + 1
         lr_scale = self.lr_scale

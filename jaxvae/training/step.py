@@ -66,9 +66,9 @@ def make_train_step(
             return scale * means["loss"], (means, updated.get("batch_stats", {}))
 
         gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
-        learning_rate = jnp.float32(schedule(state.step)) * state.lr_scale
-        opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
         with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
+            learning_rate = jnp.float32(schedule(state.step)) * state.lr_scale
+            opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
             updates, opt_state = optimizer.update(gradient, opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema, ema_decay = state.ema, experiment.optimizer.ema_decay

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from jaxvae import noise
 from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
 
-order_of = jax.jit(
-    lambda seed, epoch: epoch_order(noise.root(seed), epoch, 103), donate_argnums=()
-)
+order_of = jax.jit(lambda seed, epoch: epoch_order(noise.root(seed), epoch, 103))
 
 
 def order(seed: int, epoch: int) -> np.ndarray:

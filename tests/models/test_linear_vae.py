@@ -18,7 +18,7 @@ SHAPE, D, K, N = (3, 4, 1), 12, 3, 200
 
 
 class Ppca:
-    """The maximum-likelihood fit of probabilistic PCA to Gaussian data (Tipping and Bishop 1999)."""
+    """Maximum likelihood of probabilistic PCA on Gaussian data (Tipping and Bishop 1999)."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)

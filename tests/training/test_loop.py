@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
-from jaxvae.trained import load
+from jaxvae.saved import load
 from jaxvae.training import NonFiniteError, train
 from jaxvae.training.checkpoint import Checkpoints
 
@@ -140,10 +140,28 @@ def test_non_finite_loss_stops_the_run(small, tmp_path):
         optimizer=Optimizer("sgd", learning_rate=1e30),
         train=replace(small.train, checkpoint_steps=1),
     )
-    with pytest.raises(NonFiniteError, match=r"step 2 \(epoch 1\): .*loss.*step 1 is kept"):
+    with pytest.raises(NonFiniteError, match=r"validation after step 1 \(epoch 1\): loss, recon"):
         train(experiment, tmp_path / "run", quiet=True)
-    _, step = load(tmp_path / "run")
-    assert step == 1
+    with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
+        load(tmp_path / "run")
+
+
+def test_the_last_good_checkpoint_is_kept(small, tmp_path):
+    """The rate explodes at step 12, in the second epoch; the first epoch's checkpoint survives."""
+    run = tmp_path / "run"
+    experiment = replace(small, train=replace(small.train, epochs=1, chunk_steps=3))
+    train(experiment, run, quiet=True)
+    kept = final_state(run)
+
+    def exploding(settings, steps_per_epoch, epochs):
+        return lambda step: jax.numpy.where(step < 11, 1e-3, 1e30)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxvae.training.program.make_schedule", exploding)
+        longer = replace(experiment, train=replace(experiment.train, epochs=3))
+        with pytest.raises(NonFiniteError, match=r"step 13 \(epoch 2\): .*step 8 is kept"):
+            train(longer, run, resume=True, quiet=True)
+    jax.tree.map(np.testing.assert_array_equal, final_state(run), kept)
 
 
 def test_early_stopping_and_best_checkpoint(small, tmp_path):
@@ -201,6 +219,32 @@ def test_refusals_write_nothing(small, tmp_path):
     with pytest.raises(FileExistsError, match="not empty"):
         train(small, run, quiet=True)
     assert [path.name for path in run.iterdir()] == ["mine.txt"]
+
+
+def test_resume_past_its_end_is_refused(small, tmp_path):
+    run = tmp_path / "run"
+    stopped = replace(small, train=replace(small.train, max_steps=3))
+    train(stopped, run, quiet=True)
+    for max_steps in (2, 3):
+        again = replace(small, train=replace(small.train, max_steps=max_steps))
+        with pytest.raises(
+            ValueError, match=rf"train.max_steps = {max_steps}: .*above the 3 steps"
+        ):
+            train(again, run, resume=True, quiet=True)
+    train(small, run, resume=True, quiet=True)
+    assert runs.read_config(run)[0] == small  # the folder tells what the run is now
+
+
+def test_a_checkpoint_of_another_device_is_loaded(small, tmp_path):
+    """Such as one from a GPU on a machine without it."""
+    run = tmp_path / "run"
+    train(small, run, quiet=True)
+    expected = load(run)[0].variables
+    for file in (run / "checkpoints").rglob("_sharding"):
+        text = file.read_text()
+        assert "cpu:0" in text or "TFRT_CPU_0" in text
+        file.write_text(text.replace("cpu:0", "cuda:0").replace("TFRT_CPU_0", "cuda:0"))
+    jax.tree.map(np.testing.assert_array_equal, load(run)[0].variables, expected)
 
 
 def test_resume_refuses_another_experiment(small, tmp_path):
