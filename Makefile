@@ -1,5 +1,6 @@
 # make demo: train the default VAE on the embedded digits.   make test: install and run all tests.
-# Both create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one.
+# Both create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one. PYTEST="-k noise"
+# adds options to pytest.
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
@@ -11,7 +12,7 @@ demo: .venv/installed
 	@echo "Look at the figures and summary.json of the newest folder runs/digits_vae*" >&2
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -54,14 +54,16 @@ def samples(trained: Trained, n: int = 64, seed: int = 0) -> Picture:
 def embedding(trained: Trained, split: Split, classes: tuple[str, ...] | None) -> Picture:
     """The codes of a split, flattened to (n, latents), and their scatter plot by class.
 
-    Labels below 0 mean "unlabelled", and are then not drawn.
+    Labels are not drawn where one is below 0 ("unlabelled") or where they are more than 100.
     """
     codes = evaluation.embed(trained, evaluation.prepare(trained, split.images).input)
     arrays = {"codes": codes.reshape(len(codes), -1)}
     if split.labels is not None:
         arrays["labels"] = split.labels
-    drawn = None if split.labels is None or split.labels.min() < 0 else split.labels
-    return arrays, figures.latent_scatter(arrays["codes"], drawn, classes)
+    labels = split.labels
+    if labels is not None and (labels.min() < 0 or len(np.unique(labels)) > 100):
+        labels = None
+    return arrays, figures.latent_scatter(arrays["codes"], labels, classes)
 
 
 def interpolations(

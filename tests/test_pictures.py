@@ -1,5 +1,7 @@
 """From a model to arrays and figures, without training: shapes, identities, odd images."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -86,3 +88,26 @@ def test_every_picture_of_odd_images(shape, network, tmp_path):
     expected = {"reconstructions", "latents", "interpolations", "samples", "traversals", "manifold"}
     assert {path.stem for path in written} == expected
     assert all(path.stat().st_size > 0 for path in written)
+
+
+@pytest.mark.parametrize("labels", [np.full(9, -1), np.arange(9) - 1, None])
+def test_unlabelled_images_are_drawn_alike(labels):
+    """Some sets mark images without a label by -1."""
+    trained, images = (
+        untrained((6, 5, 1), hidden_dims=(7,), latent_dim=2),
+        random_images(9, (6, 5, 1)),
+    )
+    arrays, figure = pictures.embedding(trained, Split(images, labels), None)
+    assert not figure.legends
+    assert ("labels" in arrays) == (labels is not None)
+
+
+def test_noise_follows_the_position_in_the_split():
+    """Image 5 prepared alone is the image 5 that validation sees."""
+    trained = untrained((6, 5, 1), hidden_dims=(7,), latent_dim=2)
+    data = dataclasses.replace(trained.experiment.data, binarize="static")
+    trained = trained._replace(experiment=dataclasses.replace(trained.experiment, data=data))
+    images = random_images(9, (6, 5, 1))
+    whole = evaluation.prepare(trained, images).target
+    assert set(np.unique(whole)) == {0, 1}
+    np.testing.assert_array_equal(evaluation.prepare(trained, images[5:6], [5]).target, whole[5:6])

@@ -23,15 +23,18 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, read_only: bool = False):
+        def rank(metrics: dict[str, float]) -> tuple[float, float]:
+            return metrics["val_loss"], metrics["step"]  # of equals, the earliest
+
         best = BestN(
-            get_metric_fn=lambda metrics: metrics["val_loss"],
+            get_metric_fn=rank,
             reverse=True,  # lowest first
             n=1,
             keep_checkpoints_without_metrics=False,
         )
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
-            best_fn=lambda metrics: metrics["val_loss"],
+            best_fn=rank,
             best_mode="min",
             read_only=read_only,
             create=not read_only,
@@ -48,13 +51,14 @@ class Checkpoints:
         self, state: TrainState, progress: dict[str, Any], val_loss: float | None = None
     ) -> None:
         """Start saving; the caller may donate `state` at once, since a copy is saved."""
+        step = int(state.step)
         self._manager.save(
-            int(state.step),
+            step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
                 progress=ocp.args.JsonSave(progress),
             ),
-            metrics=None if val_loss is None else {"val_loss": val_loss},
+            metrics=None if val_loss is None else {"val_loss": val_loss, "step": step},
         )
 
     def steps(self) -> list[int]:
