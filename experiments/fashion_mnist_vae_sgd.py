@@ -1,8 +1,15 @@
 """A VAE of Fashion-MNIST quantised to the integers 0..9, trained with SGD and momentum.
 
-784-400 ReLU-(20, 20); 20-40 ReLU-400 ReLU-784, linear output; mean squared error over all elements
-plus the KL averaged (not summed) over the 20 latents, so beta_eff = 784 / (2 x 20) = 19.6; SGD 1e-3,
-momentum 0.7, batch 32, 300 epochs.
+784-400 ReLU-(20, 20); 20-40 ReLU-400 ReLU-784, linear output. Mean squared error over all elements
+plus the KL averaged (not summed) over the 20 latents, since the source sums over a singleton axis:
+beta_eff = 784 / (2 x 20) = 19.6. SGD 1e-3, momentum 0.7, batch 32, 300 epochs.
+
+Expect: lowest validation loss 916.7 nats per image at epoch 296 (recon 712.5, kl 10.59 at the
+    last); in the source's own units, where the loss is 2/784 of that, 2.339.
+Run: jaxvae train experiments/fashion_mnist_vae_sgd.py   (16 min on 2 CPU cores, seed 0)
+
+PyTorch's initialisation, as in the source: Flax's is larger, and with it the first steps diverge at
+this rate, because the exponential of the log-variance of inputs up to 9 overflows.
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

@@ -1,9 +1,13 @@
-"""A convolutional VAE of MNIST with two latents: four convolutions of 64 channels, stride 2 in the
-two middle ones, LeakyReLU 0.01; dense heads; a dense layer back to 7x7x64 and four transposed
-convolutions, sigmoid output.
+"""A convolutional VAE of MNIST with two latents.
 
-Reconstruction: the source's MSE, taken as the sum over pixels, plus the KL summed over the latents,
-mean over the batch. Adam 5e-4, batch 64, train split 80/20 into train and validation, 200 epochs.
+Four convolutions of 64 channels, k3 p1, stride 2 in the two middle ones, LeakyReLU 0.01; dense
+heads; a dense layer to 7x7x64 and four transposed convolutions, LeakyReLU, sigmoid output. The
+source's MSE and KL, taken as sums over pixels and latents and a mean over the batch: beta_eff =
+0.5. Adam 5e-4, batch 64, MNIST's training images split 80/20 into train and validation, 200 epochs.
+
+Expect: not run to the end: 5 of the 200 epochs, about 107 s each, gave a validation loss of 19.27
+    nats per image (recon 17.07, kl 4.40, MSE 0.0435).
+Run: jaxvae train experiments/mnist_conv_vae.py --train.epochs 5   (10 min on 2 CPU cores, seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

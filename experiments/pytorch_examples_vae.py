@@ -1,5 +1,12 @@
-"""The VAE of pytorch/examples (`vae/main.py`): 784-400-(20, 20), 20-400-784, ReLU; BCE and KL summed
-over everything; PyTorch's initialisation; Adam 1e-3, batch 128, 10 epochs.
+"""The VAE of pytorch/examples (`vae/main.py`): 784-400 ReLU-(20, 20), 20-400 ReLU-784.
+
+BCE and KL summed over everything; PyTorch's initialisation; Adam 1e-3, batch 128, 10 epochs.
+Reconstructions and samples every epoch. Published test loss: 105.56 to 105.61 nats per image.
+
+Expect: test loss 105.49 nats per image after 10 epochs (recon 80.73, kl 24.76; z sampled).
+Run: jaxvae train experiments/pytorch_examples_vae.py   (36 s on 2 CPU cores, seed 0)
+
+The last partial batch of an epoch is dropped here, and trained on there.
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

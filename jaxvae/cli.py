@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from jaxvae import runs
+from jaxvae import __version__, runs
 from jaxvae.config import Experiment, UsageError, require
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class TrainOptions:
     out: Path | None = None
     """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
     resume: Path | None = None
-    """Continue this run exactly where its latest checkpoint stands."""
+    """Continue this run exactly where its latest checkpoint stands, with its own settings. The file
+    is then needed only when it defines classes of its own."""
     experiment: Annotated[Experiment, NO_PREFIX] = dataclasses.field(
         default_factory=lambda: Experiment(name="experiment")
     )
@@ -251,6 +252,7 @@ def figures(saved: Saved) -> dict[str, Any]:
 def datasets() -> dict[str, Any]:
     """List the data sets to hand, where they were looked for, and how to get the missing ones."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from jaxvae import data
@@ -260,7 +262,8 @@ def datasets() -> dict[str, Any]:
     for entry in found:
         images = ", ".join(f"{name} {n:,}" for name, n in (entry["images"] or {}).items())
         ready = "yes" if entry["ready"] else "no"
-        table.add_row(entry["name"], ready, entry["location"], images, entry["how"])
+        row = (entry["name"], ready, entry["location"], images, entry["how"])
+        table.add_row(*map(escape, row))  # [tfds] is not a style
     Console(stderr=True).print(table)
     return {"datasets": found}
 
@@ -311,8 +314,8 @@ def _open(saved: SavedRun, shown: Images) -> tuple["Trained", int, "Split", tupl
 
 
 def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:
-    if not all(0 <= i < n for i in indices):
-        raise UsageError(f"{name} = {indices}: must be in 0..{n - 1}, images of the split")
+    for i in indices:
+        require(0 <= i < n, name, i, f"in 0..{n - 1}, an image of the split")
 
 
 def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") -> dict[str, Any]:
@@ -356,6 +359,8 @@ def _run(args: list[str]) -> dict[str, Any]:
         if options.file != default.file:
             raise UsageError(f"{options.file}: the experiment file comes right after `train`")
         return train(options)
+    if args == ["--version"]:
+        return {"jaxvae": __version__}
     if args and args[0] in COMMANDS:
         return tyro.cli(COMMANDS[args[0]], prog=f"jaxvae {args[0]}", args=args[1:])
     return tyro.extras.subcommand_cli_from_dict(
@@ -367,18 +372,17 @@ def _run(args: list[str]) -> dict[str, Any]:
 
 
 def _train_defaults(args: list[str]) -> TrainOptions:
-    """The experiment whose fields the options override.
-
-    It is that of the file, which comes first, or else that of the run to resume.
-    """
-    if args and not args[0].startswith("-"):
-        file = Path(args[0])
-        return TrainOptions(file=file, experiment=runs.load_experiment(file))
+    """The experiment whose fields the options override: the file's, or the resumed run's."""
+    file = Path(args[0]) if args and not args[0].startswith("-") else None
+    experiment = None if file is None else runs.load_experiment(file)
     for option, value in itertools.pairwise([*args, ""]):
         if option == "--resume" or option.startswith("--resume="):
             folder = Path(option.partition("=")[2] or value)
-            return TrainOptions(experiment=runs.read_config(folder)[0])
-    return TrainOptions()
+            saved, _ = runs.read_config(folder, like=experiment)
+            if experiment is not None and experiment.name != saved.name:
+                raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
+            experiment = saved
+    return TrainOptions(file) if experiment is None else TrainOptions(file, experiment=experiment)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -98,11 +98,11 @@ class Data:
         if self.corruption == "none":
             require(level == 0, "data.corruption_level", level, "0 when data.corruption = 'none'")
         elif self.corruption == "gaussian":
-            require(
-                0 < level < math.inf, "data.corruption_level", level, "a positive finite number"
-            )
+            allowed = "positive and finite with data.corruption = 'gaussian'"
+            require(0 < level < math.inf, "data.corruption_level", level, allowed)
         else:
-            require(0 < level <= 1, "data.corruption_level", level, "in (0, 1]")
+            allowed = f"in (0, 1] with data.corruption = {self.corruption!r}"
+            require(0 < level <= 1, "data.corruption_level", level, allowed)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,8 @@ class Objective:
 
     likelihood: Literal["bernoulli", "gaussian", "gaussian_learned", "laplace", "mse"] = "bernoulli"
     """bernoulli: BCE on logits. gaussian: fixed sigma. gaussian_learned: one learned sigma.
-    laplace: fixed scale. mse: the squared error, of which half is logged as recon (nats)."""
+    laplace: fixed scale. mse: the squared error, of which half is logged as recon (nats). All but
+    bernoulli need --model.output sigmoid or linear."""
     sigma: float = 1.0
     """Standard deviation of `gaussian`, scale b of `laplace`."""
     beta: float = 1.0
@@ -353,8 +354,8 @@ class Experiment:
             bernoulli == (self.model.output == "logits"),
             "model.output",
             self.model.output,
-            "'logits' with objective.likelihood = 'bernoulli', 'sigmoid' or 'linear' with any other"
-            f" (it is {self.objective.likelihood!r})",
+            ("'logits'" if bernoulli else "'sigmoid' or 'linear'")
+            + f" with objective.likelihood = {self.objective.likelihood!r}",
         )
         require(
             not bernoulli or (self.data.range[0] >= 0 and self.data.range[1] <= 1),

@@ -60,6 +60,8 @@ def embedding(trained: Trained, split: Split, classes: tuple[str, ...] | None) -
     arrays = {"codes": codes.reshape(len(codes), -1)}
     if split.labels is not None:
         arrays["labels"] = split.labels
+        if classes is not None:
+            arrays["classes"] = np.array(classes)  # the labels' names
     labels = split.labels
     if labels is not None and (labels.min() < 0 or len(np.unique(labels)) > 100):
         labels = None
@@ -95,7 +97,7 @@ def traversals(
 
     Shown are the `dims` latents that say most about `images`: by mean KL for a VAE, whose latents
     run over -3..3 (standard deviations of the prior); by standard deviation for an AE, whose
-    latents run over three of these on either side of their mean.
+    latents run over three of these on either side of their mean, within the codes' range.
 
     Raises:
         ValueError: the code is a feature map.
@@ -112,22 +114,26 @@ def traversals(
         kl = gaussian_kl(jnp.asarray(mean.T[..., None]), jnp.asarray(logvar.T[..., None]))
         weight = np.asarray(kl).mean(axis=1)
         center, spread = np.zeros_like(codes[0]), np.ones_like(codes[0])
+        low, high = center - np.inf, center + np.inf
         xlabel = "value of the latent (standard deviations of the prior)"
     else:
         weight = codes.std(axis=0)
         center, spread = codes.mean(axis=0), codes.std(axis=0)
-        xlabel = "value of the latent (standard deviations of the codes, from their mean)"
+        low, high = codes.min(axis=0), codes.max(axis=0)  # a ReLU's codes are never negative
+        xlabel = (
+            "value of the latent (standard deviations of the codes from their mean, in their range)"
+        )
     shown = np.sort(np.argsort(-weight, kind="stable")[:dims])
     varied = np.tile(codes[index], (len(shown), steps, 1))
     for row, i in enumerate(shown):
-        varied[row, :, i] = center[i] + spread[i] * offsets
+        varied[row, :, i] = np.clip(center[i] + spread[i] * offsets, low[i], high[i])
     decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]))
     decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
     arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
     return arrays, figures.traversals(_visible(decoded), offsets, shown.tolist(), xlabel=xlabel)
 
 
-def manifold(trained: Trained, codes: np.ndarray, side: int = 20) -> Picture:
+def manifold(trained: Trained, codes: np.ndarray, side: int = 19) -> Picture:
     """Images decoded from a grid over a two-dimensional latent space.
 
     For a VAE the grid lies at equal quantiles of the prior (Kingma and Welling 2014, figure 4); for

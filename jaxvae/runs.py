@@ -19,7 +19,6 @@ from typing import Any
 
 from jaxvae.config import Experiment, UsageError
 
-SPLITS = ("train", "validation", "test")
 PARTS = ("data", "model", "objective", "optimizer", "train")
 
 # What a resumed run may change, because it does not change what a step computes.
@@ -161,7 +160,7 @@ def read_config(
             if class_name != _class_name(getattr(template, name)):
                 raise UsageError(
                     f"{folder}: its {name} is a {class_name}; give the experiment file that defines"
-                    " it (--experiment FILE)"
+                    " it (--experiment FILE; to resume: train FILE --resume RUN)"
                 )
         experiment = _replace(template, saved["experiment"])
         height, width, channels = saved["stored_shape"]

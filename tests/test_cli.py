@@ -168,7 +168,7 @@ def test_what_a_model_cannot_do_is_said(trained, capsys):
     status, _, err = call(capsys, "traverse", trained / "mnist_cae")
     assert status == 2 and "vector code" in err
     status, _, err = call(capsys, "traverse", trained / "digits_vae", "--index", "900")
-    assert status == 2 and "--index = (900,): must be in 0..159" in err
+    assert status == 2 and "--index = 900: must be in 0..159" in err
     status, _, err = call(capsys, "evaluate", trained)
     assert status == 2 and "not a run folder" in err
 
@@ -202,6 +202,13 @@ def test_resume_from_the_command_line(capsys, tmp_path):
     assert (summary["epochs"], summary["steps"]) == (2, 10)
     status, _, err = call(capsys, "train", DIGITS, "--resume", run, "--model.latent-dim", 3)
     assert status == 2 and "model.latent_dim (2 to 3)" in err
+    other = DIGITS.with_name("mnist_vae.py")
+    status, _, err = call(capsys, "train", other, "--resume", run)
+    assert status == 2 and "a run of 'digits_vae', not of 'mnist_vae'" in err
+    before = (run / "config.json").read_bytes()
+    status, _, err = call(capsys, "train", "--resume", run, "--train.epochs", 2)
+    assert status == 2 and "train.epochs = 2: must be above the 2 epochs" in err
+    assert (run / "config.json").read_bytes() == before
 
 
 def test_a_diverging_run_fails_with_one_line(capsys, tmp_path):
@@ -238,12 +245,19 @@ def test_a_variant_in_one_file(capsys, tmp_path):
     )
     status, _, err = call(capsys, "evaluate", run)
     assert status == 2 and "--experiment" in err
-    status, result, err = call(capsys, "evaluate", run, "--experiment", variant)
+    status, _, err = call(capsys, "train", "--resume", run, "--train.epochs", 2)
+    assert status == 2 and "train FILE --resume RUN" in err
+    status, _, err = call(capsys, "train", variant, "--resume", run, "--train.epochs", 2)
+    assert status == 0, err
+    status, result, err = call(
+        capsys, "evaluate", run, "--experiment", variant, "--checkpoint", "best"
+    )
+    last = json.loads((run / "summary.json").read_text())["best"]
     assert status == 0 and result["l1"] == pytest.approx(last["val_l1"], rel=1e-5)
 
 
 def test_datasets_lists_the_digits(capsys):
-    status, result, _ = call(capsys, "datasets")
-    assert status == 0
+    status, result, err = call(capsys, "datasets")
+    assert status == 0 and "tensorflow-cpu" in squeeze(err)
     digits = next(entry for entry in result["datasets"] if entry["name"] == "digits")
     assert digits["ready"]

@@ -93,7 +93,7 @@ def available() -> list[dict[str, Any]]:
     found = tfds_source.prepared()
     missing = [name for name in USUAL if name not in {item["name"] for item in found}]
     get = (
-        "pip install 'jaxvae[tfds]', then train: the first use downloads and prepares it; or set"
+        "pip install tensorflow-cpu, then train: the first use downloads and prepares it; or set"
         " TFDS_DATA_DIR to a folder that has it prepared as array_record"
     )
     return [

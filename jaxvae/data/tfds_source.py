@@ -103,7 +103,8 @@ def prepared() -> list[dict[str, Any]]:
 
 
 def _builder(name: str) -> tfds.core.DatasetBuilder:
-    folder_hint = f"a folder of images is written ./{name}"
+    is_folder = Path(name).is_dir()
+    folder_hint = f"the folder is written ./{name}" if is_folder else "a folder is written ./NAME"
     try:
         return tfds.builder(name, data_dir=data_dir())
     except tfds.core.DatasetNotFoundError as error:
@@ -112,7 +113,7 @@ def _builder(name: str) -> tfds.core.DatasetBuilder:
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(
             f"data.source = {name!r}: neither TensorFlow Datasets nor {data_dir()} has such a set;"
-            f" {meant}({folder_hint})"
+            f" {meant}{folder_hint}"
         ) from error
     except Exception as error:  # TFDS raises several types for a wrong version or configuration
         raise UsageError(f"data.source = {name!r}: {_reason(error)} ({folder_hint})") from error
@@ -121,7 +122,7 @@ def _builder(name: str) -> tfds.core.DatasetBuilder:
 def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
     """Download and prepare a set, which needs TensorFlow, or say how to get it."""
     if importlib.util.find_spec("tensorflow") is None:
-        failure = "preparing it needs TensorFlow: pip install 'jaxvae[tfds]', then run again"
+        failure = "preparing it needs TensorFlow: pip install tensorflow-cpu, then run again"
         cause = None
     else:
         log.info("downloading and preparing %s in %s", name, builder.data_path)
@@ -136,8 +137,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
             failure, cause = f"preparing it failed ({_reason(error)})", error
     raise FileNotFoundError(
         f"data.source = {name!r}: not in {data_dir()}, and {failure}. Or set TFDS_DATA_DIR to a"
-        " folder that has it; --data.source digits needs nothing; a folder of images is written"
-        f" ./{name}"
+        " folder that has it; --data.source digits needs nothing"
     ) from cause
 
 

@@ -127,6 +127,7 @@ def _scale(axes: Axes, values: NDArray[np.float64]) -> None:
     values = values[np.isfinite(values)]
     if values.size and values.min() > 0 and values.max() >= LOG_RATIO * values.min():
         axes.set_yscale("log")
+        axes.set_ylabel(f"{axes.get_ylabel()} (log)".strip())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())

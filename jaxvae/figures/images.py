@@ -127,14 +127,14 @@ def manifold(
     for name, z in (("z1", z1), ("z2", z2)):
         if not (np.diff(z) >= 0).all():  # equal values: a latent that the model does not use
             raise ValueError(f"{name} (shape {z.shape}) must not decrease")
-    grid = image_grid(array[::-1].reshape(-1, height, width, channels), columns)
+    grid = image_grid(array[::-1].reshape(-1, height, width, channels), columns, GAP)
     x, y = _spread(columns, 7), _spread(rows, 7)
     return grid_figure(
         grid,
         max(height, width),
         title,
-        columns=(_centers(columns, width, 0)[x], _numbers(z1[x])),
-        rows=(_centers(rows, height, 0)[::-1][y], _numbers(z2[y])),
+        columns=(_centers(columns, width)[x], _numbers(z1[x])),
+        rows=(_centers(rows, height)[::-1][y], _numbers(z2[y])),
         xlabel=latent_name(1),
         ylabel=latent_name(2),
     )

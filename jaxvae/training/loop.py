@@ -47,13 +47,13 @@ def train(
         quiet: print nothing.
 
     Raises:
-        ValueError: a setting that the data or Optax do not allow, or with `resume` one that differs
+        UsageError: a setting that the data or Optax do not allow, or with `resume` one that differs
             from the run's; nothing is written.
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data, or nothing to resume from.
         NonFiniteError: the loss or its gradient is not finite; the last good checkpoint stays.
     """
-    folder = Path(folder)
+    began, folder = perf_counter(), Path(folder)
     if resume:
         _refuse_changes(experiment, folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -83,6 +83,12 @@ def train(
                 settings.max_steps,
                 f"None or above the {int(state.step)} steps that {folder} has taken",
             )
+            require(
+                settings.epochs * steps > int(state.step),
+                "train.epochs",
+                settings.epochs,
+                f"above the {int(state.step) // steps} epochs that {folder} has finished",
+            )
             progress = Progress(saved["sums"], saved["seconds"], Monitor(**saved["monitor"]))
             rows = runs.read_metrics(folder / "metrics.csv")[: int(state.step) // steps]
         runs.write_json(folder / "config.json", runs.describe(experiment, stored_shape))
@@ -90,7 +96,7 @@ def train(
             f"{experiment.name}: {dataset.description}; {len(dataset.train.images)} training "
             f"images, {num_parameters:,} parameters, beta_eff "
             f"{experiment.beta_eff(program.num_pixels):.4g}; compiled in "
-            f"{program.compile_seconds:.1f} s; writing to {folder}"
+            f"{program.compile_seconds:.1f} s; writing to {folder} (nats per image, * best so far)"
         )
         for epoch in range(int(state.step) // steps + 1, settings.epochs + 1):
             if _is_stale(progress.monitor, epoch, settings):
@@ -124,7 +130,12 @@ def train(
         "status": status,
         "folder": str(folder),
         "dataset": dataset.description,
-        "images": {name: len(getattr(dataset, name).images) for name in runs.SPLITS},
+        "images": {
+            "train": len(dataset.train.images),
+            "validation": len(dataset.validation.images),
+            "test": len(dataset.test.images),
+            "test_is_validation": dataset.test is dataset.validation,
+        },
         "num_parameters": num_parameters,
         "beta_eff": experiment.beta_eff(program.num_pixels),
         "epochs": len(rows),
@@ -133,11 +144,13 @@ def train(
         "last": rows[-1] if rows else None,
         "seconds": sum(row["seconds"] for row in rows),
         "compile_seconds": program.compile_seconds,
+        "total_seconds": perf_counter() - began,  # without the last figures
         "device": jax.devices()[0].device_kind,
     }
     runs.write_json(folder / "summary.json", summary)
     if rows and settings.figures_every is not None:
         best = trained._replace(variables=best_state.variables)
+        reporter.say(f"drawing figures in {folder / 'figures'}")
         try:
             pictures.write_all(best, dataset, rows, folder / "figures")
         except ValueError as error:

@@ -174,7 +174,7 @@ def test_unprepared_without_tensorflow(data_dir, monkeypatch):
     message = str(caught.value)
     for part in (
         f"not in {data_dir}",
-        "pip install 'jaxvae[tfds]'",
+        "pip install tensorflow-cpu",
         "TFDS_DATA_DIR",
         "--data.source digits",
         "./jaxvae_tiny_grey",
@@ -258,5 +258,5 @@ def test_available_lists_what_is_there_and_what_is_missing(data_dir):
     assert "no feature `image`" in entries["jaxvae_tiny_text"]["how"]
     assert not entries["broken"]["ready"]
     assert not entries["mnist"]["ready"] and entries["mnist"]["location"] == str(data_dir)
-    assert "pip install 'jaxvae[tfds]'" in entries["mnist"]["how"]
+    assert "pip install tensorflow-cpu" in entries["mnist"]["how"]
     assert entries["digits"]["ready"]

@@ -141,12 +141,12 @@ def test_manifold_has_z1_to_the_right_and_z2_upwards():
     figure = manifold(images, np.linspace(-2, 2, 9), [-1, 0, 1])
     for i in range(3):
         for j in range(9):
-            assert_cell(figure, (2 - i) * 4, j * 5, images[i, j])
+            assert_cell(figure, (2 - i) * 5, j * 6, images[i, j])
     (axes,) = figure.axes
     assert labels(axes.xaxis) == [f"{MINUS}2", f"{MINUS}1", "0", "1", "2"]
     assert labels(axes.yaxis) == [f"{MINUS}1", "0", "1"]
-    np.testing.assert_allclose(axes.get_yticks(), [9.5, 5.5, 1.5])
-    np.testing.assert_allclose(axes.get_xticks(), [2, 12, 22, 32, 42])
+    np.testing.assert_allclose(axes.get_yticks(), [11.5, 6.5, 1.5])
+    np.testing.assert_allclose(axes.get_xticks(), [2, 14, 26, 38, 50])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z₁", "z₂")
 
 

@@ -219,7 +219,8 @@ def test_curves_hold_the_columns(epochs):
     figure = training_curves(table)
     assert titles(figure) == ["Loss", "Reconstruction", "KL divergence"]
     for axes, term in zip(figure.axes, ("loss", "recon", "kl"), strict=True):
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats per image")
+        scale = " (log)" if axes.get_yscale() == "log" else ""
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats per image" + scale)
         for line, split in zip(axes.lines, ("train", "val"), strict=False):
             np.testing.assert_array_equal(line.get_xdata(), table["epoch"])
             np.testing.assert_array_equal(line.get_ydata(), table[f"{split}_{term}"])

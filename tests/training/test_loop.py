@@ -189,7 +189,8 @@ def test_what_a_run_leaves(small, tmp_path):
     summary = train(experiment, tmp_path / "run", quiet=True)
     run = tmp_path / "run"
     assert json.loads((run / "summary.json").read_text()) == summary
-    assert summary["images"] == {"train": 48, "validation": 12, "test": 12}
+    images = {"train": 48, "validation": 12, "test_is_validation": True, "test": 12}
+    assert summary["images"] == images
     assert runs.read_config(run) == (experiment, (6, 6, 1))
     assert list((run / "tensorboard").glob("events*"))
     names = {path.stem for path in (run / "figures").glob("*.png")}
