@@ -253,12 +253,13 @@ def datasets() -> dict[str, Any]:
     """List the data sets to hand, where they were looked for, and how to get the missing ones."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from jaxvae import data
 
     found = data.available()
-    table = Table("name", "ready", "where", "images", "how", show_lines=True)
+    names = ("name", "ready", "where", "images", "how")
+    table = Table(*(Column(name, overflow="fold") for name in names), show_lines=True)
     for entry in found:
         images = ", ".join(f"{name} {n:,}" for name, n in (entry["images"] or {}).items())
         ready = "yes" if entry["ready"] else "no"

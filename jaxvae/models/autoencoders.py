@@ -58,6 +58,17 @@ class Autoencoder(nn.Module, kw_only=True):
         if self.learned_variance:
             self.x_logvar = self.param("x_logvar", nn.initializers.zeros_init(), ())
 
+    def __call__(
+        self,
+        x: jax.Array,
+        eps: jax.Array | None = None,
+        train: bool = False,
+        dropout_keys: jax.Array | None = None,
+    ) -> Output:
+        """Encode and decode (batch, height, width, channels); only a VAE uses `eps`."""
+        z = self.embed(x, train, dropout_keys)
+        return Output(self.decode(z, train, dropout_keys), z, x_logvar=self._x_logvar())
+
     def decode(
         self, z: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
     ) -> jax.Array:
@@ -98,17 +109,6 @@ class AE(Autoencoder, kw_only=True):
         z = self.code(h.reshape(h.shape[0], -1))
         return z if self.code_activation is None else ACTIVATIONS[self.code_activation](z)
 
-    def __call__(
-        self,
-        x: jax.Array,
-        eps: jax.Array | None = None,
-        train: bool = False,
-        dropout_keys: jax.Array | None = None,
-    ) -> Output:
-        """Encode and decode (batch, height, width, channels); `eps` is not used."""
-        z = self.embed(x, train, dropout_keys)
-        return Output(self.decode(z, train, dropout_keys), z, x_logvar=self._x_logvar())
-
 
 class CAE(Autoencoder, kw_only=True):
     """A convolutional autoencoder whose code is the encoder's last feature map.
@@ -121,17 +121,6 @@ class CAE(Autoencoder, kw_only=True):
     ) -> jax.Array:
         """Images (batch, height, width, channels) to feature maps (batch, h, w, features)."""
         return self.encoder(x, train, dropout_keys)
-
-    def __call__(
-        self,
-        x: jax.Array,
-        eps: jax.Array | None = None,
-        train: bool = False,
-        dropout_keys: jax.Array | None = None,
-    ) -> Output:
-        """Encode and decode (batch, height, width, channels); `eps` is not used."""
-        z = self.embed(x, train, dropout_keys)
-        return Output(self.decode(z, train, dropout_keys), z, x_logvar=self._x_logvar())
 
 
 class VAE(Autoencoder, kw_only=True):
@@ -167,12 +156,15 @@ class VAE(Autoencoder, kw_only=True):
     def __call__(
         self,
         x: jax.Array,
-        eps: jax.Array,
+        eps: jax.Array | None = None,
         train: bool = False,
         dropout_keys: jax.Array | None = None,
     ) -> Output:
-        """Encode, sample with `eps` ~ N(0, I) of shape (batch, latent_dim), decode."""
+        """Encode, sample z with `eps` ~ N(0, I) of shape (batch, latent_dim), decode.
+
+        Without `eps`, the posterior mean is decoded.
+        """
         mean, logvar = self.encode(x, train, dropout_keys)
-        z = reparameterize(mean, logvar, eps)
+        z = mean if eps is None else reparameterize(mean, logvar, eps)
         decoded = self.decode(z, train, dropout_keys)
         return Output(decoded, z, mean, logvar, self._x_logvar())
