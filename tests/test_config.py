@@ -160,7 +160,7 @@ def test_settings_import_neither_jax_nor_flax():
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 RECIPES = {
-    "digits_vae": ("digits", 64, (256,), 2, 1e-3, 100, 1),
+    "digits_vae": ("digits", 32, (256, 128), 2, 1e-3, 100, 1),
     "fashion_mnist_ae": ("fashion_mnist", 64, (128,), 64, 1e-3, 10, 0),
     "fashion_mnist_vae_sgd": ("fashion_mnist", 32, (400,), 20, 1e-3, 300, 19.6),
     "mnist_ae": ("mnist", 64, (128,), 64, 1e-3, 10, 0),

@@ -104,7 +104,9 @@ def prepared() -> list[dict[str, Any]]:
 
 def _builder(name: str) -> tfds.core.DatasetBuilder:
     is_folder = Path(name).is_dir()
-    folder_hint = f"the folder is written ./{name}" if is_folder else "a folder is written ./NAME"
+    folder_hint = (
+        f"the folder is written ./{name}" if is_folder else "a folder of images is written ./NAME"
+    )
     try:
         return tfds.builder(name, data_dir=data_dir())
     except tfds.core.DatasetNotFoundError as error:

@@ -177,7 +177,6 @@ def test_unprepared_without_tensorflow(data_dir, monkeypatch):
         "pip install tensorflow-cpu",
         "TFDS_DATA_DIR",
         "--data.source digits",
-        "./jaxvae_tiny_grey",
     ):
         assert part in message
     assert "\n" not in message
@@ -200,17 +199,24 @@ def test_a_failed_download_says_why(data_dir, monkeypatch):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("mnisst", r"has such a set; did you mean mnist.*written \./mnisst"),
+        ("mnisst", r"has such a set; did you mean mnist.*written \./NAME"),
         ("digit", r"did you mean digits"),
-        ("no_such_thing_at_all", r"has such a set; \(a folder of images is written"),
+        ("no_such_thing_at_all", r"has such a set; a folder of images is written \./NAME"),
         ("mnist:9.9.9", r"9\.9\.9.*only: 3\.0\.1"),
-        ("my photos", r"'my photos': .*written \./my photos"),
+        ("my photos", r"'my photos': .*written \./NAME"),
     ],
 )
 def test_unknown_names(name, message):
     with pytest.raises(ValueError, match=message) as caught:
         data.load(config.Data(source=name))
     assert "\n" not in str(caught.value)
+
+
+def test_a_bare_folder_name_is_recognised(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"the folder is written \./photos"):
+        data.load(config.Data(source="photos"))
 
 
 def test_near_matches_include_folders_without_code(data_dir):
