@@ -53,7 +53,18 @@ def train(
         FileNotFoundError: no data, or nothing to resume from.
         NonFiniteError: the loss or its gradient is not finite; the last good checkpoint stays.
     """
-    began, folder = perf_counter(), Path(folder)
+    folder = Path(folder)
+    try:
+        return _train(experiment, folder, resume, quiet)
+    except NonFiniteError as error:
+        failed = {"experiment": experiment.name, "status": f"failed: {error}"}
+        runs.write_json(folder / "summary.json", failed)
+        raise
+
+
+def _train(experiment: Experiment, folder: Path, resume: bool, quiet: bool) -> dict[str, Any]:
+    """What `train` does, except for noting a failure in the run folder."""
+    began = perf_counter()
     if resume:
         _refuse_changes(experiment, folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

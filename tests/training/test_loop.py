@@ -144,6 +144,8 @@ def test_non_finite_loss_stops_the_run(small, tmp_path):
         train(experiment, tmp_path / "run", quiet=True)
     with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
         load(tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"].startswith("failed: not finite")
 
 
 def test_the_last_good_checkpoint_is_kept(small, tmp_path):
