@@ -65,7 +65,7 @@ def preprocess(data: Data, images: jax.Array, keys: NoiseKeys) -> Batch:
         x, levels = (draw < x / 255).astype(x.dtype), 1.0
 
     low, high = data.range
-    target = x * (high - low) / levels + low
+    target = x * ((high - low) / levels) + low  # a factor of exactly 1 for integers
     return Batch(_corrupt(data, target, keys.corrupt), target)
 
 
