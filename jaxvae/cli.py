@@ -158,9 +158,8 @@ def sample(saved: Saved, out: Path | None = None, n: int = 64, seed: int = 0) ->
         seed: Of the draws.
     """
     from jaxvae import pictures
-    from jaxvae.saved import load
 
-    trained, _ = load(saved.run, saved.checkpoint, _like(saved))
+    trained, _ = _load(saved)
     return _write(saved, out, "sample", pictures.samples(trained, n, seed))
 
 
@@ -240,9 +239,8 @@ def figures(saved: Saved) -> dict[str, Any]:
         saved: the run.
     """
     from jaxvae import data, pictures
-    from jaxvae.saved import load
 
-    trained, _ = load(saved.run, saved.checkpoint, _like(saved))
+    trained, _ = _load(saved)
     dataset = data.load(trained.experiment.data)
     rows = runs.read_metrics(saved.run / "metrics.csv")
     written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
@@ -264,7 +262,7 @@ def datasets() -> dict[str, Any]:
         images = ", ".join(f"{name} {n:,}" for name, n in (entry["images"] or {}).items())
         ready = "yes" if entry["ready"] else "no"
         row = (entry["name"], ready, entry["location"], images, entry["how"])
-        table.add_row(*map(escape, row))  # [tfds] is not a style
+        table.add_row(*map(escape, row))  # brackets in a path are no markup
     Console(stderr=True).print(table)
     return {"datasets": found}
 
@@ -290,16 +288,19 @@ def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
     }
 
 
-def _like(saved: SavedRun) -> Experiment | None:
-    return None if saved.experiment is None else runs.load_experiment(saved.experiment)
+def _load(saved: SavedRun) -> tuple["Trained", int]:
+    """The model of a run, and its checkpoint's step."""
+    from jaxvae.saved import load
+
+    like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
+    return load(saved.run, saved.checkpoint, like)
 
 
 def _open(saved: SavedRun, shown: Images) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
     """The model, its checkpoint's step, the images that were asked for, and their classes."""
     from jaxvae import data
-    from jaxvae.saved import load
 
-    trained, step = load(saved.run, saved.checkpoint, _like(saved))
+    trained, step = _load(saved)
     settings = trained.experiment.data
     if shown.source is not None:
         settings = dataclasses.replace(settings, source=shown.source, batch_size=1)

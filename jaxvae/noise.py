@@ -36,6 +36,11 @@ def normal(keys: jax.Array, shape: Sequence[int]) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, tuple(shape)))(keys)
 
 
+def eps(key: jax.Array, step: jax.Array | int, index: jax.Array, latent_dim: int) -> jax.Array:
+    """Noise of the reparameterization, N(0, I) of shape (batch, latent_dim), from the root key."""
+    return normal(example_keys(stream(key, "eps"), step, index), (latent_dim,))
+
+
 def uniform(keys: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Uniform noise in [0, 1) of shape (batch, *shape) from one key per example."""
     return jax.vmap(lambda key: jax.random.uniform(key, tuple(shape)))(keys)

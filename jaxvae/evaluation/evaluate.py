@@ -45,8 +45,7 @@ def make_evaluate(
             position = start + jnp.arange(batch_size)
             index = jnp.minimum(position, n - 1)
             x = preprocess(data, images[index], noise_keys(data, key, 0, index))
-            eps_keys = noise.example_keys(noise.stream(key, "eps"), 0, index)
-            eps = noise.normal(eps_keys, (experiment.model.latent_dim,)) * float(sampled)
+            eps = noise.eps(key, 0, index, experiment.model.latent_dim) * float(sampled)
             output = model.apply(variables, x.input, eps)
 
             beta = jnp.float32(experiment.beta_eff(x.target[0].size))

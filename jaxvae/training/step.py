@@ -45,8 +45,7 @@ def make_train_step(
         state: TrainState, images: jax.Array, index: jax.Array, key: jax.Array
     ) -> tuple[TrainState, Metrics]:
         x = preprocess(experiment.data, images, noise_keys(experiment.data, key, state.step, index))
-        eps_keys = noise.example_keys(noise.stream(key, "eps"), state.step, index)
-        eps = noise.normal(eps_keys, (experiment.model.latent_dim,))
+        eps = noise.eps(key, state.step, index, experiment.model.latent_dim)
         dropout_keys = noise.example_keys(noise.stream(key, "dropout"), state.step, index)
         num_pixels = x.target[0].size
         beta = beta_at(experiment, num_pixels, state.step)
