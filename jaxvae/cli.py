@@ -40,6 +40,9 @@ class TrainOptions:
     resume: Path | None = None
     """Continue this run exactly where its latest checkpoint stands, with its own settings. The file
     is then needed only when it defines classes of its own."""
+    convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
+    """Start from a named loss, such as pytorch_examples or ssakhash (docs/conventions.md); other
+    options of the objective change it further."""
     experiment: Annotated[Experiment, NO_PREFIX] = dataclasses.field(
         default_factory=lambda: Experiment(name="experiment")
     )
@@ -377,14 +380,26 @@ def _train_defaults(args: list[str]) -> TrainOptions:
     """The experiment whose fields the options override: the file's, or the resumed run's."""
     file = Path(args[0]) if args and not args[0].startswith("-") else None
     experiment = None if file is None else runs.load_experiment(file)
-    for option, value in itertools.pairwise([*args, ""]):
-        if option == "--resume" or option.startswith("--resume="):
-            folder = Path(option.partition("=")[2] or value)
-            saved, _ = runs.read_config(folder, like=experiment)
-            if experiment is not None and experiment.name != saved.name:
-                raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
-            experiment = saved
+    if resume := _value_of("--resume", args):
+        folder = Path(resume)
+        saved, _ = runs.read_config(folder, like=experiment)
+        if experiment is not None and experiment.name != saved.name:
+            raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
+        experiment = saved
+    if (convention := _value_of("--objective.convention", args)) and experiment is not None:
+        from jaxvae.objectives import with_convention
+
+        experiment = with_convention(experiment, convention)
     return TrainOptions(file) if experiment is None else TrainOptions(file, experiment=experiment)
+
+
+def _value_of(option: str, args: list[str]) -> str | None:
+    """The last value that `args` give to an option, as `--option VALUE` or `--option=VALUE`."""
+    given = None
+    for word, following in itertools.pairwise([*args, ""]):
+        if word == option or word.startswith(f"{option}="):
+            given = word.partition("=")[2] or following
+    return given
 
 
 def main(args: list[str] | None = None) -> None:

@@ -116,20 +116,30 @@ class Model:
     hidden_dims: tuple[int, ...] = (256,)
     """Widths of the encoder's hidden layers (channels, for convolutions)."""
     decoder_dims: tuple[int, ...] | None = None
-    """Widths of the decoder's hidden layers; None mirrors the encoder. Dense networks only."""
+    """Widths of the decoder's hidden layers; None mirrors the encoder. Of convolutions: the input
+    channels of each transposed convolution, from the code outwards (a CAE is always mirrored)."""
     latent_dim: int = 20
     """Number of latents (of an AE: the length of the code). A CAE ignores it."""
+    dense_dims: tuple[int, ...] = ()
+    """Dense hidden layers between the convolutions and the code, mirrored in the decoder; the
+    decoder's expansion to a feature map then is a hidden layer too."""
     strides: tuple[int, ...] = ()
     """Stride of each convolution; empty: 2 everywhere."""
     kernel_size: int = 3
     """Side of the convolutions' kernels."""
+    decoder_strides: tuple[int, ...] = ()
+    """Stride of each transposed convolution of `decoder_dims`; empty: 2 everywhere."""
+    decoder_kernel_size: int | None = None
+    """Side of the transposed convolutions' kernels with `decoder_dims`; None: `kernel_size`."""
     padding: int = 1
     """Zeros around the input of each convolution."""
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
-    """After each hidden layer; leaky_relu has slope 0.01."""
+    """After each hidden layer."""
+    negative_slope: float = 0.01
+    """Slope of leaky_relu below 0."""
     code_activation: bool = False
     """Apply the activation to an AE's code too."""
-    output: Literal["logits", "sigmoid", "linear"] = "logits"
+    output: Literal["logits", "sigmoid", "tanh", "relu", "linear"] = "logits"
     """What the decoder returns: logits (bernoulli), or pixel values, squashed or not."""
     batch_norm: bool = False
     """BatchNorm between each hidden layer and its activation."""
@@ -150,10 +160,23 @@ class Model:
         )
         d = self.decoder_dims
         require(
-            d is None or (not convolutional and min(d, default=1) >= 1),
+            d is None or (self.family != "CAE" and min(d, default=1) >= 1),
             "model.decoder_dims",
             d,
-            "None, or widths of at least 1 for a dense network (a convolutional one is mirrored)",
+            "None, or widths of at least 1 (a CAE is mirrored)",
+        )
+        require(
+            not convolutional or d != (),
+            "model.decoder_dims",
+            d,
+            "None, or at least one number of channels for a convolutional model",
+        )
+        vector_code = convolutional and self.family != "CAE"
+        require(
+            self.dense_dims == () or (vector_code and min(self.dense_dims) >= 1),
+            "model.dense_dims",
+            self.dense_dims,
+            "empty, or widths of at least 1 for a convolutional AE or VAE",
         )
         require(self.latent_dim >= 1, "model.latent_dim", self.latent_dim, "at least 1")
         require(
@@ -163,11 +186,36 @@ class Model:
             f"empty, or one stride of at least 1 per entry of model.hidden_dims = {dims}",
         )
         require(self.kernel_size >= 1, "model.kernel_size", self.kernel_size, "at least 1")
+        own_decoder = convolutional and d is not None
+        channels = d if own_decoder and d is not None else ()
         require(
-            0 <= self.padding < self.kernel_size,
+            self.decoder_strides == ()
+            or (len(self.decoder_strides) == len(channels) and min(self.decoder_strides) >= 1),
+            "model.decoder_strides",
+            self.decoder_strides,
+            "empty, or one stride of at least 1 per entry of a convolutional model's "
+            f"model.decoder_dims = {d}",
+        )
+        side = self.decoder_kernel_size
+        require(
+            side is None or (own_decoder and side >= 1),
+            "model.decoder_kernel_size",
+            side,
+            "None, or at least 1 with model.decoder_dims of a convolutional model",
+        )
+        smallest = min(self.kernel_size, self.kernel_size if side is None else side)
+        require(
+            0 <= self.padding < smallest,
             "model.padding",
             self.padding,
-            f"at least 0 and below model.kernel_size = {self.kernel_size}",
+            f"at least 0 and below the kernels' side, {smallest}",
+        )
+        slope = self.negative_slope
+        require(
+            0 <= slope < 1 and (slope == 0.01 or self.activation == "leaky_relu"),
+            "model.negative_slope",
+            slope,
+            "in [0, 1), and 0.01 unless model.activation = 'leaky_relu'",
         )
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
 
@@ -201,10 +249,12 @@ class Objective:
     reductions below only decide `scale` and `beta_eff`.
     """
 
-    likelihood: Literal["bernoulli", "gaussian", "gaussian_learned", "laplace", "mse"] = "bernoulli"
+    likelihood: Literal[
+        "bernoulli", "gaussian", "gaussian_learned", "laplace", "mse", "half_mse"
+    ] = "bernoulli"
     """bernoulli: BCE on logits. gaussian: fixed sigma. gaussian_learned: one learned sigma.
-    laplace: fixed scale. mse: the squared error, of which half is logged as recon (nats). All but
-    bernoulli need --model.output sigmoid or linear."""
+    laplace: fixed scale. mse: the squared error, of which half is logged as recon (nats); half_mse
+    minimises that half. All but bernoulli need a --model.output other than logits."""
     sigma: float = 1.0
     """Standard deviation of `gaussian`, scale b of `laplace`."""
     beta: float = 1.0
@@ -354,7 +404,7 @@ class Experiment:
             bernoulli == (self.model.output == "logits"),
             "model.output",
             self.model.output,
-            ("'logits'" if bernoulli else "'sigmoid' or 'linear'")
+            ("'logits'" if bernoulli else "'sigmoid', 'tanh', 'relu' or 'linear'")
             + f" with objective.likelihood = {self.objective.likelihood!r}",
         )
         require(

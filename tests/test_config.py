@@ -46,7 +46,32 @@ BAD = [
     ("model.hidden_dims", {"network": "conv", "hidden_dims": ()}),
     ("model.hidden_dims", {"family": "CAE", "hidden_dims": ()}),
     ("model.decoder_dims", {"decoder_dims": (0,)}),
-    ("model.decoder_dims", {"network": "conv", "decoder_dims": (8,)}),
+    ("model.decoder_dims", {"network": "conv", "decoder_dims": ()}),
+    ("model.decoder_dims", {"family": "CAE", "decoder_dims": (8,)}),
+    ("model.dense_dims", {"dense_dims": (8,)}),
+    ("model.dense_dims", {"family": "CAE", "dense_dims": (8,)}),
+    ("model.dense_dims", {"network": "conv", "dense_dims": (0,)}),
+    ("model.decoder_strides", {"decoder_dims": (8,), "decoder_strides": (2,)}),
+    ("model.decoder_strides", {"network": "conv", "decoder_strides": (2,)}),
+    *[
+        ("model.decoder_strides", {"network": "conv", "decoder_dims": (8,), "decoder_strides": s})
+        for s in ((0,), (2, 2))
+    ],
+    ("model.decoder_kernel_size", {"network": "conv", "decoder_kernel_size": 3}),
+    (
+        "model.decoder_kernel_size",
+        {"network": "conv", "decoder_dims": (8,), "decoder_kernel_size": 0},
+    ),
+    (
+        "model.padding",
+        {"network": "conv", "kernel_size": 5, "padding": 3, "decoder_dims": (8,)}
+        | {"decoder_kernel_size": 3},
+    ),
+    ("model.negative_slope", {"negative_slope": 0.2}),
+    *[
+        ("model.negative_slope", {"activation": "leaky_relu", "negative_slope": slope})
+        for slope in (-0.1, 1.0, NAN)
+    ],
     ("model.latent_dim", {"latent_dim": 0}),
     *[
         ("model.strides", {"network": "conv", "hidden_dims": (8, 8), "strides": strides})

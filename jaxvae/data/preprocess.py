@@ -47,8 +47,8 @@ def noise_keys(data: Data, key: jax.Array, step: jax.Array | int, index: jax.Arr
 
 
 def preprocess(data: Data, images: jax.Array, keys: NoiseKeys) -> Batch:
-    """Input and target, float32, from `uint8` images of shape (batch, height, width, channels)."""
-    x = images.astype(jnp.float32)
+    """Input and target from `uint8` images of shape (batch, height, width, channels)."""
+    x = images.astype(float)
     if data.resize is not None and data.resize != images.shape[1:3]:
         shape = (images.shape[0], *data.resize, images.shape[3])
         x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, 255)

@@ -48,7 +48,7 @@ def make_evaluate(
             eps = noise.eps(key, 0, index, experiment.model.latent_dim) * float(sampled)
             output = model.apply(variables, x.input, eps)
 
-            beta = jnp.float32(experiment.beta_eff(x.target[0].size))
+            beta = jnp.asarray(experiment.beta_eff(x.target[0].size), float)
             terms = experiment.objective.terms(output, x.target, beta)
             recon = decoder_mean(output.decoded, experiment.model.output)
             error = jnp.square(to_unit(data, recon) - to_unit(data, x.target))

@@ -59,21 +59,37 @@ def build(
         ValueError: the images are too small for the strides.
     """
     layers = LayerSettings(
-        settings.activation, settings.batch_norm, settings.dropout, settings.init
+        settings.activation,
+        settings.negative_slope,
+        settings.batch_norm,
+        settings.dropout,
+        settings.init,
     )
-    dims = settings.hidden_dims
+    dims, decoder_dims = settings.hidden_dims, settings.decoder_dims
     encoder: nn.Module
     decoder: nn.Module
     if settings.network == "conv" or settings.family == "CAE":
-        strides = settings.strides or (2,) * len(dims)
-        geometry = (settings.kernel_size, settings.padding)
-        feature_shapes(image_shape, dims, strides, *geometry)  # refuses impossible strides early
-        encoder = ConvEncoder(dims, strides, *geometry, layers)
-        decoder = ConvDecoder(dims, strides, image_shape, *geometry, layers)
+        strides, kernel_size = settings.strides or (2,) * len(dims), settings.kernel_size
+        mirrored = (dims, strides, kernel_size)  # of what the decoder is the mirror image
+        if decoder_dims is not None:
+            mirrored = (
+                decoder_dims[::-1],
+                settings.decoder_strides[::-1] or (2,) * len(decoder_dims),
+                settings.decoder_kernel_size or kernel_size,
+            )
+        padding, dense_dims = settings.padding, settings.dense_dims
+        for geometry in ((dims, strides, kernel_size), mirrored):
+            feature_shapes(image_shape, *geometry, padding)  # refuses impossible strides early
+        encoder = ConvEncoder(dims, strides, kernel_size, padding, dense_dims, layers)
+        decoder_layers, decoder_strides, side = mirrored
+        decoder = ConvDecoder(
+            decoder_layers, decoder_strides, image_shape, side, padding, dense_dims, layers
+        )
     else:
-        mirrored = dims[::-1] if settings.decoder_dims is None else settings.decoder_dims
         encoder = DenseEncoder(dims, layers)
-        decoder = DenseDecoder(mirrored, image_shape, layers)
+        decoder = DenseDecoder(
+            dims[::-1] if decoder_dims is None else decoder_dims, image_shape, layers
+        )
     shared: dict[str, Any] = {
         "encoder": encoder,
         "decoder": decoder,
@@ -85,5 +101,5 @@ def build(
         return VAE(**shared, latent_dim=settings.latent_dim)
     if settings.family == "CAE":
         return CAE(**shared)
-    code_activation = settings.activation if settings.code_activation else None
+    code_activation = layers.activate if settings.code_activation else None
     return AE(**shared, latent_dim=settings.latent_dim, code_activation=code_activation)

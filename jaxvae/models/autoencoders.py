@@ -11,9 +11,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvae.models.layers import ACTIVATIONS, Dense, InitRule
+from jaxvae.models.layers import Activation, Dense, InitRule
 
-DecoderOutput = Literal["logits", "sigmoid", "linear"]
+DecoderOutput = Literal["logits", "sigmoid", "tanh", "relu", "linear"]
+
+OUTPUT_ACTIVATIONS: dict[str, Activation] = {
+    "sigmoid": nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": nn.relu,
+}
 
 
 class Output(NamedTuple):
@@ -74,7 +80,8 @@ class Autoencoder(nn.Module, kw_only=True):
     ) -> jax.Array:
         """Codes to (batch, height, width, channels): logits, or the mean of p(x|z)."""
         decoded = self.decoder(z, train, dropout_keys)
-        return nn.sigmoid(decoded) if self.output == "sigmoid" else decoded
+        activation = OUTPUT_ACTIVATIONS.get(self.output)
+        return decoded if activation is None else activation(decoded)
 
     def decode_mean(self, z: jax.Array) -> jax.Array:
         """Codes to the mean of p(x|z), (batch, height, width, channels), in the data's range."""
@@ -95,7 +102,7 @@ class AE(Autoencoder, kw_only=True):
     """
 
     latent_dim: int
-    code_activation: str | None = None
+    code_activation: Activation | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -107,7 +114,7 @@ class AE(Autoencoder, kw_only=True):
         """Images (batch, height, width, channels) to codes (batch, latent_dim)."""
         h = self.encoder(x, train, dropout_keys)
         z = self.code(h.reshape(h.shape[0], -1))
-        return z if self.code_activation is None else ACTIVATIONS[self.code_activation](z)
+        return z if self.code_activation is None else self.code_activation(z)
 
 
 class CAE(Autoencoder, kw_only=True):

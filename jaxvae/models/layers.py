@@ -12,9 +12,10 @@ from flax import linen as nn
 from jaxvae import noise
 from jaxvae.models.convolution import conv, conv_transpose
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+Activation = Callable[[jax.Array], jax.Array]
+
+ACTIVATIONS: dict[str, Activation] = {
     "relu": nn.relu,
-    "leaky_relu": lambda x: nn.leaky_relu(x, 0.01),
     "elu": nn.elu,
     "gelu": lambda x: nn.gelu(x, approximate=False),
     "silu": nn.silu,
@@ -30,9 +31,16 @@ class LayerSettings:
     """What all hidden layers of a network share; the fields are those of `jaxvae.Model`."""
 
     activation: str = "relu"
+    negative_slope: float = 0.01
     batch_norm: bool = False
     dropout: float = 0.0
     init: InitRule = "flax"
+
+    def activate(self, x: jax.Array) -> jax.Array:
+        """The activation, elementwise."""
+        if self.activation == "leaky_relu":
+            return nn.leaky_relu(x, self.negative_slope)
+        return ACTIVATIONS[self.activation](x)
 
 
 def kernel_init(rule: InitRule) -> nn.initializers.Initializer:
@@ -115,6 +123,16 @@ class ConvTranspose(nn.Module):
         return y + jnp.broadcast_to(bias, y.shape)
 
 
+def keep_mask(keys: jax.Array, path: str, shape: Sequence[int], rate: float) -> jax.Array:
+    """Which entries the `Dropout` at `path` keeps, (batch, *shape), from one key per example.
+
+    `path` is that of the layer in its model, such as "encoder/Hidden_0/Dropout_0".
+    """
+    layer = jnp.uint32(zlib.crc32(path.encode()))
+    layer_keys = jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys)
+    return noise.uniform(layer_keys, shape) >= rate
+
+
 class Dropout(nn.Module):
     """Zero each entry with probability `rate` and divide the rest by 1 - rate.
 
@@ -128,18 +146,45 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
         if keys is None or self.rate == 0:
             return x
-        layer = jnp.uint32(zlib.crc32("/".join(self.path).encode()))
-        layer_keys = jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys)
-        keep = noise.uniform(layer_keys, x.shape[1:]) >= self.rate
+        keep = keep_mask(keys, "/".join(self.path), x.shape[1:], self.rate)
         return jnp.where(keep, x / (1 - self.rate), 0.0)
 
 
-class Hidden(nn.Module):
-    """linear - [BatchNorm] - activation - [dropout].
+class BatchNorm(nn.Module):
+    """scale (x - mean) / sqrt(var + epsilon) + bias, per channel (the last axis), as PyTorch's.
 
-    BatchNorm keeps 0.9 of its running statistics per step (PyTorch's momentum 0.1), epsilon 1e-5;
-    its running variance is the biased one (PyTorch's is n / (n - 1) times that).
+    In training mean and var are those of the batch (var with 1/n, n entries per channel), and the
+    running statistics move by 0.1 towards them, there with the unbiased variance (1/(n - 1));
+    otherwise the running statistics are used. Flax's own layer keeps the biased variance. Ioffe and
+    Szegedy 2015, algorithms 1 and 2.
     """
+
+    momentum: float = 0.9  # what is kept of the running statistics; PyTorch's momentum is 1 - this
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones_init(), channels)
+        bias = self.param("bias", nn.initializers.zeros_init(), channels)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            rows = x.reshape(-1, *channels)
+            mean, var = jnp.mean(rows, axis=0), jnp.var(rows, axis=0)
+            if not self.is_initializing():
+                n = rows.shape[0]
+                keep, unbiased = self.momentum, var * (n / max(n - 1, 1))
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * unbiased
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        offset = bias - mean * factor
+        return x * jnp.broadcast_to(factor, x.shape) + jnp.broadcast_to(offset, x.shape)
+
+
+class Hidden(nn.Module):
+    """linear - [BatchNorm] - activation - [dropout]."""
 
     linear: nn.Module
     settings: LayerSettings
@@ -150,6 +195,6 @@ class Hidden(nn.Module):
     ) -> jax.Array:
         x = self.linear(x)
         if self.settings.batch_norm:
-            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5)(x)
-        x = ACTIVATIONS[self.settings.activation](x)
+            x = BatchNorm()(x, train)
+        x = self.settings.activate(x)
         return Dropout(self.settings.dropout)(x, dropout_keys)

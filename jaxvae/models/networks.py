@@ -80,12 +80,16 @@ def feature_shapes(
 
 
 class ConvEncoder(nn.Module):
-    """Images (batch, height, width, channels) to a feature map (batch, h, w, hidden_dims[-1])."""
+    """Images (batch, height, width, channels) to a feature map (batch, h, w, hidden_dims[-1]).
+
+    With `dense_dims`, hidden dense layers follow, and the features are (batch, dense_dims[-1]).
+    """
 
     hidden_dims: tuple[int, ...]
     strides: tuple[int, ...]
     kernel_size: int = 3
     padding: int = 1
+    dense_dims: tuple[int, ...] = ()
     settings: LayerSettings = LayerSettings()
 
     @nn.compact
@@ -95,15 +99,21 @@ class ConvEncoder(nn.Module):
         for features, stride in zip(self.hidden_dims, self.strides, strict=True):
             conv = Conv(features, self.kernel_size, stride, self.padding, self.settings.init)
             x = Hidden(conv, self.settings)(x, train, dropout_keys)
+        if self.dense_dims:
+            x = x.reshape(x.shape[0], -1)
+        for features in self.dense_dims:
+            dense = Dense(features, self.settings.init)
+            x = Hidden(dense, self.settings)(x, train, dropout_keys)
         return x
 
 
 class ConvDecoder(nn.Module):
     """Codes to images (batch, *image_shape), before any output activation.
 
-    The transposed convolutions undo the encoder's layers one by one, each with the output padding
-    that returns to the very size the encoder came from. A code is either the encoder's feature map
-    or a vector (batch, latent_dim), which a dense layer first expands to that shape.
+    The mirror image of a `ConvEncoder` with the same fields: the transposed convolutions undo its
+    layers one by one, each with the output padding that returns to the very size the encoder came
+    from. A code is either the encoder's feature map or a vector (batch, latent_dim), which dense
+    layers first expand to that shape: linearly, or as hidden layers where there are `dense_dims`.
     """
 
     hidden_dims: tuple[int, ...]
@@ -111,6 +121,7 @@ class ConvDecoder(nn.Module):
     image_shape: Shape
     kernel_size: int = 3
     padding: int = 1
+    dense_dims: tuple[int, ...] = ()
     settings: LayerSettings = LayerSettings()
 
     @nn.compact
@@ -119,9 +130,16 @@ class ConvDecoder(nn.Module):
     ) -> jax.Array:
         k, p, init = self.kernel_size, self.padding, self.settings.init
         shapes = feature_shapes(self.image_shape, self.hidden_dims, self.strides, k, p)
+
+        def hidden(layer: nn.Module, x: jax.Array) -> jax.Array:
+            return Hidden(layer, self.settings)(x, train, dropout_keys)
+
         x = z
         if z.ndim == 2:
-            x = Dense(math.prod(shapes[-1]), init)(z).reshape(-1, *shapes[-1])
+            for features in self.dense_dims[::-1]:
+                x = hidden(Dense(features, init), x)
+            expand = Dense(math.prod(shapes[-1]), init)
+            x = (hidden(expand, x) if self.dense_dims else expand(x)).reshape(-1, *shapes[-1])
         for target, stride in zip(shapes[-2::-1], self.strides[::-1], strict=True):
             height, width, features = target
             output_padding = (
@@ -131,5 +149,5 @@ class ConvDecoder(nn.Module):
             layer = ConvTranspose(features, k, stride, p, output_padding, init)
             if target is shapes[0]:
                 return layer(x)
-            x = Hidden(layer, self.settings)(x, train, dropout_keys)
+            x = hidden(layer, x)
         return x

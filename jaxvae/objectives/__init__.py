@@ -1,5 +1,6 @@
 """Pure functions of arrays: likelihoods, divergences and the ELBO, per example, in nats."""
 
+from jaxvae.objectives.conventions import conventions, with_convention
 from jaxvae.objectives.divergences import gaussian_kl
 from jaxvae.objectives.elbo import elbo_terms, reconstruction
 from jaxvae.objectives.likelihoods import (
@@ -11,10 +12,12 @@ from jaxvae.objectives.likelihoods import (
 
 __all__ = [
     "bernoulli_nll",
+    "conventions",
     "elbo_terms",
     "gaussian_kl",
     "gaussian_nll",
     "half_squared_error",
     "laplace_nll",
     "reconstruction",
+    "with_convention",
 ]

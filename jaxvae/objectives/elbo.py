@@ -30,7 +30,7 @@ def reconstruction(output: "Output", x: jax.Array, likelihood: str, sigma: float
             return gaussian_nll(x, output.decoded, output.x_logvar)
         case "laplace":
             return laplace_nll(x, output.decoded, sigma)
-        case "mse":
+        case "mse" | "half_mse":
             return half_squared_error(x, output.decoded)
     raise ValueError(f"likelihood = {likelihood!r}: not known")
 

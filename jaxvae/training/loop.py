@@ -126,7 +126,7 @@ def _train(experiment: Experiment, folder: Path, resume: bool, quiet: bool) -> d
             events.write(row)
             reporter.end_epoch(row, is_best=monitor.best_epoch == epoch)
 
-            state = replace(state, lr_scale=jnp.float32(monitor.lr_scale))
+            state = replace(state, lr_scale=jnp.asarray(monitor.lr_scale, float))
             progress = Progress(dict.fromkeys(program.metrics, 0.0), 0.0, monitor)
             checkpoints.save(state, asdict(progress), row["val_loss"])
             if settings.figures_every and epoch % settings.figures_every == 0:
@@ -182,7 +182,7 @@ def _train_epoch(
     settings = experiment.train
     first, end = (epoch - 1) * program.steps_per_epoch, epoch * program.steps_per_epoch
     order = program.order(epoch - 1)
-    sums = {name: jnp.float32(value) for name, value in progress.sums.items()}
+    sums = {name: jnp.asarray(value, float) for name, value in progress.sums.items()}
     step = int(state.step)
     reporter.start_epoch(epoch, step - first, program.steps_per_epoch)
     while step < end and (settings.max_steps is None or step < settings.max_steps):

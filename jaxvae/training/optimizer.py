@@ -43,7 +43,7 @@ def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
             return update
         return optax.chain(optax.clip_by_global_norm(settings.clip_norm), update)
 
-    return optimizer(learning_rate=jnp.float32(settings.learning_rate))
+    return optimizer(learning_rate=jnp.asarray(settings.learning_rate, float))
 
 
 def make_schedule(settings: Optimizer, steps_per_epoch: int, epochs: int) -> optax.Schedule:

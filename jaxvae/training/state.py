@@ -61,7 +61,7 @@ def initial_state(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
         ema=None if experiment.optimizer.ema_decay is None else jax.tree.map(jnp.copy, params),
-        lr_scale=jnp.ones((), jnp.float32),
+        lr_scale=jnp.ones(()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxvae import noise
 from jaxvae.config import Experiment
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import noise_keys, preprocess
+from jaxvae.models import Output
 from jaxvae.training.state import PyTree, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -21,8 +22,52 @@ TrainStep = Callable[[TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainS
 def beta_at(experiment: Experiment, num_pixels: int, step: jax.Array | int) -> jax.Array:
     """`beta_eff` at a step: 0 at step 0, rising linearly over `objective.warmup_steps`."""
     beta, warmup_steps = experiment.beta_eff(num_pixels), experiment.objective.warmup_steps
-    warmup = jnp.minimum(1.0, jnp.float32(step) / warmup_steps) if warmup_steps else 1.0
-    return jnp.float32(beta * warmup)
+    warmup = jnp.minimum(1.0, jnp.asarray(step, float) / warmup_steps) if warmup_steps else 1.0
+    return jnp.asarray(beta * warmup, float)
+
+
+class Forward(NamedTuple):
+    """What a training batch gave besides its loss."""
+
+    output: Output
+    terms: dict[str, jax.Array]  # per example, (batch,) each, in nats
+    batch_stats: PyTree  # the running statistics, updated
+
+
+def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Array, Forward]]:
+    """`loss(params, batch_stats, images, index, key, step) -> loss, Forward`: what is minimised.
+
+    Pure; the arguments are those of `train_step`. The loss is a scalar in the units of the
+    experiment's source: `objective.scale` times the mean over the batch of the term `loss`.
+    """
+    data, objective = experiment.data, experiment.objective
+
+    def loss_fn(
+        params: PyTree,
+        batch_stats: PyTree,
+        images: jax.Array,
+        index: jax.Array,
+        key: jax.Array,
+        step: jax.Array,
+    ) -> tuple[jax.Array, Forward]:
+        x = preprocess(data, images, noise_keys(data, key, step, index))
+        eps = noise.eps(key, step, index, experiment.model.latent_dim)
+        dropout_keys = noise.example_keys(noise.stream(key, "dropout"), step, index)
+        output, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            x.input,
+            eps,
+            train=True,
+            dropout_keys=dropout_keys,
+            mutable=["batch_stats"],
+        )
+        num_pixels = x.target[0].size
+        terms = objective.terms(output, x.target, beta_at(experiment, num_pixels, step))
+        scale = objective.scale(num_pixels, batch_size=images.shape[0])
+        loss = scale * jnp.mean(terms["loss"])
+        return loss, Forward(output, terms, updated.get("batch_stats", {}))
+
+    return loss_fn
 
 
 def make_train_step(
@@ -39,34 +84,16 @@ def make_train_step(
     `grad_norm`, the global norm of the gradient of what is minimised, before clipping. They are
     measured at the state that comes in.
     """
-    objective = experiment.objective
+    loss_fn = make_loss(experiment, model)
 
     def train_step(
         state: TrainState, images: jax.Array, index: jax.Array, key: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        x = preprocess(experiment.data, images, noise_keys(experiment.data, key, state.step, index))
-        eps = noise.eps(key, state.step, index, experiment.model.latent_dim)
-        dropout_keys = noise.example_keys(noise.stream(key, "dropout"), state.step, index)
-        num_pixels = x.target[0].size
-        beta = beta_at(experiment, num_pixels, state.step)
-        scale = objective.scale(num_pixels, batch_size=images.shape[0])
-
-        def loss_fn(params: PyTree) -> tuple[jax.Array, tuple[Metrics, PyTree]]:
-            output, updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                x.input,
-                eps,
-                train=True,
-                dropout_keys=dropout_keys,
-                mutable=["batch_stats"],
-            )
-            terms = objective.terms(output, x.target, beta)
-            means = jax.tree.map(jnp.mean, terms)
-            return scale * means["loss"], (means, updated.get("batch_stats", {}))
-
-        gradient, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+        gradient, forward = jax.grad(loss_fn, has_aux=True)(
+            state.params, state.batch_stats, images, index, key, state.step
+        )
         with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
-            learning_rate = jnp.float32(schedule(state.step)) * state.lr_scale
+            learning_rate = jnp.asarray(schedule(state.step), float) * state.lr_scale
             opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
             updates, opt_state = optimizer.update(gradient, opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -77,10 +104,11 @@ def make_train_step(
             state,
             step=state.step + 1,
             params=params,
-            batch_stats=batch_stats,
+            batch_stats=forward.batch_stats,
             opt_state=opt_state,
             ema=ema,
         )
+        metrics = jax.tree.map(jnp.mean, forward.terms)
         return state, metrics | {"grad_norm": optax.tree.norm(gradient)}
 
     return train_step

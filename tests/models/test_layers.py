@@ -7,7 +7,15 @@ import pytest
 from flax import linen as nn
 
 from jaxvae import Model, noise
-from jaxvae.models.layers import Conv, ConvTranspose, Dense, Dropout, Hidden, LayerSettings
+from jaxvae.models.layers import (
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Dropout,
+    Hidden,
+    LayerSettings,
+)
 
 KEY = noise.root(0)
 # What a rule draws is the same under any generator; this one compiles many times faster.
@@ -74,17 +82,26 @@ def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
         return np.where(a > 0, a, np.expm1(a))
 
     out, updated = layer.apply(variables, x, True, mutable=["batch_stats"])
-    # var = E[y^2] - E[y]^2 of y around 3: a few float32 roundings, amplified about ten times.
+    # Sums of 50 terms in float32, of y around 3 less their mean.
     np.testing.assert_allclose(out, elu((y - mean) / np.sqrt(var + 1e-5)), atol=2e-5)
     after = updated["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(after["mean"], 0.1 * mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(after["var"], 0.9 + 0.1 * var, rtol=1e-5)
+    unbiased = y.var(axis=0, ddof=1)  # as PyTorch keeps it; 2 % larger for 50 examples
+    np.testing.assert_allclose(after["var"], 0.9 + 0.1 * unbiased, rtol=1e-5)
 
     # In evaluation an example's output depends on that example and the statistics alone.
     running = {"params": params, **updated}
-    expected = elu((y - 0.1 * mean) / np.sqrt(0.9 + 0.1 * var + 1e-5))
+    expected = elu((y - 0.1 * mean) / np.sqrt(0.9 + 0.1 * unbiased + 1e-5))
     np.testing.assert_allclose(layer.apply(running, x), expected, rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(layer.apply(running, x[:1]), expected[:1], rtol=1e-5, atol=2e-5)
+
+
+def test_batch_norm_of_one_example_keeps_a_finite_variance():
+    layer = BatchNorm()
+    variables = layer.init(INIT_KEY, jnp.ones((1, 3)), False)
+    out, updated = layer.apply(variables, jnp.full((1, 3), 5.0), True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(out, np.zeros((1, 3)))  # its own mean is subtracted
+    np.testing.assert_allclose(updated["batch_stats"]["var"], np.full(3, 0.9), rtol=1e-6)
 
 
 # Dropout
