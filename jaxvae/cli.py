@@ -49,6 +49,25 @@ class TrainOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class ImportOptions:
+    """PyTorch weights, what they are the weights of, and where to."""
+
+    source: tyro.conf.Positional[Path | None] = None
+    """The state dict: .pth, .pt, .ckpt, .bin or .safetensors."""
+    like: Annotated[Path | None, tyro.conf.arg(name="as")] = None
+    """The experiment file whose model it fits, such as experiments/published/antixk_vae.py; its
+    fields can be changed by the options below."""
+    out: Path | None = None
+    """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
+    map: str | None = None
+    """How layers correspond: `reference`, the name of a published model, or a Python file that
+    defines `weight_map` (torch_parity/maps.py). By default the known one with the file's keys."""
+    image_shape: tuple[int, int, int] | None = None
+    """Height, width and channels of the stored images, where the data set is not to hand."""
+    experiment: Annotated[Experiment, NO_PREFIX] = TrainOptions().experiment
+
+
+@dataclasses.dataclass(frozen=True)
 class SavedRun:
     """A trained run."""
 
@@ -291,6 +310,39 @@ def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
     }
 
 
+def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:
+    """Make a run from the weights of a PyTorch model: to evaluate, to draw, to train on."""
+    from torch_parity import interop
+
+    if options.source is None or options.like is None:
+        raise UsageError("import-torch: give a file of weights and --as, an experiment file")
+    return interop.import_torch(
+        options.source, options.experiment, options.out, options.map, options.image_shape
+    )
+
+
+def export_torch(
+    run: tyro.conf.Positional[Path],
+    path: tyro.conf.Positional[Path],
+    checkpoint: Literal["best", "latest"] = "best",
+    map: str | None = None,
+    experiment: Path | None = None,
+) -> dict[str, Any]:
+    """Write the weights of a run as a PyTorch state dict.
+
+    Args:
+        run: The run folder.
+        path: A new file: .pth, .pt, .ckpt, .bin or .safetensors.
+        checkpoint: The best by validation, or the latest.
+        map: As in import-torch; by default the one of the import, or `reference`.
+        experiment: The run's experiment file; needed only when it defines classes of its own.
+    """
+    from torch_parity import interop
+
+    like = None if experiment is None else runs.load_experiment(experiment)
+    return interop.export_torch(run, path, checkpoint, map, like)
+
+
 def _load(saved: SavedRun) -> tuple["Trained", int]:
     """The model of a run, and its checkpoint's step."""
     from jaxvae.saved import load
@@ -351,6 +403,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "figures": figures,
     "datasets": datasets,
     "info": info,
+    "import-torch": import_torch,
+    "export-torch": export_torch,
 }
 
 
@@ -364,6 +418,15 @@ def _run(args: list[str]) -> dict[str, Any]:
         if options.file != default.file:
             raise UsageError(f"{options.file}: the experiment file comes right after `train`")
         return train(options)
+    if args[:1] == ["import-torch"]:
+        imported = tyro.cli(
+            ImportOptions,
+            prog="jaxvae import-torch",
+            description=import_torch.__doc__,
+            default=_import_defaults(args[1:]),
+            args=args[1:],
+        )
+        return import_torch(imported)
     if args == ["--version"]:
         return {"jaxvae": __version__}
     if args and args[0] in COMMANDS:
@@ -391,6 +454,13 @@ def _train_defaults(args: list[str]) -> TrainOptions:
 
         experiment = with_convention(experiment, convention)
     return TrainOptions(file) if experiment is None else TrainOptions(file, experiment=experiment)
+
+
+def _import_defaults(args: list[str]) -> ImportOptions:
+    """The experiment of --as, whose fields the options override."""
+    if file := _value_of("--as", args):
+        return ImportOptions(like=Path(file), experiment=runs.load_experiment(file))
+    return ImportOptions()
 
 
 def _value_of(option: str, args: list[str]) -> str | None:

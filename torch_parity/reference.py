@@ -1,36 +1,250 @@
-"""Reference models in plain `torch.nn`, written from the recipes, not from our Flax code."""
+"""Reference models in plain `torch.nn`, written from the recipes, not from our Flax code.
+
+Their layers have names that say what they are: `encoder.dense_0`, `encoder.conv_0`,
+`encoder.norm_0` (the first hidden layer's BatchNorm), `code`, `mean`, `logvar`, `decoder.dense_0`,
+`decoder.conv_0` (transposed). Images are (batch, channels, height, width).
+"""
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from jaxvae.config import Model
+
+Shape = tuple[int, int, int]  # channels, height, width
+Geometry = tuple[int, int, int]  # kernel size, stride, padding
 
 
-class DenseVAE(nn.Module):
-    """D - hidden ReLU - (latents, latents); latents - hidden ReLU - D sigmoid.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+OUTPUTS: dict[str, Callable[[], nn.Module]] = {  # to the mean of p(x|z)
+    "logits": nn.Sigmoid,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "linear": nn.Identity,
+}
 
-    With hidden 400 and 20 latents it is the model of pytorch/examples `vae/main.py`.
+
+def twin(settings: Model, image_shape: Shape) -> nn.Module:
+    """The PyTorch module of any `jaxvae.Model`, for images of shape (channels, height, width).
+
+    `forward` returns pixels, mean and logvar; `torch_parity.maps.reference_map(settings, ...)` is
+    its weight map, and what `jaxvae export-torch` writes loads into it.
     """
 
-    def __init__(self, num_pixels: int, hidden: int, latents: int):
+    def layers() -> Layers:
+        activation = ACTIVATIONS.get(settings.activation)
+        if activation is None:
+            activation = partial(nn.LeakyReLU, settings.negative_slope)
+        return Layers(activation, settings.batch_norm, settings.dropout)
+
+    dims, decoder_dims, latent_dim = (
+        settings.hidden_dims,
+        settings.decoder_dims,
+        settings.latent_dim,
+    )
+    end = OUTPUTS[settings.output]()
+    if settings.network == "conv" or settings.family == "CAE":
+        strides = settings.strides or (2,) * len(dims)
+        geometry = [(settings.kernel_size, stride, settings.padding) for stride in strides]
+        encoder = conv_encoder(layers(), image_shape, dims, geometry, settings.dense_dims)
+        if decoder_dims is not None:  # from the code outwards, as our settings have it
+            side = settings.decoder_kernel_size or settings.kernel_size
+            strides = settings.decoder_strides or (2,) * len(decoder_dims)
+            geometry = [(side, stride, settings.padding) for stride in reversed(strides)]
+            dims = decoder_dims[::-1]
+        vector = None if settings.family == "CAE" else latent_dim
+        decoder = conv_decoder(
+            layers(), image_shape, dims, geometry, end, vector, settings.dense_dims
+        )
+    else:
+        encoder = dense_encoder(layers(), math.prod(image_shape), dims)
+        widths = dims[::-1] if decoder_dims is None else decoder_dims
+        decoder = dense_decoder(layers(), [latent_dim, *widths], image_shape, end)
+    if settings.family == "CAE":
+        return AE(encoder, decoder)
+    with torch.no_grad():
+        features = encoder.eval()(torch.zeros(1, *image_shape)).numel()
+    encoder.train()
+    if settings.family == "VAE":
+        return VAE(encoder, features, latent_dim, decoder)
+    activation = layers().activation() if settings.code_activation else None
+    return AE(encoder, decoder, nn.Linear(features, latent_dim), activation)
+
+
+class AE(nn.Module):
+    """Encoder, code, decoder; without `code` the code is the encoder's feature map (a CAE)."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        code: nn.Linear | None = None,
+        code_activation: Callable[[Tensor], Tensor] | None = None,
+    ):
         super().__init__()
-        self.hidden = nn.Linear(num_pixels, hidden)
-        self.mean = nn.Linear(hidden, latents)
-        self.logvar = nn.Linear(hidden, latents)
-        self.expand = nn.Linear(latents, hidden)
-        self.pixels = nn.Linear(hidden, num_pixels)
+        self.encoder, self.code, self.decoder = encoder, code, decoder
+        self.code_activation = code_activation
 
-    def forward(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Probabilities (batch, D), mean and logvar (batch, latents) of images (batch, D)."""
-        h = torch.relu(self.hidden(x))
+    def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
+        """Pixels; no mean and no logvar."""
+        z = self.encoder(x)
+        if self.code is not None:
+            z = self.code(z.flatten(1))
+        if self.code_activation is not None:
+            z = self.code_activation(z)
+        return self.decoder(z), None, None
+
+
+class VAE(nn.Module):
+    """A Gaussian posterior between encoder and decoder; z is sampled in `forward`."""
+
+    def __init__(self, encoder: nn.Module, features: int, latent_dim: int, decoder: nn.Module):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.mean = nn.Linear(features, latent_dim)
+        self.logvar = nn.Linear(features, latent_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels, mean and logvar (batch, latent_dim)."""
+        h = self.encoder(x).flatten(1)
         mean, logvar = self.mean(h), self.logvar(h)
-        z = mean + torch.exp(0.5 * logvar) * eps
-        return torch.sigmoid(self.pixels(torch.relu(self.expand(z)))), mean, logvar
+        z = mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)
+        return self.decoder(z), mean, logvar
 
 
-def summed_elbo(
-    probabilities: Tensor, x: Tensor, mean: Tensor, logvar: Tensor
-) -> tuple[Tensor, Tensor]:
-    """BCE and KL, each summed over everything, as pytorch/examples writes them."""
-    bce = F.binary_cross_entropy(probabilities, x, reduction="sum")
-    kl = -0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
-    return bce, kl
+class Layers:
+    """An `nn.Sequential` in the making, of hidden layers and others."""
+
+    def __init__(
+        self,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+    ):
+        self.activation, self.batch_norm, self.dropout = activation, batch_norm, dropout
+        self.layers: OrderedDict[str, nn.Module] = OrderedDict()
+
+    def add(self, kind: str, layer: nn.Module) -> None:
+        """Append a layer under the name KIND_i."""
+        count = sum(name.startswith(kind) for name in self.layers)
+        self.layers[f"{kind}_{count}"] = layer
+
+    def hidden(self, kind: str, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+        """Append a layer and what follows each hidden layer."""
+        self.add(kind, layer)
+        if self.batch_norm and isinstance(layer, nn.Linear):
+            self.add("norm", nn.BatchNorm1d(layer.out_features))
+        elif self.batch_norm:
+            assert not isinstance(layer, nn.Linear)
+            self.add("norm", nn.BatchNorm2d(layer.out_channels))
+        self.add("activation", self.activation())
+        if self.dropout:
+            self.add("dropout", nn.Dropout(self.dropout))
+
+    def sequential(self) -> nn.Sequential:
+        return nn.Sequential(self.layers)
+
+
+def dense_encoder(layers: Layers, num_pixels: int, widths: Sequence[int]) -> nn.Sequential:
+    """Flatten, then hidden dense layers."""
+    layers.add("flatten", nn.Flatten())
+    for before, after in zip([num_pixels, *widths], widths, strict=False):
+        layers.hidden("dense", nn.Linear(before, after))
+    return layers.sequential()
+
+
+def dense_decoder(
+    layers: Layers, widths: Sequence[int], image: Shape, end: nn.Module
+) -> nn.Sequential:
+    """Hidden dense layers from widths[0] inputs on, a dense layer to the pixels, `end`."""
+    for before, after in itertools.pairwise(widths):
+        layers.hidden("dense", nn.Linear(before, after))
+    layers.add("dense", nn.Linear(widths[-1], math.prod(image)))
+    layers.add("unflatten", nn.Unflatten(1, image))
+    layers.add("output", end)
+    return layers.sequential()
+
+
+def conv_encoder(
+    layers: Layers,
+    image: Shape,
+    channels: Sequence[int],
+    geometry: Sequence[Geometry],
+    dense: Sequence[int] = (),
+) -> nn.Sequential:
+    """Hidden convolutions, then, if there are any, hidden dense layers."""
+    before = image[0]
+    for after, (kernel_size, stride, padding) in zip(channels, geometry, strict=True):
+        layers.hidden("conv", nn.Conv2d(before, after, kernel_size, stride, padding))
+        before = after
+    if dense:
+        layers.add("flatten", nn.Flatten())
+        before = math.prod(feature_maps(image, channels, geometry)[-1])
+        for width in dense:
+            layers.hidden("dense", nn.Linear(before, width))
+            before = width
+    return layers.sequential()
+
+
+def conv_decoder(
+    layers: Layers,
+    image: Shape,
+    channels: Sequence[int],
+    geometry: Sequence[Geometry],
+    end: nn.Module,
+    latent_dim: int | None = None,
+    dense: Sequence[int] = (),
+) -> nn.Sequential:
+    """Back through the encoder with these `channels` and `geometry` (both in the encoder's order).
+
+    With `latent_dim` the code is a vector that dense layers expand: linearly, or, where the encoder
+    ends in hidden dense layers, through theirs in reverse, each a hidden layer.
+    """
+    maps = feature_maps(image, channels, geometry)
+    if latent_dim is not None:
+        widths = [latent_dim, *reversed(dense), math.prod(maps[-1])]
+        for before, after in itertools.pairwise(widths):
+            if dense:
+                layers.hidden("dense", nn.Linear(before, after))
+            else:
+                layers.add("dense", nn.Linear(before, after))
+        layers.add("unflatten", nn.Unflatten(1, maps[-1]))
+    for i, (kernel_size, stride, padding) in reversed(list(enumerate(geometry))):
+        small, large = maps[i + 1], maps[i]
+        missing = [  # what (n - 1) stride - 2 padding + kernel_size leaves to the larger size
+            size - ((n - 1) * stride - 2 * padding + kernel_size)
+            for size, n in zip(large[1:], small[1:], strict=True)
+        ]
+        layer = nn.ConvTranspose2d(
+            small[0], large[0], kernel_size, stride, padding, (missing[0], missing[1])
+        )
+        if i:
+            layers.hidden("conv", layer)
+        else:
+            layers.add("conv", layer)
+    layers.add("output", end)
+    return layers.sequential()
+
+
+def feature_maps(
+    image: Shape, channels: Sequence[int], geometry: Sequence[Geometry]
+) -> list[Shape]:
+    """Shapes (channels, height, width) from the image through every convolution."""
+    maps, x = [image], torch.zeros(1, *image)
+    for after, (kernel_size, stride, padding) in zip(channels, geometry, strict=True):
+        x = nn.Conv2d(x.shape[1], after, kernel_size, stride, padding)(x)
+        maps.append((x.shape[1], x.shape[2], x.shape[3]))
+    return maps

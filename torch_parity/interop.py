@@ -1,0 +1,234 @@
+"""What `jaxvae import-torch` and `jaxvae export-torch` do: PyTorch weights to a run, and back."""
+
+import math
+import runpy
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvae import data, noise, runs, saved
+from jaxvae.config import Experiment, UsageError, require
+from jaxvae.data.preprocess import image_shape
+from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
+from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.loop import Progress
+from jaxvae.training.state import TrainState
+from jaxvae.training.step import make_train_step
+from torch_parity import files
+from torch_parity.maps import PUBLISHED, Layer, Map, Shape, reference_map
+from torch_parity.weights import COUNTER, problems, to_flax, to_torch, torch_keys
+
+
+def import_torch(
+    source: str | Path,
+    experiment: Experiment,
+    out: str | Path | None = None,
+    map_name: str | None = None,
+    stored_shape: Shape | None = None,
+) -> dict[str, Any]:
+    """Make a run folder, at step 0, from the weights of a PyTorch model; return what was made.
+
+    It is a run like any other: it can be evaluated, sampled, drawn, and trained with --resume.
+    float64 weights are rounded to float32. Everything is checked before anything is written.
+
+    Args:
+        source: a file that `torch_parity.files.read` reads.
+        experiment: its model must be that of the weights; the rest says how to train on.
+        out: the run folder, new or empty; by default the first of runs/NAME, runs/NAME-2, ...
+        map_name: `reference`, a name in `torch_parity.maps.PUBLISHED`, or a Python file that
+            defines `weight_map`; by default the built-in map that has the file's keys.
+        stored_shape: height, width and channels of the data set's images, before `Data` resizes and
+            pads them; by default the data set is loaded and asked.
+
+    Raises:
+        UsageError: a file that cannot be read, weights, map and model that do not fit (with every
+            misfit listed), or a setting that is not allowed.
+        FileExistsError: `out` is not empty.
+    """
+    source, out = Path(source), None if out is None else Path(out)
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out}: exists and is not empty; give another --out")
+    arrays, prefix = files.read(source)
+    shape = _stored_shape(experiment, stored_shape)
+    model, optimizer = build_model(experiment, shape), make_optimizer(experiment.optimizer)
+    abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, shape))
+
+    template = {"params": abstract.params, "batch_stats": abstract.batch_stats}
+    name = map_name or _matching_map(source, arrays, experiment, shape, template)
+    weight_map = _map(name, experiment, shape)
+    if found := problems(arrays, weight_map, template):
+        raise UsageError(_misfit(source, f"by the map {name!r}", experiment, found))
+    variables = jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template))
+    params = variables["params"]
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(params),
+        ema=None if abstract.ema is None else jax.tree.map(jnp.copy, params),
+        lr_scale=jnp.ones(()),
+    )
+    progress = asdict(Progress(dict.fromkeys(_metrics(experiment, model, optimizer, shape), 0.0)))
+    counts = [int(a.max()) for key, a in arrays.items() if key.endswith(COUNTER) and a.size]
+    imported = {
+        "source": source.name,
+        "map": Path(name).name,
+        "prefix": prefix,
+        COUNTER: max(counts, default=0),
+    }
+
+    parent = Path("runs") if out is None else out.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=parent) as temporary:
+        run = Path(temporary) / "run"
+        with Checkpoints(run / "checkpoints") as checkpoints:
+            checkpoints.save(state, progress)
+        runs.write_json(run / "config.json", runs.describe(experiment, shape))
+        runs.write_json(run / "import.json", imported)
+        folder = runs.claim_folder(experiment.name) if out is None else out
+        if folder.exists():
+            folder.rmdir()  # it is empty
+        run.rename(folder)
+    return {
+        "run": str(folder),
+        **imported,
+        "parameters": sum(x.size for x in jax.tree.leaves(params)),
+        "beta_eff": experiment.beta_eff(math.prod(image_shape(experiment.data, shape))),
+    }
+
+
+def export_torch(
+    run: str | Path,
+    path: str | Path,
+    checkpoint: str = "best",
+    map_name: str | None = None,
+    like: Experiment | None = None,
+) -> dict[str, Any]:
+    """Write a run's weights as a state dict that `load_state_dict` takes; return what was written.
+
+    Where the optimizer keeps an average of the parameters, it is the average that is written.
+
+    Args:
+        run: the run folder.
+        path: a new file: .pth, .pt, .ckpt, .bin or .safetensors.
+        checkpoint: `best` (by validation) or `latest`.
+        map_name: as in `import_torch`; by default the one the run was imported by, and `reference`
+            for a run that was trained here. An imported run gets back the prefix of its keys.
+        like: the run's experiment, needed only when it has classes of its own.
+
+    Raises:
+        UsageError: not a run folder, another suffix, or a map that does not fit the model.
+        FileExistsError: `path` exists.
+        FileNotFoundError: the run has no complete checkpoint.
+    """
+    run, path = Path(run), Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path}: exists; give another file")
+    trained, step = saved.load(run, checkpoint, like)
+    imported: dict[str, Any] = {"map": "reference", "prefix": "", COUNTER: 0}
+    if (run / "import.json").exists():
+        imported = runs.read_json(run / "import.json")
+    name = map_name or imported["map"]
+    if map_name is None and name.endswith(".py"):
+        raise UsageError(f"{run}: was imported by the map file {name}; give it with --map")
+    prefix = imported["prefix"] if Path(name).name == imported["map"] else ""
+    weight_map = _map(name, trained.experiment, trained.stored_shape)
+    arrays = to_torch(trained.variables, weight_map, num_batches=imported[COUNTER] + step)
+    files.write(path, {prefix + key: array for key, array in arrays.items()})
+    return {
+        "file": str(path),
+        "map": name,
+        "prefix": prefix,
+        "checkpoint_step": step,
+        "parameters": sum(x.size for x in jax.tree.leaves(trained.variables["params"])),
+        "arrays": len(arrays),
+    }
+
+
+def _stored_shape(experiment: Experiment, given: Shape | None) -> Shape:
+    if given is not None:
+        require(min(given) >= 1, "--image-shape", given, "a height, a width and channels")
+        return given
+    try:
+        _, height, width, channels = data.load(experiment.data).train.images.shape
+    except FileNotFoundError as error:
+        hint = "; or give the shape of its images: --image-shape HEIGHT WIDTH CHANNELS"
+        raise UsageError(f"{error}{hint}") from error
+    return height, width, channels
+
+
+def _built_in_maps(experiment: Experiment, stored_shape: Shape) -> dict[str, Map]:
+    shape = image_shape(experiment.data, stored_shape)
+    learned_variance = experiment.objective.likelihood == "gaussian_learned"
+    return {"reference": reference_map(experiment.model, shape, learned_variance), **PUBLISHED}
+
+
+def _map(name: str, experiment: Experiment, stored_shape: Shape) -> Map:
+    """The built-in map of that name, or the one of that Python file."""
+    if name.endswith(".py"):
+        return _map_of_file(Path(name))
+    maps = _built_in_maps(experiment, stored_shape)
+    require(name in maps, "--map", name, f"one of {', '.join(maps)}, or a Python file (.py)")
+    return maps[name]
+
+
+def _map_of_file(path: Path) -> Map:
+    if not path.is_file():
+        raise UsageError(f"--map {path}: no such file")
+    try:
+        weight_map = runpy.run_path(str(path)).get("weight_map")
+    except Exception as error:
+        raise UsageError(f"--map {path}: {type(error).__name__}: {error}") from error
+    if not isinstance(weight_map, Mapping) or not all(
+        isinstance(layer, Layer) for layer in weight_map.values()
+    ):
+        raise UsageError(
+            f"--map {path}: must define weight_map, a dict of torch_parity.maps layers"
+        )
+    return weight_map
+
+
+def _matching_map(
+    source: Path,
+    arrays: Mapping[str, np.ndarray],
+    experiment: Experiment,
+    stored_shape: Shape,
+    template: Any,
+) -> str:
+    """The built-in map whose keys are exactly those of the file."""
+    maps = _built_in_maps(experiment, stored_shape)
+    keys = {key for key in arrays if not key.endswith(COUNTER)}
+    distances = {name: len(torch_keys(weight_map) ^ keys) for name, weight_map in maps.items()}
+    closest = min(distances, key=lambda name: distances[name])
+    if distances[closest] == 0:  # no two built-in maps have the same keys
+        return closest
+    found = problems(arrays, maps[closest], template)
+    by = f"by the closest built-in map, {closest!r} (--map names another, or a Python file)"
+    raise UsageError(_misfit(source, by, experiment, found))
+
+
+def _misfit(source: Path, by: str, experiment: Experiment, found: list[str]) -> str:
+    lines = "\n  ".join(found)
+    return f"{source}: does not fit the model of {experiment.name!r} {by}:\n  {lines}"
+
+
+def _metrics(
+    experiment: Experiment, model: Any, optimizer: optax.GradientTransformation, stored_shape: Shape
+) -> dict[str, Any]:
+    """What a training step measures, as shapes; training with --resume starts from its sums."""
+    schedule = make_schedule(experiment.optimizer, steps_per_epoch=1, epochs=1)
+    step = make_train_step(experiment, model, optimizer, schedule)
+
+    def metrics() -> dict[str, jax.Array]:
+        state = initial_state(experiment, model, optimizer, stored_shape)
+        images = jnp.zeros((1, *stored_shape), jnp.uint8)
+        return step(state, images, jnp.arange(1), noise.root(experiment.seed))[1]
+
+    return jax.eval_shape(metrics)

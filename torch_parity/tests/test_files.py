@@ -1,0 +1,204 @@
+"""Files of PyTorch and safetensors: exact round trips; what cannot be read is one clear message."""
+
+import os
+import pickle
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from jaxvae.config import UsageError
+from torch_parity import files
+from torch_parity.tests.bits import assert_same_bits
+
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
+)
+
+import safetensors.torch as safetensors_torch  # noqa: E402
+
+ARRAYS = {
+    "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4) / 7,
+    "a.double": np.arange(3) / 7,
+    "n.num_batches_tracked": np.array(5, np.int64),
+}
+
+
+def save(path, value):
+    """As PyTorch users do, in either format."""
+    if path.suffix == ".safetensors":
+        safetensors_torch.save_file(value, path)
+    else:
+        torch.save(value, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [*files.PYTORCH, ".safetensors"])
+def test_written_files_are_read_here_and_there(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    files.write(path, ARRAYS)
+    arrays, prefix = files.read(path)
+    assert_same_bits(arrays, ARRAYS)
+    assert prefix == ""
+    if suffix == ".safetensors":
+        loaded = safetensors_torch.load_file(path)
+    else:
+        loaded = torch.load(path, weights_only=True)
+    assert_same_bits({key: tensor.numpy() for key, tensor in loaded.items()}, ARRAYS)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_arrays_of_any_layout_are_written(tmp_path, suffix):
+    array = np.arange(12.0).reshape(3, 4)
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    files.write(tmp_path / f"model{suffix}", {"t": array.T, "r": read_only, "s": array[::2, 1:]})
+    arrays, _ = files.read(tmp_path / f"model{suffix}")
+    assert_same_bits(arrays, {"t": array.T, "r": array, "s": array[::2, 1:]})
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_half_precision_becomes_float32_exactly(tmp_path, suffix):
+    every = np.arange(2**16, dtype=np.uint16)
+    half, brain = torch.tensor(every).view(torch.float16), torch.tensor(every).view(torch.bfloat16)
+    path = save(tmp_path / f"model{suffix}", {"half": half, "brain": brain})
+    arrays, _ = files.read(path)
+    for key, tensor in (("half", half), ("brain", brain)):
+        assert arrays[key].dtype == np.float32
+        np.testing.assert_array_equal(arrays[key], tensor.float().numpy())  # NaN equal to NaN
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"model_state_dict": s, "epoch": 3},
+        lambda s: {"state_dict": s, "optimizer_states": [{"lr": 0.1}]},
+        lambda s: {"model": s},
+        lambda s: {"model": {"state_dict": s}},
+    ],
+)
+def test_wrapped_state_dicts(tmp_path, wrap):
+    tensors = {key: torch.tensor(array) for key, array in ARRAYS.items()}
+    arrays, prefix = files.read(save(tmp_path / "model.ckpt", wrap(tensors)))
+    assert_same_bits(arrays, ARRAYS)
+    assert prefix == ""
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_prefix_that_all_keys_share_is_taken_off(tmp_path, suffix):
+    def read(*keys):
+        tensors = {key: torch.tensor([float(i)]) for i, key in enumerate(keys)}
+        arrays, prefix = files.read(save(tmp_path / f"model{suffix}", tensors))
+        return sorted(arrays), prefix
+
+    assert read("model.a", "model.b") == (["a", "b"], "model.")
+    assert read("module.model.a", "module.model.b") == (["a", "b"], "module.model.")
+    assert read("_orig_mod.module.a") == (["a"], "_orig_mod.module.")
+    assert read("model.a", "b") == (["b", "model.a"], "")
+    assert read("net.a", "net.b") == (["net.a", "net.b"], "")
+
+
+def test_a_parameter_and_a_strange_layout_are_read(tmp_path):
+    weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    arrays, _ = files.read(save(tmp_path / "model.pt", {"p": weight, "t": weight.detach().T}))
+    np.testing.assert_array_equal(arrays["p"], arrays["t"].T)
+
+
+class Code:
+    """A pickle of it calls os.mkdir when it is loaded."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    executed = tmp_path / "executed"
+    zipped = save(tmp_path / "zip.pth", {"a": torch.zeros(2), "b": Code(executed)})
+    plain = tmp_path / "plain.pt"
+    plain.write_bytes(pickle.dumps({"b": Code(executed)}, protocol=2))
+    for path in (zipped, plain):
+        with pytest.raises(UsageError, match=rf"{path.name}: needs posix.mkdir, .* not run"):
+            files.read(path)
+        assert not executed.exists()
+    with warnings.catch_warnings():  # the file does what the test says it would do
+        torch.load(zipped, weights_only=False)
+    assert executed.exists()
+
+
+def test_a_pickled_module_is_refused_with_a_way_out(tmp_path):
+    path = save(tmp_path / "model.pth", torch.nn.Linear(2, 2))
+    with pytest.raises(UsageError, match=r"torch.nn.modules.linear.Linear.*state_dict\(\)"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_truncated_files(tmp_path, suffix):
+    whole = save(tmp_path / f"whole{suffix}", {"a": torch.randn(50, 4)}).read_bytes()
+    path = tmp_path / f"cut{suffix}"
+    for length in (0, 1, 7, 20, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UsageError, match=f"cut{suffix}: .*damaged"):
+            files.read(path)
+
+
+def test_a_changed_byte_of_the_weights_is_noticed(tmp_path):
+    path = save(tmp_path / "model.pth", {"a": torch.full((50, 4), 3.0)})
+    content = bytearray(path.read_bytes())
+    content[content.index(np.full(4, 3, np.float32).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"checksum of .*data/0 is wrong"):
+        files.read(path)
+
+
+def test_files_that_hold_something_else(tmp_path):
+    text = tmp_path / "text.pth"
+    text.write_text("not a model\n" * 30)
+    cases = {
+        text: "damaged",
+        save(tmp_path / "empty.pt", {}): "has no tensors",
+        save(tmp_path / "numbers.pt", {"epoch": 3, "state_dict": {}}): "has no tensors",
+        save(tmp_path / "list.bin", [1, 2]): "has no tensors",
+        save(tmp_path / "sparse.pt", {"a": torch.eye(2).to_sparse()}): "a: not a plain tensor",
+        tmp_path / "missing.pth": "no such file",
+        tmp_path / "model.onnx": "must end in .pth, .pt, .ckpt, .bin or .safetensors",
+    }
+    for path, message in cases.items():
+        with pytest.raises(UsageError, match=f"{path.name}: .*{message}"):
+            files.read(path)
+    with pytest.raises(UsageError, match=r"model.npz: must end in"):
+        files.write(tmp_path / "model.npz", ARRAYS)
+    assert not (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "library"), [(".pth", "torch"), (".safetensors", "safetensors")]
+)
+def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch, suffix, library):
+    path = tmp_path / f"model{suffix}"
+    files.write(path, ARRAYS)
+    for module in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, module, None)
+    for work in (lambda: files.read(path), lambda: files.write(path, ARRAYS)):
+        with pytest.raises(UsageError, match=r"pip install 'jaxvae\[parity\]'"):
+            work()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"model{suffix}"
+    files.write(path, ARRAYS)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space left"):
+        files.write(path, {"a": np.zeros(3)})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]

@@ -1,0 +1,157 @@
+"""The same training in both: equal initial weights, order of the data and noise, step by step."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+
+from jaxvae import noise
+from jaxvae.config import Experiment
+from jaxvae.data import Dataset
+from jaxvae.data.batches import batch_index
+from jaxvae.evaluation import in_order
+from jaxvae.training import program as programs
+from jaxvae.training.state import Monitor
+from torch_parity.compare import exactly, flax_variables
+from torch_parity.difference import Difference, difference
+from torch_parity.maps import Map
+from torch_parity.noise import shared_noise
+from torch_parity.recipes import Recipe
+from torch_parity.weights import to_torch
+
+
+class Trajectory(NamedTuple):
+    """What a training went through."""
+
+    training_losses: np.ndarray  # (steps,): what is minimised, in the units of the source
+    learning_rates: np.ndarray  # (steps,)
+    validation_losses: np.ndarray  # (epochs,): nats per image
+    weights: dict[str, np.ndarray]  # the last state dict, without the counters of BatchNorm
+
+
+def train_both(
+    experiment: Experiment,
+    dataset: Dataset,
+    recipe: Recipe,
+    weight_map: Map,
+    dtype: str = "float64",
+) -> tuple[Trajectory, Trajectory]:
+    """Train by our compiled program and by PyTorch, for the experiment's epochs; return both.
+
+    The initial weights are PyTorch's (`torch.manual_seed(0)`); the order of the data, the noise of
+    the reparameterization and the dropout masks are ours.
+    """
+    with exactly(dtype):
+        torch.manual_seed(0)
+        model = recipe.model().to(getattr(torch, dtype))
+        ours = _train_ours(experiment, dataset, model, weight_map)
+        return ours, _train_theirs(experiment, dataset, recipe, model, weight_map, dtype)
+
+
+def compare_training(
+    ours: Trajectory, theirs: Trajectory, tolerance: float
+) -> tuple[Difference, ...]:
+    """Training losses, learning rates and validation losses of two trajectories."""
+    return tuple(
+        difference(
+            name.replace("_", " "),
+            {"": getattr(ours, name)},
+            {"": getattr(theirs, name)},
+            tolerance,
+        )
+        for name in ("training_losses", "learning_rates", "validation_losses")
+    )
+
+
+def _train_ours(
+    experiment: Experiment, dataset: Dataset, model: nn.Module, weight_map: Map
+) -> Trajectory:
+    program, state = programs.build(experiment, dataset)
+    shape = dataset.train.images.shape[1:]
+    variables = flax_variables(program.model, model, weight_map, experiment, shape)
+    state = replace(state, params=variables["params"], batch_stats=variables.get("batch_stats", {}))
+    scale = experiment.objective.scale(program.num_pixels, experiment.data.batch_size)
+    losses, rates, validation, monitor = [], [], [], Monitor()
+    for epoch in range(experiment.train.epochs):
+        order = program.order(epoch)
+        for _ in range(program.steps_per_epoch):
+            sums = {name: jnp.zeros(()) for name in program.metrics}
+            state, sums = program.advance(state, sums, order, 1)
+            losses.append(scale * float(sums["loss"]))
+            rates.append(float(optax.tree.get(state.opt_state, "learning_rate")))
+        validation.append(in_order(program.validate(state.variables))["loss"])
+        monitor = monitor.update(epoch + 1, validation[-1], experiment.optimizer)
+        state = replace(state, lr_scale=jnp.asarray(monitor.lr_scale, float))
+    weights = to_torch(jax.tree.map(np.asarray, state.variables), weight_map)
+    return Trajectory(np.array(losses), np.array(rates), np.array(validation), _floats(weights))
+
+
+def _train_theirs(
+    experiment: Experiment,
+    dataset: Dataset,
+    recipe: Recipe,
+    model: nn.Module,
+    weight_map: Map,
+    dtype: str,
+) -> Trajectory:
+    batch_size, latent_dim = experiment.data.batch_size, experiment.model.latent_dim
+    num_examples = len(dataset.train.images)
+    key = noise.root(experiment.seed)
+    order_of = jax.jit(lambda epoch: programs.epoch_order(key, epoch, num_examples))
+    index_of = jax.jit(lambda order, i: batch_index(order, i, batch_size))
+    eps_of = jax.jit(lambda key, step, index: noise.eps(key, step, index, latent_dim))
+    keys_of = jax.jit(
+        lambda step, index: noise.example_keys(noise.stream(key, "dropout"), step, index)
+    )
+
+    def inputs(images: np.ndarray) -> Tensor:
+        return recipe.inputs(torch.tensor(images.astype(dtype))).movedim(-1, 1)
+
+    def loss_of(x: Tensor, step: int, index: jax.Array, key: jax.Array) -> Tensor:
+        eps = torch.tensor(np.asarray(eps_of(key, step, index)))
+        with shared_noise(model, eps, keys_of(step, index), weight_map):
+            pixels, mean, logvar = model(x)
+            return recipe.loss(pixels, mean, logvar, x)
+
+    optimizer = recipe.optimizer(model.parameters())
+    scheduler = None if recipe.scheduler is None else recipe.scheduler(optimizer)
+    held_out = inputs(dataset.validation.images)
+    scale = experiment.objective.scale(held_out[0].numel(), len(held_out))
+    losses: list[float] = []
+    rates: list[float] = []
+    validation: list[float] = []
+    for epoch in range(experiment.train.epochs):
+        order = order_of(epoch)
+        model.train()
+        for i in range(num_examples // batch_size):
+            index = index_of(order, i)
+            loss = loss_of(inputs(dataset.train.images[index]), len(losses), index, key)
+            optimizer.zero_grad()
+            loss.backward()
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            losses.append(loss.item())
+            if isinstance(scheduler, CosineAnnealingLR):
+                scheduler.step()
+        model.eval()
+        with torch.no_grad():
+            everything = jnp.arange(len(held_out))
+            coded = loss_of(held_out, 0, everything, noise.stream(key, "evaluate"))
+        validation.append(coded.item() / scale)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(validation[-1])
+        elif scheduler is not None and not isinstance(scheduler, CosineAnnealingLR):
+            scheduler.step()
+    weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    return Trajectory(np.array(losses), np.array(rates), np.array(validation), _floats(weights))
+
+
+def _floats(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {n: np.array(a) for n, a in weights.items() if not n.endswith("num_batches_tracked")}
