@@ -1,11 +1,12 @@
 # make demo: train the default VAE on the embedded digits.   make test: install and run all tests.
-# Both create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one. PYTEST="-k noise"
+# make parity: compare every experiment with PyTorch.
+# All create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one. PYTEST="-k noise"
 # adds options to pytest.
 PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test parity lint clean
 
 demo: .venv/installed
 	$(BIN)/jaxvae train experiments/digits_vae.py
@@ -13,6 +14,9 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+parity: .venv/installed-test
+	$(BIN)/python -m torch_parity
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

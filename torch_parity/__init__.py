@@ -1,4 +1,26 @@
-"""PyTorch reference models, and the comparison of jaxvae with them.
+"""PyTorch reference models, weights in and out, and the comparison of jaxvae with PyTorch.
 
-Nothing else in the project imports torch; it comes with the extra `jaxvae[parity]`.
+Nothing else in the project imports torch; it comes with the extra `jaxvae[parity]`. Exported here
+are `compare` and what it returns; `python -m torch_parity` compares the experiments.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch_parity.comparison import compare
+    from torch_parity.difference import Comparison, Difference
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when a comparison is asked for: weights in safetensors need none."""
+    if name == "compare":
+        from torch_parity.comparison import compare
+
+        return compare
+    if name in ("Comparison", "Difference"):
+        from torch_parity import difference
+
+        return getattr(difference, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

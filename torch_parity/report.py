@@ -11,7 +11,7 @@ from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset, Split, load
 from jaxvae.runs import load_experiment
 from jaxvae.training import build_model
-from torch_parity.compare import compare
+from torch_parity.comparison import compare
 from torch_parity.difference import Comparison, Difference, difference
 from torch_parity.maps import reference_map
 from torch_parity.recipes import RECIPES

@@ -19,7 +19,7 @@ from jaxvae.data.batches import batch_index
 from jaxvae.evaluation import in_order
 from jaxvae.training import program as programs
 from jaxvae.training.state import Monitor
-from torch_parity.compare import exactly, flax_variables
+from torch_parity.comparison import exactly, flax_variables
 from torch_parity.difference import Difference, difference
 from torch_parity.maps import Map
 from torch_parity.noise import shared_noise
@@ -51,8 +51,8 @@ def train_both(
     with exactly(dtype):
         torch.manual_seed(0)
         model = recipe.model().to(getattr(torch, dtype))
-        ours = _train_ours(experiment, dataset, model, weight_map)
-        return ours, _train_theirs(experiment, dataset, recipe, model, weight_map, dtype)
+        ours = train_flax(experiment, dataset, model, weight_map)
+        return ours, train_torch(experiment, dataset, recipe, model, weight_map, dtype)
 
 
 def compare_training(
@@ -70,7 +70,7 @@ def compare_training(
     )
 
 
-def _train_ours(
+def train_flax(
     experiment: Experiment, dataset: Dataset, model: nn.Module, weight_map: Map
 ) -> Trajectory:
     program, state = programs.build(experiment, dataset)
@@ -93,7 +93,7 @@ def _train_ours(
     return Trajectory(np.array(losses), np.array(rates), np.array(validation), _floats(weights))
 
 
-def _train_theirs(
+def train_torch(
     experiment: Experiment,
     dataset: Dataset,
     recipe: Recipe,
@@ -101,6 +101,7 @@ def _train_theirs(
     weight_map: Map,
     dtype: str,
 ) -> Trajectory:
+    """By PyTorch, which changes `model`; dropout layers that `weight_map` names share our masks."""
     batch_size, latent_dim = experiment.data.batch_size, experiment.model.latent_dim
     num_examples = len(dataset.train.images)
     key = noise.root(experiment.seed)

@@ -16,7 +16,7 @@ torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
-from torch_parity.compare import compare  # noqa: E402
+from torch_parity.comparison import compare  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
@@ -54,7 +54,7 @@ def layers(draw):
     }
 
 
-widths = st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda w: tuple(w))
+widths = st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda numbers: tuple(numbers))
 
 
 @st.composite
@@ -81,17 +81,17 @@ def conv_models(draw):
         )
         own_decoder = {
             "decoder_dims": decoder_dims,
-            "decoder_strides": draw(strides.map(tuple)),
+            "decoder_strides": tuple(draw(strides)),
             "decoder_kernel_size": draw(st.integers(2, 4)),
         }
     smallest = min(kernel_size, own_decoder.get("decoder_kernel_size", kernel_size))
-    strides = st.lists(st.integers(1, 3), min_size=len(dims), max_size=len(dims)).map(tuple)
+    strides = st.lists(st.integers(1, 3), min_size=len(dims), max_size=len(dims))
     return Model(
         family=family,
         network="conv",
         hidden_dims=dims,
         kernel_size=kernel_size,
-        strides=draw(strides),
+        strides=tuple(draw(strides)),
         padding=draw(st.integers(0, smallest - 1)),
         dense_dims=() if family == "CAE" else draw(st.just(()) | widths),
         **own_decoder,

@@ -7,6 +7,7 @@ import copy
 from functools import cache, partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ torch = pytest.importorskip(
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from torch_parity import compare as parity  # noqa: E402
+from torch_parity import comparison as parity  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import heads, reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
@@ -189,11 +190,13 @@ def test_trap_4_batch_norm():
 
 def test_trap_5_cross_entropy_of_probabilities():
     """PyTorch clamps each logarithm at -100; from logits the loss has no bound and no NaN."""
-    logits = np.array([[-150.0], [150.0]], np.float32)
-    x = np.array([[1.0], [0.0]], np.float32)
+    logits = jnp.array([[-150.0], [150.0]])
+    x = jnp.array([[1.0], [0.0]])
     np.testing.assert_allclose(bernoulli_nll(logits, x), [150, 150], rtol=1e-6)
     clamped = F.binary_cross_entropy(
-        torch.sigmoid(torch.tensor(logits)), torch.tensor(x), reduction="none"
+        torch.sigmoid(torch.tensor([[-150.0], [150.0]])),
+        torch.tensor([[1.0], [0.0]]),
+        reduction="none",
     )
     np.testing.assert_allclose(clamped.numpy()[:, 0], [100, 100], rtol=1e-6)
     assert np.isfinite(jax.grad(lambda logits: bernoulli_nll(logits, x).sum())(logits)).all()
@@ -227,29 +230,9 @@ def test_trap_7_leaky_relu():
 
 def test_trap_8_precision():
     """GPUs multiply float32 in TF32 unless told; a comparison tells them."""
-    seen = []
-
-    class Recording(type(build(MODELS["dense"], (10, 8, 3)))):
-        def __call__(self, *args, **kwargs):
-            seen.append(jax.config.jax_default_matmul_precision)
-            return super().__call__(*args, **kwargs)
-
-    experiment = experiment_of("dense")
-    ours = build(experiment.model, (10, 8, 3))
-    fields = {name: getattr(ours, name) for name in type(ours).__dataclass_fields__}
-    ours = Recording(**{n: v for n, v in fields.items() if n not in ("parent", "name")})
-    torch_model = twin(experiment.model, (3, 10, 8))
-    weight_map = reference_map(experiment.model, (10, 8, 3))
-    result = parity.compare(
-        ours,
-        torch_model,
-        weight_map,
-        IMAGES,
-        experiment=experiment,
-        loss=LOSSES[CONVENTION],
-        dtype="float32",
-    )
-    assert result.passed and set(seen) == {"highest"}
+    with parity.exactly("float32"):
+        product = jax.make_jaxpr(lambda x: x @ x)(jnp.ones((2, 2))).eqns[-1]
+    assert product.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2
 
 
 def test_trap_9_noise():

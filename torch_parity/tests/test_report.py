@@ -1,0 +1,56 @@
+"""`python -m torch_parity`: its verdict, its table, its exit status."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
+)
+
+from torch_parity import report  # noqa: E402
+from torch_parity.__main__ import main  # noqa: E402
+from torch_parity.recipes import RECIPES, adam  # noqa: E402
+
+NAME = "digits_vae"
+
+
+def status(*arguments, **keywords) -> object:
+    with pytest.raises(SystemExit) as exit_:
+        main(*arguments, **keywords)
+    return exit_.value.code
+
+
+def test_equal(capsys):
+    assert status((NAME,)) == 0
+    text = capsys.readouterr().out
+    assert "float64\n" in text and "float32\n" in text and "NOT EQUAL" not in text
+    quantities = ["pixels", "gradient", "kl", "training losses", "final weights", "learning rates"]
+    for quantity in quantities:
+        assert f"\n{quantity}" in text
+
+
+def test_another_learning_rate_is_named_and_fails(monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, NAME, RECIPES[NAME]._replace(optimizer=adam(1.1e-3)))
+    monkeypatch.setattr("torch_parity.__main__.DTYPES", ("float64",))
+    assert status((NAME,), as_json=True) == 1
+    [comparison] = json.loads(capsys.readouterr().out)["float64"]
+    failed = {d["quantity"] for d in comparison["differences"] if not d["equal"]}
+    expected = {"training losses", "learning rates", "validation losses", "final weights"}
+    assert not comparison["passed"] and failed == expected
+
+
+def test_another_architecture_is_named_and_fails(monkeypatch, capsys):
+    """A recipe of other widths does not fit the experiment: every misfit is listed."""
+    other = RECIPES["mnist_vae_2d"].model
+    monkeypatch.setitem(RECIPES, NAME, RECIPES[NAME]._replace(model=other))
+    with pytest.raises(ValueError, match=r"encoder.dense_0.weight: \(512, 784\)"):
+        report.compare_experiment(NAME, "float64")
+
+
+def test_an_unknown_experiment_is_refused():
+    assert "must be one of mnist_ae, " in str(status(("mnist",)))
+
+
+def test_every_experiment_has_its_recipe():
+    assert set(RECIPES) == {path.stem for path in report.EXPERIMENTS.glob("*.py")}
