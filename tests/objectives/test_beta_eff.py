@@ -9,6 +9,7 @@ import pytest
 from jaxvae import Experiment, Model, Objective
 from jaxvae.models import Output
 
+
 def test_unit_gaussian_carries_its_constant():
     """The constant of a unit Gaussian over 784 pixels, which some sources log: 720.448 nats."""
     x = np.zeros((1, 28, 28, 1), np.float32)

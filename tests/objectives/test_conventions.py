@@ -15,9 +15,9 @@ BCE, SSE = "BCE, sum", "squared error, sum"
 MSE = "squared error, mean over everything"
 SUM, MEAN_KL = "sum; batch mean", "mean over latents and batch"
 
-# name: reconstruction and KL as coded, where, pixels, latents; and what the table of effective betas
-# must say (None: no KL; disentanglement_lib is quoted for beta = 1), with the factor c of a batch of
-# 128 in front of recon + beta_eff kl.
+# name: reconstruction and KL as coded, pixels, latents; and what the table of effective betas must
+# say (None: no KL; disentanglement_lib is quoted for beta = 1), with the factor c of a batch of 128
+# in front of recon + beta_eff kl.
 PUBLISHED = {
     "pytorch_examples": (f"{BCE} over everything", "sum over everything", 784, 20, 1.0, 128),
     "jackson_kang": (f"{BCE} over everything", "sum over everything", 784, 200, 1.0, 128),
