@@ -16,7 +16,14 @@ from jaxvae.models import Output
 from jaxvae.training.state import PyTree, TrainState
 
 Metrics = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, jax.Array, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+
+
+class Factors(NamedTuple):
+    """What the experiment's beta and learning rate are multiplied by: 1, but in a population."""
+
+    beta: jax.Array | float = 1.0
+    learning_rate: jax.Array | float = 1.0
 
 
 def beta_at(experiment: Experiment, num_pixels: int, step: jax.Array | int) -> jax.Array:
@@ -35,7 +42,7 @@ class Forward(NamedTuple):
 
 
 def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Array, Forward]]:
-    """`loss(params, batch_stats, images, index, key, step) -> loss, Forward`: what is minimised.
+    """`loss(params, batch_stats, images, index, key, step, factors)`: what is minimised, `Forward`.
 
     Pure; the arguments are those of `train_step`. The loss is a scalar in the units of the
     experiment's source: `objective.scale` times the mean over the batch of the term `loss`.
@@ -49,6 +56,7 @@ def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Arr
         index: jax.Array,
         key: jax.Array,
         step: jax.Array,
+        factors: Factors = Factors(),  # noqa: B008
     ) -> tuple[jax.Array, Forward]:
         x = preprocess(data, images, noise_keys(data, key, step, index))
         eps = noise.eps(key, step, index, experiment.model.latent_dim)
@@ -62,7 +70,8 @@ def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Arr
             mutable=["batch_stats"],
         )
         num_pixels = x.target[0].size
-        terms = objective.terms(output, x.target, beta_at(experiment, num_pixels, step))
+        beta = beta_at(experiment, num_pixels, step) * factors.beta
+        terms = objective.terms(output, x.target, beta)
         scale = objective.scale(num_pixels, batch_size=images.shape[0])
         loss = scale * jnp.mean(terms["loss"])
         return loss, Forward(output, terms, updated.get("batch_stats", {}))
@@ -76,10 +85,11 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
 ) -> TrainStep:
-    """`train_step(state, images, index, key) -> state, metrics`, pure.
+    """`train_step(state, images, index, key, factors) -> state, metrics`, pure.
 
     Its arguments: stored `uint8` images (batch, height, width, channels); the examples' indices in
-    their data set (batch,), which with the step determine their noise; the run's root key.
+    their data set (batch,), which with the step determine their noise; the run's root key; and
+    optionally `Factors`.
     The metrics are means over the batch: every term of the objective in nats per image, and
     `grad_norm`, the global norm of the gradient of what is minimised, before clipping. They are
     measured at the state that comes in.
@@ -87,13 +97,18 @@ def make_train_step(
     loss_fn = make_loss(experiment, model)
 
     def train_step(
-        state: TrainState, images: jax.Array, index: jax.Array, key: jax.Array
+        state: TrainState,
+        images: jax.Array,
+        index: jax.Array,
+        key: jax.Array,
+        factors: Factors = Factors(),  # noqa: B008
     ) -> tuple[TrainState, Metrics]:
         gradient, forward = jax.grad(loss_fn, has_aux=True)(
-            state.params, state.batch_stats, images, index, key, state.step
+            state.params, state.batch_stats, images, index, key, state.step, factors
         )
         with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
             learning_rate = jnp.asarray(schedule(state.step), float) * state.lr_scale
+            learning_rate = learning_rate * factors.learning_rate
             opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
             updates, opt_state = optimizer.update(gradient, opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
