@@ -22,7 +22,7 @@ from jaxvae.objectives import gaussian_kl
 Picture = tuple[dict[str, np.ndarray], Figure]
 
 SCATTERED = 10_000  # images in the scatter plot of a run, fewer where their codes are long
-SCATTERED_NUMBERS = 20_000_000
+SCATTERED_NUMBERS = 4_000_000
 
 
 def reconstructions(trained: Trained, images: np.ndarray) -> Picture:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import data as datasets
-from jaxvae import pictures, runs
+from jaxvae import runs
 from jaxvae.config import Experiment, Train, UsageError, require
 from jaxvae.evaluation import Trained, in_order
 from jaxvae.training import program as programs
@@ -130,6 +130,8 @@ def _train(experiment: Experiment, folder: Path, resume: bool, quiet: bool) -> d
             progress = Progress(dict.fromkeys(program.metrics, 0.0), 0.0, monitor)
             checkpoints.save(state, asdict(progress), row["val_loss"])
             if settings.figures_every and epoch % settings.figures_every == 0:
+                from jaxvae import pictures  # Matplotlib takes 0.4 s to import
+
                 now = trained._replace(variables=state.variables)
                 pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
         best_state = state
@@ -161,6 +163,8 @@ def _train(experiment: Experiment, folder: Path, resume: bool, quiet: bool) -> d
     runs.write_json(folder / "summary.json", summary)
     if rows and settings.figures_every is not None:
         best = trained._replace(variables=best_state.variables)
+        from jaxvae import pictures
+
         reporter.say(f"drawing figures in {folder / 'figures'}")
         try:
             pictures.write_all(best, dataset, rows, folder / "figures")
@@ -178,37 +182,63 @@ def _train_epoch(
     checkpoints: Checkpoints,
     reporter: Reporter,
 ) -> tuple[TrainState, Progress]:
-    """Advance to the end of the epoch, or to `max_steps`, chunk by chunk."""
-    settings = experiment.train
+    """Advance to the end of the epoch, or to `max_steps`, with checkpoints on the way."""
+    settings, order = experiment.train, program.order(epoch - 1)
     first, end = (epoch - 1) * program.steps_per_epoch, epoch * program.steps_per_epoch
-    order = program.order(epoch - 1)
-    sums = {name: jnp.asarray(value, float) for name, value in progress.sums.items()}
-    step = int(state.step)
+    last = end if settings.max_steps is None else min(end, settings.max_steps)
+    step, every = int(state.step), settings.checkpoint_steps
     reporter.start_epoch(epoch, step - first, program.steps_per_epoch)
-    while step < end and (settings.max_steps is None or step < settings.max_steps):
-        began = perf_counter()
-        stops = [step + settings.chunk_steps, end]
-        if settings.max_steps is not None:
-            stops.append(settings.max_steps)
-        if settings.checkpoint_steps is not None:
-            stops.append((step // settings.checkpoint_steps + 1) * settings.checkpoint_steps)
-        state, sums = program.advance(state, sums, order, min(stops) - step)
-        host_sums = {name: float(value) for name, value in sums.items()}  # waits for the device
-        step = int(state.step)
-        _refuse_non_finite(host_sums, f"step {step} (epoch {epoch})", checkpoints)
-        progress = replace(
-            progress, sums=host_sums, seconds=progress.seconds + perf_counter() - began
+    while step < last:
+        stop = last if every is None else min(last, (step // every + 1) * every)
+        state, progress = _advance(
+            experiment, program, state, progress, order, step, stop, checkpoints, reporter
         )
-        means = {name: value / (step - first) for name, value in host_sums.items()}
-        batch_size = experiment.data.batch_size
-        reporter.advance(step - first, means, (step - first) * batch_size / progress.seconds)
-        if step < end and (
-            step == settings.max_steps
-            or (settings.checkpoint_steps is not None and step % settings.checkpoint_steps == 0)
-        ):
+        step = stop
+        if step < end and (step == settings.max_steps or every is not None):
             _validate(program, state, f"step {step} (epoch {epoch})", checkpoints)
             checkpoints.save(state, asdict(progress))
     return state, progress
+
+
+def _advance(
+    experiment: Experiment,
+    program: Program,
+    state: TrainState,
+    progress: Progress,
+    order: jax.Array,
+    step: int,
+    stop: int,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+) -> tuple[TrainState, Progress]:
+    """From `step` to `stop`, chunk by chunk, within one epoch.
+
+    A chunk's metrics are fetched while the next one runs, so that the device need not wait.
+    """
+    began, before = perf_counter(), progress.seconds
+    epoch = step // program.steps_per_epoch + 1
+    first = (epoch - 1) * program.steps_per_epoch
+
+    def fetched(sums: dict[str, jax.Array], step: int) -> Progress:
+        host_sums = {name: float(value) for name, value in sums.items()}  # waits for the device
+        if _not_finite(host_sums):
+            step = int(state.step)  # chunks end there, and later ones take no step
+        _refuse_non_finite(host_sums, f"step {step} (epoch {epoch})", checkpoints)
+        seconds, taken = before + perf_counter() - began, step - first
+        means = {name: value / taken for name, value in host_sums.items()}
+        reporter.advance(taken, means, taken * experiment.data.batch_size / seconds)
+        return replace(progress, sums=host_sums, seconds=seconds)
+
+    sums = {name: jnp.asarray(value, float) for name, value in progress.sums.items()}
+    running = None
+    while step < stop:
+        num_steps = min(experiment.train.chunk_steps, stop - step)
+        state, sums = program.advance(state, sums, order, num_steps)
+        if running is not None:
+            fetched(*running)
+        step += num_steps
+        running = sums, step
+    return state, progress if running is None else fetched(*running)
 
 
 def _epoch_row(
@@ -252,9 +282,12 @@ def _is_stale(monitor: Monitor, epoch: int, settings: Train) -> bool:
     return patience is not None and epoch - 1 - monitor.best_epoch >= patience
 
 
+def _not_finite(values: dict[str, float]) -> list[str]:
+    return [name for name, value in values.items() if not math.isfinite(value)]
+
+
 def _refuse_non_finite(values: dict[str, float], where: str, checkpoints: Checkpoints) -> None:
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad:
+    if bad := _not_finite(values):
         steps = checkpoints.steps()
         kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint yet"
         raise NonFiniteError(

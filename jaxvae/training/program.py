@@ -23,7 +23,7 @@ class Program(NamedTuple):
     """Functions of a run, compiled once, and the numbers that describe it.
 
     advance(state, sums, order, num_steps) -> state, sums: steps within an epoch; it consumes the
-        state and the sums that it is given.
+        state that it is given.
     validate(variables) -> means over the validation images.
     order(epoch) -> the epoch's order of the training images; epochs count from 0.
     """
@@ -68,7 +68,7 @@ def build(experiment: Experiment, dataset: Dataset) -> tuple[Program, TrainState
     advance = (
         jax.jit(
             make_advance(train_step, batch_size, steps, experiment.train.chunk_steps),
-            donate_argnums=(0, 1),
+            donate_argnums=0,  # not the sums, which are read while the next chunk runs
         )
         .lower(state, sums, images, order, key, jnp.int32(1))
         .compile()
