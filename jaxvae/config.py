@@ -147,6 +147,9 @@ class Model:
     """Dropout rate after each hidden activation."""
     init: Literal["flax", "torch"] = "flax"
     """flax: LeCun normal, zero biases. torch: U(+-1/sqrt(fan_in)) for weights and biases."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the products of hidden layers and decoder; parameters, posterior, BatchNorm and
+    losses stay float32."""
 
     def __post_init__(self) -> None:
         dims = self.hidden_dims
@@ -351,6 +354,9 @@ class Optimizer:
         require(e is None or 0 < e < 1, "optimizer.ema_decay", e, "None or in (0, 1)")
 
 
+SWEEPABLE = ("seed", "objective.beta", "optimizer.learning_rate")
+
+
 @dataclass(frozen=True)
 class Train:
     """How long to train and what to write on the way."""
@@ -379,6 +385,50 @@ class Train:
         require(self.chunk_steps >= 1, "train.chunk_steps", self.chunk_steps, "at least 1")
         every = self.figures_every
         require(every is None or every >= 0, "train.figures_every", every, "None or at least 0")
+
+
+@dataclass(frozen=True)
+class Population:
+    """Several members of one experiment, trained at once; by default the experiment alone."""
+
+    seeds: int = 1
+    """Train with so many seeds: the experiment's own and those that follow it."""
+    sweep: tuple[str, ...] = ()
+    """Values to train with, such as objective.beta=0.5,1,4 and optimizer.learning-rate=1e-3,3e-4 (or
+    seed=3,14): every combination is a member, for every seed."""
+
+    def __post_init__(self) -> None:
+        require(self.seeds >= 1, "population.seeds", self.seeds, "at least 1")
+        allowed = "1 where population.sweep names the seeds"
+        require(
+            self.seeds == 1 or "seed" not in self.values(), "population.seeds", self.seeds, allowed
+        )
+
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """What `sweep` says: the values by field.
+
+        Raises:
+            UsageError: it is not written so, or it names a field that cannot be swept.
+        """
+        found: dict[str, tuple[float, ...]] = {}
+        for text in self.sweep:
+            name, _, listed = text.partition("=")
+            name = name.replace("-", "_")
+            require(
+                name in SWEEPABLE,
+                "population.sweep",
+                text,
+                f"FIELD=VALUE,VALUE,... where FIELD is one of {', '.join(SWEEPABLE)}: these are"
+                " numbers that one compiled program takes, every other field changes the program",
+            )
+            try:
+                values = tuple((int if name == "seed" else float)(v) for v in listed.split(","))
+            except ValueError:
+                values = ()
+            fresh = name not in found and len(values) == len(set(values)) > 0
+            require(fresh, "population.sweep", text, "a field given once, and different numbers")
+            found[name] = values
+        return found
 
 
 @dataclass(frozen=True)

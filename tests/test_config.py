@@ -125,6 +125,7 @@ def test_every_field_with_a_bound_is_tested():
         "model.output",
         "model.batch_norm",
         "model.init",
+        "model.compute",
         "objective.likelihood",
         "objective.recon_reduction",
         "objective.kl_reduction",

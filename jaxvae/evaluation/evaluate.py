@@ -20,13 +20,11 @@ def in_order(means: Mapping[str, jax.Array | float]) -> dict[str, float]:
     return {name: float(means[name]) for name in [*first, *(n for n in means if n not in first)]}
 
 
-def make_evaluate(
-    experiment: Experiment, model: Any, sampled: bool = True
-) -> Callable[[Any, jax.Array, jax.Array], Means]:
-    """`evaluate(variables, images, key) -> means`, pure, over stored images (n, h, w, c).
+def make_evaluate(experiment: Experiment, model: Any, sampled: bool = True) -> Callable[..., Means]:
+    """`evaluate(variables, images, key, beta_factor=1)`, pure, over stored images (n, h, w, c).
 
     Returns the mean over the images of each term of the objective, in nats per image at the full
-    beta, and `mse`, the mean squared error per pixel of the reconstruction with pixels in [0, 1].
+    beta (times `beta_factor`), and `mse`, the mean squared error per pixel of the reconstruction with pixels in [0, 1].
     The last partial batch is padded and its examples are weighted, so every image counts once.
     Noise depends on (key, index) alone: epochs are compared under the same draw.
 
@@ -37,7 +35,12 @@ def make_evaluate(
     """
     batch_size, data = experiment.data.batch_size, experiment.data
 
-    def evaluate(variables: Any, images: jax.Array, key: jax.Array) -> Means:
+    def evaluate(
+        variables: Any,
+        images: jax.Array,
+        key: jax.Array,
+        beta_factor: jax.Array | float = 1.0,
+    ) -> Means:
         key = noise.stream(key, "evaluate")
         n = images.shape[0]
 
@@ -48,7 +51,7 @@ def make_evaluate(
             eps = noise.eps(key, 0, index, experiment.model.latent_dim) * float(sampled)
             output = model.apply(variables, x.input, eps)
 
-            beta = jnp.asarray(experiment.beta_eff(x.target[0].size), float)
+            beta = jnp.asarray(experiment.beta_eff(x.target[0].size), float) * beta_factor
             terms = experiment.objective.terms(output, x.target, beta)
             recon = decoder_mean(output.decoded, experiment.model.output)
             error = jnp.square(to_unit(data, recon) - to_unit(data, x.target))

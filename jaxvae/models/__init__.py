@@ -64,6 +64,7 @@ def build(
         settings.batch_norm,
         settings.dropout,
         settings.init,
+        settings.compute,
     )
     dims, decoder_dims = settings.hidden_dims, settings.decoder_dims
     encoder: nn.Module

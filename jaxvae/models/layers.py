@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 InitRule = Literal["flax", "torch"]
+Compute = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class LayerSettings:
     batch_norm: bool = False
     dropout: float = 0.0
     init: InitRule = "flax"
+    compute: Compute = "float32"
 
     def activate(self, x: jax.Array) -> jax.Array:
         """The activation, elementwise."""
@@ -62,18 +64,32 @@ def bias_init(rule: InitRule, fan_in: int) -> nn.initializers.Initializer:
     return uniform
 
 
+def products_in(compute: Compute, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """The factors of a layer's product: as they are, or rounded to bfloat16.
+
+    Micikevicius et al. 2018: only products are computed in low precision; parameters, sums over
+    batches and pixels, normalisation and losses stay in float32.
+    """
+    if compute == "bfloat16":
+        return tuple(array.astype(jnp.bfloat16) for array in arrays)
+    return arrays
+
+
 class Dense(nn.Module):
     """x W + b, from (..., in) to (..., features)."""
 
     features: int
     init_rule: InitRule = "flax"
+    compute: Compute = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         fan_in = x.shape[-1]
         kernel = self.param("kernel", kernel_init(self.init_rule), (fan_in, self.features))
         bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
-        return x @ kernel + jnp.broadcast_to(bias, (*x.shape[:-1], self.features))
+        x, kernel = products_in(self.compute, x, kernel)
+        y = (x @ kernel).astype(bias.dtype)
+        return y + jnp.broadcast_to(bias, y.shape)
 
 
 class Conv(nn.Module):
@@ -84,13 +100,15 @@ class Conv(nn.Module):
     stride: int = 1
     padding: int = 1
     init_rule: InitRule = "flax"
+    compute: Compute = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         k, channels = self.kernel_size, x.shape[-1]
         kernel = self.param("kernel", kernel_init(self.init_rule), (k, k, channels, self.features))
         bias = self.param("bias", bias_init(self.init_rule, k * k * channels), (self.features,))
-        y = conv(x, kernel, self.stride, self.padding)
+        x, kernel = products_in(self.compute, x, kernel)
+        y = conv(x, kernel, self.stride, self.padding).astype(bias.dtype)
         return y + jnp.broadcast_to(bias, y.shape)
 
 
@@ -106,6 +124,7 @@ class ConvTranspose(nn.Module):
     padding: int = 1
     output_padding: tuple[int, int] = (0, 0)
     init_rule: InitRule = "flax"
+    compute: Compute = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -119,7 +138,9 @@ class ConvTranspose(nn.Module):
             )
         kernel = self.param("kernel", init, (k, k, channels, self.features))
         bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
+        x, kernel = products_in(self.compute, x, kernel)
         y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
+        y = y.astype(bias.dtype)
         return y + jnp.broadcast_to(bias, y.shape)
 
 

@@ -28,7 +28,7 @@ class DenseEncoder(nn.Module):
     ) -> jax.Array:
         x = x.reshape(x.shape[0], -1)
         for features in self.hidden_dims:
-            dense = Dense(features, self.settings.init)
+            dense = Dense(features, self.settings.init, self.settings.compute)
             x = Hidden(dense, self.settings)(x, train, dropout_keys)
         return x
 
@@ -45,9 +45,9 @@ class DenseDecoder(nn.Module):
         self, z: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
     ) -> jax.Array:
         for features in self.hidden_dims:
-            dense = Dense(features, self.settings.init)
+            dense = Dense(features, self.settings.init, self.settings.compute)
             z = Hidden(dense, self.settings)(z, train, dropout_keys)
-        x = Dense(math.prod(self.image_shape), self.settings.init)(z)
+        x = Dense(math.prod(self.image_shape), self.settings.init, self.settings.compute)(z)
         return x.reshape(-1, *self.image_shape)
 
 
@@ -97,12 +97,13 @@ class ConvEncoder(nn.Module):
         self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
     ) -> jax.Array:
         for features, stride in zip(self.hidden_dims, self.strides, strict=True):
-            conv = Conv(features, self.kernel_size, stride, self.padding, self.settings.init)
+            init, compute = self.settings.init, self.settings.compute
+            conv = Conv(features, self.kernel_size, stride, self.padding, init, compute)
             x = Hidden(conv, self.settings)(x, train, dropout_keys)
         if self.dense_dims:
             x = x.reshape(x.shape[0], -1)
         for features in self.dense_dims:
-            dense = Dense(features, self.settings.init)
+            dense = Dense(features, self.settings.init, self.settings.compute)
             x = Hidden(dense, self.settings)(x, train, dropout_keys)
         return x
 
@@ -128,7 +129,8 @@ class ConvDecoder(nn.Module):
     def __call__(
         self, z: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
     ) -> jax.Array:
-        k, p, init = self.kernel_size, self.padding, self.settings.init
+        k, p = self.kernel_size, self.padding
+        init, compute = self.settings.init, self.settings.compute
         shapes = feature_shapes(self.image_shape, self.hidden_dims, self.strides, k, p)
 
         def hidden(layer: nn.Module, x: jax.Array) -> jax.Array:
@@ -137,8 +139,8 @@ class ConvDecoder(nn.Module):
         x = z
         if z.ndim == 2:
             for features in self.dense_dims[::-1]:
-                x = hidden(Dense(features, init), x)
-            expand = Dense(math.prod(shapes[-1]), init)
+                x = hidden(Dense(features, init, compute), x)
+            expand = Dense(math.prod(shapes[-1]), init, compute)
             x = (hidden(expand, x) if self.dense_dims else expand(x)).reshape(-1, *shapes[-1])
         for target, stride in zip(shapes[-2::-1], self.strides[::-1], strict=True):
             height, width, features = target
@@ -146,7 +148,7 @@ class ConvDecoder(nn.Module):
                 output_padding_for(height, k, stride, p),
                 output_padding_for(width, k, stride, p),
             )
-            layer = ConvTranspose(features, k, stride, p, output_padding, init)
+            layer = ConvTranspose(features, k, stride, p, output_padding, init, compute)
             if target is shapes[0]:
                 return layer(x)
             x = hidden(layer, x)

@@ -48,9 +48,10 @@ def initial_state(
     model: Any,
     optimizer: optax.GradientTransformation,
     stored_shape: Shape,
+    key: jax.Array | None = None,
 ) -> TrainState:
-    """The state before the first step, a function of the experiment's seed."""
-    key = noise.stream(noise.root(experiment.seed), "init")
+    """The state before the first step, from a root key: by default that of `experiment.seed`."""
+    key = noise.stream(noise.root(experiment.seed) if key is None else key, "init")
     x = jnp.zeros((1, *image_shape(experiment.data, stored_shape)))
     eps = jnp.zeros((1, experiment.model.latent_dim))
     variables = model.init(key, x, eps)

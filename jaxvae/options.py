@@ -1,0 +1,79 @@
+"""What the commands of the command line take, besides their own arguments."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxvae.config import Experiment, Population
+
+NO_PREFIX = tyro.conf.arg(name="")  # the fields of a dataclass become options without a prefix
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Where from, where to, and every field of the experiment."""
+
+    file: tyro.conf.Positional[Path | None] = None
+    """The experiment file, such as experiments/mnist_vae.py."""
+    out: Path | None = None
+    """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
+    resume: Path | None = None
+    """Continue this run exactly where its latest checkpoint stands, with its own settings. The file
+    is then needed only when it defines classes of its own."""
+    convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
+    """Start from a named loss, such as pytorch_examples or ssakhash (docs/conventions.md); other
+    options of the objective change it further."""
+    experiment: Annotated[Experiment, NO_PREFIX] = dataclasses.field(
+        default_factory=lambda: Experiment(name="experiment")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportOptions:
+    """PyTorch weights, what they are the weights of, and where to."""
+
+    source: tyro.conf.Positional[Path | None] = None
+    """The state dict: .pth, .pt, .ckpt, .bin or .safetensors."""
+    like: Annotated[Path | None, tyro.conf.arg(name="as")] = None
+    """The experiment file whose model it fits, such as experiments/published/antixk_vae.py; its
+    fields can be changed by the options below."""
+    out: Path | None = None
+    """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
+    map: str | None = None
+    """How layers correspond: `reference`, the name of a published model, or a Python file that
+    defines `weight_map` (torch_parity/maps.py). By default the known one with the file's keys."""
+    image_shape: tuple[int, int, int] | None = None
+    """Height, width and channels of the stored images, where the data set is not to hand."""
+    experiment: Annotated[Experiment, NO_PREFIX] = TrainOptions().experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """A trained run."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    checkpoint: Literal["best", "latest"] = "best"
+    """The best by validation, or the latest."""
+    experiment: Path | None = None
+    """The run's experiment file; needed only when it defines classes of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Which images to use."""
+
+    split: Literal["train", "validation", "test", "all"] | None = None
+    """Of the data set; all: every image in stored order. By default test, or all with --source."""
+    source: str | None = None
+    """Other images than the run's, as in --data.source; they must have the same shape."""
+
+    @property
+    def which(self) -> str:
+        return self.split or ("test" if self.source is None else "all")
+
+
+Saved = Annotated[SavedRun, NO_PREFIX]
+Shown = Annotated[Images, NO_PREFIX]

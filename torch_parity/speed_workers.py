@@ -1,0 +1,147 @@
+"""A contestant of the speed comparison in a process of its own, so that its memory is its own.
+
+The parent keeps a `Worker` per contestant and tells one at a time to train an epoch; the others
+wait. In the process, a contestant is a generator: it yields once it has its data, and from then on
+once per epoch, so what runs between two yields is what is timed. The first epoch includes building
+and compiling.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from jaxvae.runs import RunError
+
+Report = dict[str, Any]
+
+
+class Job(NamedTuple):
+    """What all contestants of a comparison train."""
+
+    experiment: str
+    """Name of the recipe, and of the experiment's file."""
+    batch_size: int
+    folder: str
+    """Has images.npy, uint8 (n, height, width, channels), n a multiple of the batch size; and
+    weights.npz, the state dict of the PyTorch model that everybody starts from."""
+    bernoulli: bool
+    """Whether the loss is a binary cross-entropy."""
+    scale: float
+    """A batch's loss as its source computes it / mean over the batch of nats per image."""
+
+
+class WorkerError(RunError):
+    """A contestant failed."""
+
+
+class Worker(AbstractContextManager["Worker"]):
+    """A contestant's process, as its parent sees it.
+
+    `contestant` is one of `tutorial`, `tuned`, `jaxvae` and `limit`, with its options after blanks.
+    """
+
+    def __init__(self, contestant: str, job: Job):
+        self.contestant = contestant
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, contestant, json.dumps(job._asdict())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # By default JAX takes most of a GPU's memory, which here is shared.
+            env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        )
+
+    def ready(self) -> Report:
+        """Wait until it has its data; return its `device`, `cpu` or a GPU's name.
+
+        Raises:
+            WorkerError: it failed.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            status = self._process.wait()
+            raise WorkerError(f"{self.contestant}: ended with status {status}")
+        report = json.loads(line)
+        if "error" in report:
+            raise WorkerError(f"{self.contestant}: {report['error']}")
+        return report
+
+    def epoch(self) -> Report:
+        """Let it train an epoch; return `seconds`, `peak_bytes` and what it yielded.
+
+        Raises:
+            WorkerError: it failed.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerError(f"{self.contestant}: has ended") from None
+        return self.ready()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def main(contestant: str, job: str) -> None:
+    """What a worker's process does: an epoch per line on stdin, a JSON line on stdout for each."""
+    # Whatever libraries print goes to stderr.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(report: Report) -> None:
+        print(json.dumps(report), file=answers, flush=True)
+
+    try:
+        epochs = _contestant(contestant.split(), Job(**json.loads(job)))
+        answer(next(epochs))
+        for _ in sys.stdin:
+            began = perf_counter()
+            report = next(epochs)
+            seconds = perf_counter() - began
+            answer({"seconds": seconds, "peak_bytes": peak_bytes(), **report})
+    except Exception as error:  # the parent says so, and goes on where it can
+        lines = str(error).strip().splitlines() or [""]
+        answer({"error": f"{type(error).__name__}: {lines[0]}"})
+
+
+def _contestant(words: list[str], job: Job) -> Iterator[Report]:
+    # Each process imports only its own library: what it imports is part of its memory.
+    if words[0] == "jaxvae":
+        from torch_parity import speed_jax
+
+        return speed_jax.train(job, *words[1:])
+    from torch_parity import speed_torch
+
+    return getattr(speed_torch, words[0])(job, *words[1:])
+
+
+def peak_bytes() -> int:
+    """The largest resident memory this process has had."""
+    # On Linux getrusage starts from the parent's memory at the fork; VmHWM starts anew.
+    status = Path("/proc/self/status")
+    if status.is_file():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
