@@ -354,9 +354,6 @@ class Optimizer:
         require(e is None or 0 < e < 1, "optimizer.ema_decay", e, "None or in (0, 1)")
 
 
-SWEEPABLE = ("seed", "objective.beta", "optimizer.learning_rate")
-
-
 @dataclass(frozen=True)
 class Train:
     """How long to train and what to write on the way."""
@@ -387,46 +384,50 @@ class Train:
         require(every is None or every >= 0, "train.figures_every", every, "None or at least 0")
 
 
+SWEEPABLE = ("seed", "objective.beta", "optimizer.learning_rate")
+
+
 @dataclass(frozen=True)
 class Population:
-    """Several members of one experiment, trained at once; by default the experiment alone."""
+    """Members of one experiment, trained at once; by default there is one, the experiment itself.
+
+    Not a part of `Experiment`: each member is an experiment of its own.
+    """
 
     seeds: int = 1
     """Train with so many seeds: the experiment's own and those that follow it."""
     sweep: tuple[str, ...] = ()
-    """Values to train with, such as objective.beta=0.5,1,4 and optimizer.learning-rate=1e-3,3e-4 (or
-    seed=3,14): every combination is a member, for every seed."""
+    """Train with several values of a field: objective.beta=0.5,1,4 or
+    optimizer.learning-rate=1e-3,3e-4 or seed=0,7. Every combination is a member."""
 
     def __post_init__(self) -> None:
         require(self.seeds >= 1, "population.seeds", self.seeds, "at least 1")
-        allowed = "1 where population.sweep names the seeds"
-        require(
-            self.seeds == 1 or "seed" not in self.values(), "population.seeds", self.seeds, allowed
-        )
+        single = self.seeds == 1 or "seed" not in self.values()
+        require(single, "population.seeds", self.seeds, "1 where population.sweep names the seeds")
 
     def values(self) -> dict[str, tuple[float, ...]]:
-        """What `sweep` says: the values by field.
+        """What `sweep` says: the values of each field that it names.
 
         Raises:
-            UsageError: it is not written so, or it names a field that cannot be swept.
+            UsageError: it is written differently, or names a field that cannot be swept.
         """
         found: dict[str, tuple[float, ...]] = {}
         for text in self.sweep:
             name, _, listed = text.partition("=")
             name = name.replace("-", "_")
-            require(
-                name in SWEEPABLE,
-                "population.sweep",
-                text,
-                f"FIELD=VALUE,VALUE,... where FIELD is one of {', '.join(SWEEPABLE)}: these are"
-                " numbers that one compiled program takes, every other field changes the program",
+            allowed = (
+                f"FIELD=VALUE,VALUE,... with FIELD one of {', '.join(SWEEPABLE)}: one program takes"
+                " these as numbers, while any other field changes the program itself"
             )
+            require(name in SWEEPABLE, "population.sweep", text, allowed)
+            number = int if name == "seed" else float
             try:
-                values = tuple((int if name == "seed" else float)(v) for v in listed.split(","))
+                values = tuple(number(value) for value in listed.split(","))
             except ValueError:
                 values = ()
-            fresh = name not in found and len(values) == len(set(values)) > 0
-            require(fresh, "population.sweep", text, "a field given once, and different numbers")
+            distinct = name not in found and 0 < len(set(values)) == len(values)
+            allowed = f"{name}=VALUE,VALUE,... once, with different {number.__name__} values"
+            require(distinct, "population.sweep", text, allowed)
             found[name] = values
         return found
 

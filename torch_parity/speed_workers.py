@@ -12,10 +12,8 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from jaxvae.runs import RunError
@@ -42,7 +40,7 @@ class WorkerError(RunError):
     """A contestant failed."""
 
 
-class Worker(AbstractContextManager["Worker"]):
+class Worker:
     """A contestant's process, as its parent sees it.
 
     `contestant` is one of `tutorial`, `tuned`, `jaxvae` and `limit`, with its options after blanks.
@@ -89,14 +87,13 @@ class Worker(AbstractContextManager["Worker"]):
             raise WorkerError(f"{self.contestant}: has ended") from None
         return self.ready()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
         self._process.kill()
-        self._process.communicate()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._process.wait()
 
 
 def main(contestant: str, job: str) -> None:

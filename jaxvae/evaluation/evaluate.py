@@ -24,7 +24,8 @@ def make_evaluate(experiment: Experiment, model: Any, sampled: bool = True) -> C
     """`evaluate(variables, images, key, beta_factor=1)`, pure, over stored images (n, h, w, c).
 
     Returns the mean over the images of each term of the objective, in nats per image at the full
-    beta (times `beta_factor`), and `mse`, the mean squared error per pixel of the reconstruction with pixels in [0, 1].
+    beta times `beta_factor`, and `mse`, the mean squared error per pixel of the reconstruction with
+    pixels in [0, 1].
     The last partial batch is padded and its examples are weighted, so every image counts once.
     Noise depends on (key, index) alone: epochs are compared under the same draw.
 

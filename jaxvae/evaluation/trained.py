@@ -17,7 +17,7 @@ from jaxvae import noise
 from jaxvae.config import Data, Experiment, UsageError
 from jaxvae.data.preprocess import Batch, image_shape, noise_keys, preprocess, to_unit
 
-BATCH = 500  # images per call of the model
+BATCH = 250  # images per call of the model
 
 
 class Trained(NamedTuple):

@@ -1,0 +1,224 @@
+"""What the speed comparison found: numbers, verdicts, a table, a figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from jaxvae.figures.style import LABEL, WIDTH, plot_figure, style_axes
+
+# Everybody starts from the same weights and takes the same number of steps; order and noise are
+# everybody's own, which moves the mean loss of an epoch by well under a percent, and by some
+# percent while the loss still falls steeply. A wrong reduction or learning rate moves it by more.
+TOLERANCE = 0.05
+NAMES = {
+    "tutorial": "PyTorch, tutorial",
+    "tuned": "PyTorch, tuned",
+    "step": "jaxvae, step by step",
+    "loop": "jaxvae, compiled loop",
+}
+COLORS = {"tutorial": "0.75", "tuned": "0.5", "step": "tab:orange", "loop": "tab:red"}
+
+
+class Target(NamedTuple):
+    """What a CPU is expected to show at one batch size; speeds are those of the compiled loop."""
+
+    batch_size: int
+    tutorial: float
+    """At least so many times as fast as a tutorial's PyTorch."""
+    tuned: float
+    """At least so many times as fast as tuned PyTorch."""
+    limit: float | None = None
+    """At least this share of what the machine could do."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of `NAMES` in one comparison."""
+
+    options: str
+    """Those of tuned PyTorch that were the fastest."""
+    seconds: list[float]
+    """Of an epoch, per round."""
+    loss: float
+    """Mean over the last epoch, in nats per image."""
+    compile_seconds: float
+    """By which the first epoch was longer: building the model, compiling, warming up."""
+    peak_bytes: int
+    """Of the process's resident memory."""
+    device_bytes: int | None
+    """Peak of a GPU's memory."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model at one batch size."""
+
+    model: str
+    title: str
+    batch_size: int
+    num_images: int
+    """Per epoch."""
+    contestants: dict[str, Contestant]
+    """By the keys of `NAMES`."""
+    limit_seconds: list[float]
+    """What the machine would need for the epoch's matrix products and Adam's memory traffic."""
+    product_seconds: float
+    """The products' part of it."""
+    flops_per_second: float
+    bytes_per_second: float
+    rejected: dict[str, str]
+    """Other options of tuned PyTorch: how long an epoch took with them, or why they failed."""
+    target: Target | None
+    """What is expected here."""
+
+    def times_as_fast(self, as_what: str) -> float:
+        """How many times as fast the compiled loop is: the median over the rounds."""
+        pairs = zip(
+            self.contestants[as_what].seconds, self.contestants["loop"].seconds, strict=True
+        )
+        return median(theirs / ours for theirs, ours in pairs)
+
+    def limit_share(self, name: str) -> float:
+        """The share of the machine's limit that a contestant reaches: the median over the rounds.
+
+        The limit is that of plain products by PyTorch; the share can come out above 1.
+        """
+        pairs = zip(self.limit_seconds, self.contestants[name].seconds, strict=True)
+        return median(limit / seconds for limit, seconds in pairs)
+
+    @property
+    def loss_difference(self) -> float:
+        """Between the largest and the smallest loss, relative."""
+        found = [c.loss for c in self.contestants.values()]
+        return (max(found) - min(found)) / min(found)
+
+    @property
+    def losses_agree(self) -> bool:
+        return self.loss_difference <= TOLERANCE  # False if one of them is not a number
+
+    def verdicts(self) -> list[tuple[str, float, float]]:
+        """(what, reached, wanted) of each target."""
+        if self.target is None:
+            return []
+        found = [
+            (f"times {NAMES[name]}", self.times_as_fast(name), wanted)
+            for name, wanted in (("tutorial", self.target.tutorial), ("tuned", self.target.tuned))
+        ]
+        if self.target.limit is not None:
+            found.append(("of the machine's limit", self.limit_share("loop"), self.target.limit))
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            "model": self.model,
+            "title": self.title,
+            "batch_size": self.batch_size,
+            "images": self.num_images,
+            "contestants": {
+                name: {
+                    **vars(contestant),
+                    "median_seconds": median(contestant.seconds),
+                    "loop_is_times_as_fast": self.times_as_fast(name),
+                    "limit_share": self.limit_share(name),
+                }
+                for name, contestant in self.contestants.items()
+            },
+            "limit": {
+                "seconds": self.limit_seconds,
+                "product_seconds": self.product_seconds,
+                "flops_per_second": self.flops_per_second,
+                "bytes_per_second": self.bytes_per_second,
+            },
+            "rejected": self.rejected,
+            "loss_difference": self.loss_difference,
+            "losses_agree": self.losses_agree,
+            "verdicts": [
+                {"what": what, "reached": reached, "wanted": wanted, "met": reached >= wanted}
+                for what, reached, wanted in self.verdicts()
+            ],
+        }
+
+
+def table(line: Line) -> str:
+    """A line's contestants, a row each, and what follows from them."""
+    fixed = f"{'':<37}{'seconds':>9}{'min - max':>18}{'images/s':>10}{'loss':>9}"
+    rows = [
+        f"{line.title} ({line.model}), batch {line.batch_size}, {line.num_images} images per epoch,"
+        f" {len(line.limit_seconds)} rounds",
+        f"{fixed}{'loop is':>9}{'of limit':>10}{'memory':>10}{'compile':>9}",
+    ]
+    for name, c in line.contestants.items():
+        seconds, options = median(c.seconds), f" ({c.options})" if c.options else ""
+        spread = f"{min(c.seconds):.3f} - {max(c.seconds):.3f}"
+        ratio = f"{line.times_as_fast(name):.2f}x"
+        memory = f"{(c.peak_bytes if c.device_bytes is None else c.device_bytes) / 2**20:.0f} MiB"
+        rows.append(
+            f"{NAMES[name] + options:<37}{seconds:9.3f}{spread:>18}"
+            f"{line.num_images / seconds:10.0f}{c.loss:9.3f}{ratio:>9}"
+            f"{line.limit_share(name):10.0%}{memory:>10}{c.compile_seconds:7.1f} s"
+        )
+    products, limit = line.product_seconds, median(line.limit_seconds)
+    rows.append(
+        f"limit: {limit:.3f} s: matrix products {products:.3f} s at"
+        f" {line.flops_per_second / 1e9:.0f} GFLOP/s, Adam's memory traffic"
+        f" {limit - products:.3f} s at {line.bytes_per_second / 1e9:.0f} GB/s"
+    )
+    rows += [f"not taken: PyTorch, tuned ({name}): {why}" for name, why in line.rejected.items()]
+    agree = "agree" if line.losses_agree else "DO NOT AGREE"
+    rows.append(f"losses {agree}: {line.loss_difference:.2%} apart (allowed: {TOLERANCE:.0%})")
+    for what, reached, wanted in line.verdicts():
+        verdict = "met" if reached >= wanted else "NOT MET"
+        rows.append(f"target {verdict}: {reached:.2f} {what} (wanted: {wanted:.2f})")
+    return "\n".join(rows)
+
+
+def draw(lines: Sequence[Line], subtitle: str) -> Figure:
+    """Images per second, a panel per model and a group of bars per batch size.
+
+    Bars are medians, whiskers the slowest and the fastest round, dashes the machine's limit.
+    """
+    titles = list(dict.fromkeys(line.title for line in lines))
+    columns = min(2, len(titles))
+    panels = -(-len(titles) // columns)
+    figure = plot_figure(WIDTH if columns > 1 else WIDTH / 2, 2.4 * panels + 0.7)
+    figure.suptitle(f"Training speed, {subtitle}", fontsize=LABEL)
+    all_axes = figure.subplots(panels, columns, squeeze=False).ravel()
+    width = 0.8 / len(NAMES)
+    for axes, title in zip(all_axes, titles, strict=False):
+        style_axes(axes, title, "batch size", "images per second")
+        group = [line for line in lines if line.title == title]
+        for position, line in enumerate(group):
+            for i, (name, c) in enumerate(line.contestants.items()):
+                speeds = sorted(line.num_images / seconds for seconds in c.seconds)
+                middle = median(speeds)
+                axes.bar(
+                    position + (i - 1.5) * width,
+                    middle,
+                    width,
+                    yerr=[[middle - speeds[0]], [speeds[-1] - middle]],
+                    color=COLORS[name],
+                    error_kw={"linewidth": 0.8},
+                    label=NAMES[name] if position == 0 else None,
+                )
+            axes.hlines(
+                line.num_images / median(line.limit_seconds),
+                position - 0.45,
+                position + 0.45,
+                color="black",
+                linestyle="--",
+                linewidth=0.8,
+                label="limit of the machine" if position == 0 else None,
+            )
+        axes.set_xticks(range(len(group)), [str(line.batch_size) for line in group])
+        axes.set_ylim(bottom=0)
+    for axes in all_axes[len(titles) :]:
+        axes.set_axis_off()
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=3, fontsize=LABEL, frameon=False
+    )
+    return figure
