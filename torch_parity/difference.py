@@ -82,19 +82,22 @@ def difference(
         return Difference(
             quantity, np.inf, np.inf, f"only on one side: {', '.join(only)}", tolerance
         )
-    largest = max((np.abs(a).max() for a in theirs.values()), default=0.0)
+    largest = float(max((np.abs(a).max() for a in theirs.values()), default=0.0))
     worst = Difference(quantity, 0.0, 0.0, "", tolerance)
     for name, a in theirs.items():
         b = np.asarray(ours[name])
         if a.shape != b.shape:
             where = f"{name}: shape {b.shape}, in PyTorch {a.shape}"
             return Difference(quantity, np.inf, np.inf, where, tolerance)
-        gap = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
+        with np.errstate(invalid="ignore"):  # inf - inf
+            gap = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))
         gap = np.where(np.isfinite(gap), gap, np.inf)
         index = np.unravel_index(int(gap.argmax()), gap.shape)
         absolute = float(gap[index])
         scale = max(float(np.abs(a).max()), floor * largest)
-        relative = 0.0 if absolute == 0 else absolute / scale if scale > 0 else np.inf
+        relative = 0.0 if absolute == 0 else np.inf
+        if 0 < absolute < np.inf and scale > 0:
+            relative = absolute / scale
         if relative > worst.relative:
             where = f"{name}[{', '.join(map(str, index))}]"
             worst = Difference(quantity, absolute, relative, where, tolerance)

@@ -3,7 +3,7 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,24 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
     if not tensors:
         raise UsageError(f"{path}: has no tensors (looked into {', '.join(WRAPPERS)} too)")
-    prefix = ""
-    while shared := [p for p in PREFIXES if all(key.startswith(prefix + p) for key in tensors)]:
-        prefix += shared[0]
+    prefix = shared_prefix(tensors)
     small = (np.float16, ml_dtypes.bfloat16)
     arrays = {
         key.removeprefix(prefix): array.astype(np.float32) if array.dtype in small else array
         for key, array in tensors.items()
     }
     return arrays, prefix
+
+
+def shared_prefix(keys: Collection[str]) -> str:
+    """What wrappers put in front of all keys, such as "module.model."; empty if there are none."""
+    prefix = ""
+    while keys:
+        found = [p for p in PREFIXES if all(key.startswith(prefix + p) for key in keys)]
+        if not found:
+            break
+        prefix += found[0]
+    return prefix
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -56,9 +65,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     _check_suffix(path)
     if path.suffix == ".safetensors":
         safetensors = _import_safetensors(path)
-        with runs.atomic(path) as temporary:
-            contiguous = {key: np.require(array, None, "C") for key, array in arrays.items()}
-            safetensors.save_file(contiguous, temporary)
+        contiguous = {key: np.require(array, None, "C") for key, array in arrays.items()}
+        with runs.atomic(path) as temporary:  # save_file would make it readable by its owner alone
+            temporary.write_bytes(safetensors.save(contiguous))
     else:
         torch = _import_torch(path)
         tensors = {key: torch.tensor(array) for key, array in arrays.items()}

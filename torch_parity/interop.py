@@ -63,6 +63,9 @@ def import_torch(
     template = {"params": abstract.params, "batch_stats": abstract.batch_stats}
     name = map_name or _matching_map(source, arrays, experiment, shape, template)
     weight_map = _map(name, experiment, shape)
+    own = files.shared_prefix(torch_keys(weight_map))  # `model.` may be the name of a module
+    if prefix.endswith(own):
+        arrays, prefix = {own + key: a for key, a in arrays.items()}, prefix.removesuffix(own)
     if found := problems(arrays, weight_map, template):
         raise UsageError(_misfit(source, f"by the map {name!r}", experiment, found))
     variables = jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template))
@@ -205,9 +208,15 @@ def _matching_map(
     """The built-in map whose keys are exactly those of the file."""
     maps = _built_in_maps(experiment, stored_shape)
     keys = {key for key in arrays if not key.endswith(COUNTER)}
-    distances = {name: len(torch_keys(weight_map) ^ keys) for name, weight_map in maps.items()}
-    closest = min(distances, key=lambda name: distances[name])
-    if distances[closest] == 0:  # no two built-in maps have the same keys
+    keys_of = {name: torch_keys(weight_map) for name, weight_map in maps.items()}
+    similar = [name for name in maps if keys & keys_of[name]]
+    if not similar:
+        raise UsageError(
+            f"{source}: no built-in map has any of its keys ({', '.join(list(arrays)[:3])}, ...);"
+            " give --map, a Python file that defines weight_map"
+        )
+    closest = min(similar, key=lambda name: len(keys ^ keys_of[name]))
+    if keys == keys_of[closest]:  # no two built-in maps have the same keys
         return closest
     found = problems(arrays, maps[closest], template)
     by = f"by the closest built-in map, {closest!r} (--map names another, or a Python file)"

@@ -26,14 +26,13 @@ class _Eps(TorchFunctionMode):
 
     def __init__(self, eps: Tensor):
         super().__init__()
-        self.eps, self.used = eps, False
+        self.eps = eps
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func not in _DRAWS:
             return func(*args, **(kwargs or {}))
-        self.used = True
         return self.eps
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torch_parity.losses import LOSSES
 from torch_parity.reference import (
@@ -34,8 +34,8 @@ class Recipe(NamedTuple):
     loss: Callable[[Tensor, Any, Any, Tensor], Tensor]
     """(pixels, mean, logvar, x) to the scalar that its source minimises."""
     optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer]
-    scheduler: Callable[[torch.optim.Optimizer], ReduceLROnPlateau] | None = None
-    """Called with the validation loss after each epoch."""
+    scheduler: Callable[[torch.optim.Optimizer], LRScheduler] | None = None
+    """Stepped after each epoch (a plateau by the validation loss); a cosine after each step."""
     inputs: Callable[[Tensor], Tensor] = lambda images: images / 255
     """From stored pixels 0..255, as floats, to what the model sees."""
 

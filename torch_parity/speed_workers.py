@@ -120,13 +120,20 @@ def main(contestant: str, job: str) -> None:
 
 def _contestant(words: list[str], job: Job) -> Iterator[Report]:
     # Each process imports only its own library: what it imports is part of its memory.
-    if words[0] == "jaxvae":
+    kind, *options = words
+    if kind == "jaxvae":
         from torch_parity import speed_jax
 
-        return speed_jax.train(job, *words[1:])
+        return speed_jax.train(job, *options)
+    if kind == "limit":
+        from torch_parity import speed_limit
+
+        return speed_limit.limit(job)
     from torch_parity import speed_torch
 
-    return getattr(speed_torch, words[0])(job, *words[1:])
+    if kind == "tutorial":
+        return speed_torch.tutorial(job)
+    return speed_torch.tuned(job, *options)
 
 
 def peak_bytes() -> int:

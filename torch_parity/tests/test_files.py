@@ -50,6 +50,13 @@ def test_written_files_are_read_here_and_there(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_written_file_is_as_readable_as_others(tmp_path, suffix):
+    (tmp_path / "other").touch()
+    files.write(tmp_path / f"model{suffix}", ARRAYS)
+    assert (tmp_path / f"model{suffix}").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_arrays_of_any_layout_are_written(tmp_path, suffix):
     array = np.arange(12.0).reshape(3, 4)
     read_only = array.copy()

@@ -10,6 +10,7 @@ torch = pytest.importorskip(
 
 from torch_parity import report  # noqa: E402
 from torch_parity.__main__ import main  # noqa: E402
+from torch_parity.difference import Comparison, Difference  # noqa: E402
 from torch_parity.recipes import RECIPES, adam  # noqa: E402
 
 NAME = "digits_vae"
@@ -38,6 +39,15 @@ def test_another_learning_rate_is_named_and_fails(monkeypatch, capsys):
     failed = {d["quantity"] for d in comparison["differences"] if not d["equal"]}
     expected = {"training losses", "learning rates", "validation losses", "final weights"}
     assert not comparison["passed"] and failed == expected
+
+
+def test_the_table_says_where_and_how_far_what_failed():
+    equal = Difference("kl", 1e-16, 1e-15, "[0]", 1e-10)
+    unequal = Difference("gradient", 0.25, 0.5, "mean.bias[1]", 1e-10)
+    text = report.table([Comparison("a", (equal,)), Comparison("b", (equal, unequal))])
+    [row] = [line for line in text.splitlines() if line.startswith("gradient")]
+    assert row.split() == ["gradient", "-", "5e-01", "2e-01", "1e-10", "NOT", "EQUAL"]
+    assert text.endswith("\nb: gradient differs by 0.25 at mean.bias[1]")
 
 
 def test_another_architecture_is_named_and_fails(monkeypatch, capsys):

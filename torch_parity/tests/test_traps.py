@@ -3,8 +3,7 @@
 A mutant is the PyTorch side with one thing altered; it must fail in the quantities named with it.
 """
 
-import copy
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import pytest
 
 from jaxvae import Data, Experiment, Model
 from jaxvae.models import build
-from jaxvae.objectives import bernoulli_nll, conventions
+from jaxvae.objectives import bernoulli_nll
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
@@ -25,67 +24,14 @@ from torch_parity import comparison as parity  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import heads, reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
-from torch_parity.report import perturbed  # noqa: E402
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (5, 10, 8, 3), np.uint8)
-CONVENTION = "lightning_bolts"  # means over pixels and latents: no reduction can hide
-
-MODELS = {
-    "dense": Model(
-        hidden_dims=(12, 8),
-        latent_dim=3,
-        batch_norm=True,
-        dropout=0.3,
-        activation="leaky_relu",
-        output="sigmoid",
-    ),
-    "conv": Model(
-        network="conv", hidden_dims=(4, 6), latent_dim=3, activation="leaky_relu", output="sigmoid"
-    ),
-}
-
-
-def experiment_of(name):
-    return Experiment("trap", model=MODELS[name], objective=conventions[CONVENTION])
-
-
-@cache
-def original(name):
-    """The PyTorch model, its weight map, and what ours gives with its weights."""
-    experiment = experiment_of(name)
-    model = perturbed(twin(experiment.model, (3, 10, 8))).double()
-    weight_map = reference_map(experiment.model, (10, 8, 3))
-    with parity.exactly("float64"):
-        ours = build(experiment.model, (10, 8, 3))
-        variables = parity.flax_variables(ours, model, weight_map, experiment, (10, 8, 3))
-        return (
-            model,
-            weight_map,
-            parity.flax_values(ours, variables, weight_map, IMAGES, experiment),
-        )
-
-
-def failed(name, mutate=lambda model: None, loss=LOSSES[CONVENTION], forward=lambda m, x: m(x)):
-    """The quantities in which a mutant of the PyTorch model differs from ours."""
-    model, weight_map, ours = original(name)
-    model = copy.deepcopy(model)
-    mutate(model)
-    with parity.exactly("float64"):
-        theirs = parity.torch_values(
-            model,
-            weight_map,
-            IMAGES,
-            experiment_of(name),
-            loss,
-            forward,
-            lambda images: images / 255,
-            "float64",
-        )
-    differences = [
-        parity.difference(quantity, ours.get(quantity, {}), arrays, 1e-10, parity.FLOOR)
-        for quantity, arrays in theirs.items()
-    ]
-    return {d.quantity for d in differences if not d.equal}
+from torch_parity.tests.mutants import (  # noqa: E402
+    CONVENTION,
+    IMAGES,
+    MODELS,
+    experiment_of,
+    failed,
+    original,
+)
 
 
 @pytest.mark.parametrize("name", MODELS)

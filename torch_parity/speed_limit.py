@@ -1,0 +1,107 @@
+"""The limit that the machine sets to all contestants of the speed comparison."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+from torch import Tensor, nn
+
+from torch_parity.recipes import RECIPES
+from torch_parity.speed_torch import device_name, device_to_use, initial, stored_images
+from torch_parity.speed_workers import Job, Report
+
+# Plain matrix products are timed so often per epoch, of at most so many rows (on a CPU), which stay
+# in its caches: a convolution need not write its patches to memory.
+REPEATS, ROWS = 10, 4096
+STREAM = 2**26  # float32 numbers in each array that the memory's bandwidth is measured with
+ADAM_BYTES = 7 * 4  # per parameter: reads it, its gradient and two moments, writes all but one
+
+
+def limit(job: Job) -> Iterator[Report]:
+    """What an epoch cannot be faster than: its matrix products, and Adam's memory traffic.
+
+    Yields the device, then each time `seconds` of an epoch, the rates they follow from:
+    `flops_per_second` of the products and `bytes_per_second` of the memory, and the `products`'
+    part of the seconds.
+    """
+    device = device_to_use()
+    num_steps = len(stored_images(job)) // job.batch_size
+    yield {"device": device_name()}
+
+    model = initial(RECIPES[job.experiment], job)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    shapes = layer_shapes(model, job.batch_size)
+    arrays = [torch.ones(STREAM, device=device) for _ in range(3)]
+    while True:
+        flops = seconds = 0.0
+        for i, (m, k, n) in enumerate(shapes):
+            rows = min(m, ROWS) if device == "cpu" else m
+            products = [(rows, k, n), (k, rows, n), (rows, n, k)]  # output, two gradients
+            for product in products[: 3 if i else 2]:  # nobody needs the images' gradient
+                seconds += m / rows * _product_seconds(*product, device)
+                flops += 2 * m * k * n
+        bandwidth = 3 * 4 * STREAM / _seconds(partial(torch.add, *arrays[:2], out=arrays[2]))
+        adam = ADAM_BYTES * num_parameters / bandwidth
+        yield {
+            "seconds": num_steps * (seconds + adam),
+            "products": num_steps * seconds,
+            "flops_per_second": flops / seconds,
+            "bytes_per_second": bandwidth,
+        }
+
+
+def _product_seconds(m: int, k: int, n: int, device: str) -> float:
+    """Of (m, k) x (k, n) at best: in any layout by PyTorch, or by XLA. They can differ much."""
+    xla_product = jax.jit(jnp.matmul)
+    ours, theirs = jnp.ones((m, k)), jnp.ones((k, n))
+    times = [_seconds(lambda: xla_product(ours, theirs).block_until_ready())]
+    out = torch.empty(m, n, device=device)
+    for a in (torch.ones(m, k, device=device), torch.ones(k, m, device=device).T):
+        for b in (torch.ones(k, n, device=device), torch.ones(n, k, device=device).T):
+            times.append(_seconds(partial(torch.mm, a, b, out=out)))
+    return min(times)
+
+
+def layer_shapes(model: nn.Module, batch_size: int) -> list[tuple[int, int, int]]:
+    """(m, k, n) of each layer's product (m, k) x (k, n), for 28x28 images, in order.
+
+    A convolution is the product of its patches and its kernel; a transposed one is a convolution
+    that is read backwards, with the same number of products.
+    """
+    shapes: list[tuple[int, int, int]] = []
+
+    def note(layer: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+        if isinstance(layer, nn.Linear):
+            shapes.append((batch_size, layer.in_features, layer.out_features))
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            small = output if isinstance(layer, nn.Conv2d) else args[0]
+            large_channels = layer.weight[0].numel()  # times the kernel's height and width
+            m = batch_size * small.shape[2] * small.shape[3]
+            shapes.append((m, large_channels, small.shape[1]))
+
+    handles = [layer.register_forward_hook(note) for layer in model.modules()]
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, 1, 28, 28))
+    for handle in handles:
+        handle.remove()
+    return shapes
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    """Seconds per call, after one to warm up."""
+    run()
+    _synchronize()
+    began = perf_counter()
+    for _ in range(REPEATS):
+        run()
+    _synchronize()
+    return (perf_counter() - began) / REPEATS
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
