@@ -71,14 +71,15 @@ def compare(
         dtype: float64 or float32.
 
     Raises:
-        UsageError: weights that do not fit, listed; a batch that is not uint8 images.
+        UsageError: weights that do not fit, listed; a batch that is not uint8 images; a `forward`
+            that returns something else, or draws noise more than once.
     """
     require(dtype in TOLERANCE, "dtype", dtype, f"one of {', '.join(TOLERANCE)}")
     images = np.asarray(batch)
     require(
         images.dtype == np.uint8 and images.ndim == 4,
         "batch",
-        f"{images.dtype} of shape {images.shape}",
+        (images.dtype.name, images.shape),
         "uint8 images (batch, height, width, channels)",
     )
     if experiment is None:
@@ -180,15 +181,25 @@ def torch_values(
     eps = torch.tensor(np.asarray(noise.eps(key, 0, index, experiment.model.latent_dim)))
     dropout_keys = noise.example_keys(noise.stream(key, "dropout"), 0, index)
     x = inputs(torch.tensor(images.astype(dtype))).movedim(-1, 1)
-    with shared_noise(model, eps, dropout_keys, weight_map):
-        model.train()
-        pixels, mean, logvar = forward(model, x)
-        total = loss(pixels, mean, logvar, x)
-        model.zero_grad()
-        total.backward()
-        model.eval()
-        with torch.no_grad():
-            evaluated, _, _ = forward(model, x)
+
+    def outcome() -> tuple[Tensor, Any, Any]:
+        with shared_noise(model, eps, dropout_keys, weight_map):
+            found = forward(model, x)
+        if not isinstance(found, tuple) or len(found) != 3:
+            raise UsageError(
+                f"forward: returned {type(found).__name__}: must return a tuple of pixels, mean and"
+                " logvar (the last two None for an AE)"
+            )
+        return found
+
+    model.train()
+    pixels, mean, logvar = outcome()
+    total = loss(pixels, mean, logvar, x)
+    model.zero_grad()
+    total.backward()
+    model.eval()
+    with torch.no_grad():
+        evaluated, _, _ = outcome()
     pixels = pixels.reshape(x.shape)
     values = {"inputs": x, "pixels": pixels}
     if mean is not None:

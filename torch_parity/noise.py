@@ -22,17 +22,23 @@ _DRAWS = (torch.randn, torch.randn_like, torch.normal, Tensor.normal_)
 
 
 class _Eps(TorchFunctionMode):
-    """Within it, drawing standard normal noise gives `eps`."""
+    """Within it, drawing standard normal noise gives `eps`, once."""
 
     def __init__(self, eps: Tensor):
         super().__init__()
-        self.eps = eps
+        self.eps, self.drawn = eps, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         if func not in _DRAWS:
             return func(*args, **(kwargs or {}))
+        if self.drawn:
+            raise UsageError("the PyTorch model draws noise more than once in a forward pass")
+        self.drawn = True
+        if func is torch.normal:  # Normal.rsample draws by normal(zeros, ones)
+            mean, std = args[:2]
+            return mean + std * self.eps
         return self.eps
 
 
@@ -40,7 +46,7 @@ class _Eps(TorchFunctionMode):
 def shared_noise(
     model: nn.Module, eps: Tensor, dropout_keys: jax.Array, weight_map: Map
 ) -> Iterator[None]:
-    """Within it, `model` reparameterizes with `eps`, and its dropout layers use our masks.
+    """For one forward pass: `model` reparameterizes with `eps`, and its dropout has our masks.
 
     Args:
         model: draws its noise by torch.randn_like, torch.randn, torch.normal or `normal_`, once.
@@ -49,7 +55,7 @@ def shared_noise(
         weight_map: names our counterpart of each nn.Dropout.
 
     Raises:
-        UsageError: a dropout layer of `model` has no counterpart.
+        UsageError: a dropout layer of `model` has no counterpart, or noise is drawn twice.
     """
     handles = []
 

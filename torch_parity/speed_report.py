@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvae.figures.style import LABEL, WIDTH, plot_figure, style_axes
@@ -91,13 +92,13 @@ class Line:
 
     @property
     def loss_difference(self) -> float:
-        """Between the largest and the smallest loss, relative."""
-        found = [c.loss for c in self.contestants.values()]
-        return (max(found) - min(found)) / min(found)
+        """Between the largest and the smallest loss, relative; infinite where a loss is."""
+        found = np.array([c.loss for c in self.contestants.values()])
+        return float(np.ptp(found) / found.min()) if np.isfinite(found).all() else float("inf")
 
     @property
     def losses_agree(self) -> bool:
-        return self.loss_difference <= TOLERANCE  # False if one of them is not a number
+        return self.loss_difference <= TOLERANCE
 
     def verdicts(self) -> list[tuple[str, float, float]]:
         """(what, reached, wanted) of each target."""

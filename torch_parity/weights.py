@@ -34,18 +34,18 @@ def problems(state_dict: Mapping[str, np.ndarray], weight_map: Map, template: An
     expected, found = _expected_shapes(entries, leaves)
     for key, shape in expected.items():
         if key not in state_dict:
-            found.append(f"{key}: missing in the file, {shape} expected")
+            found.append(f"{key}: missing in the state dict, {shape} expected")
             continue
         array, dtype = state_dict[key], leaves[entries[key].paths[0]].dtype
         if array.shape != shape:
-            found.append(f"{key}: {array.shape} in the file, {shape} expected")
+            found.append(f"{key}: {array.shape} in the state dict, {shape} expected")
         elif not np.issubdtype(array.dtype, np.floating):
-            found.append(f"{key}: {array.dtype} in the file, floating point expected")
+            found.append(f"{key}: {array.dtype} in the state dict, floating point expected")
         elif not np.isfinite(_scaled(array, entries[key].layer, dtype)).all():
             found.append(f"{key}: has values that are not finite")
     for key, array in state_dict.items():
         if key not in entries and not key.endswith(COUNTER):
-            found.append(f"{key}: {array.shape} in the file, but the map does not name it")
+            found.append(f"{key}: {array.shape} in the state dict, but the map does not name it")
     return found
 
 

@@ -39,12 +39,15 @@ def with_convention(experiment: Experiment, name: str) -> Experiment:
     """The experiment with the loss of a named convention; its beta warm-up stays.
 
     The decoder's output follows where it must: logits for a Bernoulli likelihood, and their sigmoid
-    where there were logits and the convention wants pixel values.
+    where there were logits and the convention wants pixel values. An AE takes only what is said of
+    the reconstruction.
 
     Raises:
-        ValueError: no such convention.
+        ValueError: no such convention, or one without a KL for a VAE.
     """
-    require(name in conventions, "objective.convention", name, f"one of {', '.join(conventions)}")
+    vae = experiment.model.family == "VAE"
+    allowed = [other for other in conventions if not (vae and other == "pythae_ae")]
+    require(name in allowed, "objective.convention", name, f"one of {', '.join(allowed)}")
     loss = conventions[name]
     objective = replace(
         experiment.objective,

@@ -72,7 +72,7 @@ def test_any_experiment_takes_any_convention(name, output):
     before = Experiment(
         "any",
         data=Data("digits"),
-        model=Model(output=output),
+        model=Model("AE" if name == "pythae_ae" else "VAE", output=output),
         objective=Objective(likelihood, beta=3.0, warmup_steps=7),
     )
     after = with_convention(before, name)
@@ -82,6 +82,11 @@ def test_any_experiment_takes_any_convention(name, output):
         assert after.model.output == "linear"
     same = replace(after, objective=before.objective, model=before.model)
     assert same == before
+
+
+def test_a_loss_without_a_kl_is_not_for_a_vae():
+    with pytest.raises(ValueError, match=r"objective.convention = 'pythae_ae': must be one of"):
+        with_convention(Experiment("vae"), "pythae_ae")
 
 
 def test_an_unknown_convention_is_refused_with_the_known_ones():

@@ -195,18 +195,18 @@ def test_what_does_not_fit_is_listed_and_leaves_nothing(tmp_path, capsys, monkey
     err = refused(capsys, tmp_path, *begin, "--model.latent-dim", "3", "--out", "run")
     assert "model.pth: does not fit the model of 'mnist_vae_bn' by the map 'reference'" in err
     for line in (
-        "mean.weight: (2, 128) in the file, (3, 128) expected",
-        "logvar.bias: (2,) in the file, (3,) expected",
-        "decoder.dense_0.weight: (128, 2) in the file, (128, 3) expected",
+        "mean.weight: (2, 128) in the state dict, (3, 128) expected",
+        "logvar.bias: (2,) in the state dict, (3,) expected",
+        "decoder.dense_0.weight: (128, 2) in the state dict, (128, 3) expected",
     ):
         assert f"\n  {line}" in err
 
     err = refused(capsys, tmp_path, *begin, "--model.hidden-dims", "256", "--out", "run")
     assert "by the closest built-in map, 'reference'" in err
     for line in (
-        "encoder.dense_1.weight: (128, 256) in the file, but the map does not name it",
-        "encoder.norm_1.running_var: (128,) in the file, but the map does not name it",
-        "mean.weight: (2, 128) in the file, (2, 256) expected",
+        "encoder.dense_1.weight: (128, 256) in the state dict, but the map does not name it",
+        "encoder.norm_1.running_var: (128,) in the state dict, but the map does not name it",
+        "mean.weight: (2, 128) in the state dict, (2, 256) expected",
     ):
         assert f"\n  {line}" in err
 
@@ -216,14 +216,14 @@ def test_what_does_not_fit_is_listed_and_leaves_nothing(tmp_path, capsys, monkey
     torch.save(state, tmp_path / "edited.pth")
     err = refused(capsys, tmp_path, "import-torch", "edited.pth", "--as", FILE, *SMALL)
     for line in (
-        "logvar.bias: missing in the file, (2,) expected",
-        "decoder.norm_0.running_mean: missing in the file, (128,) expected",
-        "head.weight: (5,) in the file, but the map does not name it",
+        "logvar.bias: missing in the state dict, (2,) expected",
+        "decoder.norm_0.running_mean: missing in the state dict, (128,) expected",
+        "head.weight: (5,) in the state dict, but the map does not name it",
     ):
         assert f"\n  {line}" in err
 
     err = refused(capsys, tmp_path, *begin, "--map", "pytorch_examples")
-    assert "fc1.weight: missing in the file" in err
+    assert "fc1.weight: missing in the state dict" in err
     err = refused(capsys, tmp_path, *begin, "--map", "pytorch_example")
     assert "--map = 'pytorch_example': must be one of reference, pytorch_examples, " in err
     (tmp_path / "none.py").write_text("weight_map = {'a': 'encoder/Dense_0'}\n")

@@ -4,11 +4,14 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Optimizer, Train
+from jaxvae import Data, Experiment, Model, Optimizer, Train, noise
 from jaxvae.data import Split, load
+from jaxvae.evaluation import make_evaluate
+from jaxvae.models import build
 from jaxvae.objectives import conventions
 
 torch = pytest.importorskip(
@@ -21,9 +24,10 @@ from torch.optim.lr_scheduler import (  # noqa: E402
     ReduceLROnPlateau,
 )
 
-from torch_parity.comparison import exactly  # noqa: E402
+from torch_parity.comparison import exactly, flax_variables  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import reference_map  # noqa: E402
+from torch_parity.noise import shared_noise  # noqa: E402
 from torch_parity.recipes import RECIPES, Recipe  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
 from torch_parity.report import experiment_of  # noqa: E402
@@ -122,6 +126,31 @@ def test_optimisers_and_schedules(name):
         for mutant, changed in mutants.items():
             found = compare_training(ours, theirs(*changed), 1e-7)
             assert {d.quantity for d in found if not d.equal}, mutant
+
+
+def test_trap_13_last_partial_batch():
+    """A mean of batch means gives a small last batch more weight; here every image counts once."""
+    images = digits().validation.images  # 70, in batches of 16
+    with exactly("float64"):
+        model = twin(MODEL, (1, 28, 28)).double().eval()
+        experiment = Experiment(
+            "uneven", data=Data("digits", batch_size=16), model=MODEL, objective=conventions["flax"]
+        )
+        module = build(MODEL, (28, 28, 1))
+        variables = flax_variables(module, model, MAP, experiment, (28, 28, 1))
+        evaluate = jax.jit(make_evaluate(experiment, module, sampled=False))
+        ours = float(evaluate(variables, images, noise.root(0))["loss"])
+
+        def theirs(images):
+            x = torch.tensor(images / 255).movedim(-1, 1)
+            zeros = torch.zeros(len(x), MODEL.latent_dim, dtype=torch.float64)
+            with torch.no_grad(), shared_noise(model, zeros, noise.root(0), MAP):
+                pixels, mean, logvar = model(x)
+            return LOSSES["flax"](pixels, mean, logvar, x).item()
+
+        batch_means = [theirs(images[i : i + 16]) for i in range(0, 70, 16)]
+        np.testing.assert_allclose(ours, theirs(images), rtol=1e-12)
+        assert abs(np.mean(batch_means) - ours) > 1e-5 * ours
 
 
 @pytest.mark.parametrize("name", ["mnist_vae", "mnist_vae_bn", "mnist_cae"])

@@ -203,15 +203,15 @@ def test_every_misfit_is_listed_at_once():
     theirs["twice.weight"], theirs["twice.bias"] = theirs["logvar.weight"], np.zeros(3, np.float32)
 
     expected = [
-        "encoder.dense_0.weight: (4, 3) in the file, (4, 4) expected",
+        "encoder.dense_0.weight: (4, 3) in the state dict, (4, 4) expected",
         "logvar.bias: has values that are not finite",
-        "decoder.dense_1.bias: missing in the file, (4,) expected",
-        "decoder.dense_0.bias: (4,) in the file, but the map does not name it",
-        "extra.weight: (1, 5) in the file, but the map does not name it",
+        "decoder.dense_1.bias: missing in the state dict, (4,) expected",
+        "decoder.dense_0.bias: (4,) in the state dict, but the map does not name it",
+        "extra.weight: (1, 5) in the state dict, but the map does not name it",
         "gone.weight: the model has no params/encoder/Dense_7/kernel",
         "mean.weight: the map flattens (channels, height, width) = (2, 3, 3), 18 numbers, where"
         " the model has 4",
-        "mean.bias: int64 in the file, floating point expected",
+        "mean.bias: int64 in the state dict, floating point expected",
         "params/decoder/Dense_0/kernel: no array of the map fills it",
         "params/decoder/Dense_0/bias: no array of the map fills it",
         "params/logvar/bias: more than one array of the map fills it",

@@ -1,0 +1,187 @@
+"""`python -m torch_parity.speed`: its contestants train the same; the arithmetic of its results."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
+)
+
+from jaxvae import data  # noqa: E402
+from jaxvae.config import Data  # noqa: E402
+from torch_parity import speed, speed_jax, speed_torch  # noqa: E402
+from torch_parity.recipes import RECIPES  # noqa: E402
+from torch_parity.report import experiment_of  # noqa: E402
+from torch_parity.speed_limit import layer_shapes  # noqa: E402
+from torch_parity.speed_report import NAMES, Contestant, Line, Target, draw, table  # noqa: E402
+from torch_parity.speed_workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
+
+
+def line(**changed) -> Line:
+    contestants = {
+        name: Contestant("", seconds, loss, 1.0, 2**20, None)
+        for name, seconds, loss in (
+            ("tutorial", [8.0, 18.0, 24.0], 100.0),
+            ("tuned", [2.0, 3.0, 3.0], 101.0),
+            ("step", [1.0, 3.0, 2.0], 100.0),
+            ("loop", [1.0, 2.0, 4.0], 100.0),
+        )
+    }
+    settings = {
+        "model": "mnist_vae",
+        "title": "MLP VAE",
+        "batch_size": 128,
+        "num_images": 1280,
+        "contestants": contestants,
+        "limit_seconds": [0.5, 1.0, 1.0],
+        "product_seconds": 0.4,
+        "flops_per_second": 1e11,
+        "bytes_per_second": 1e10,
+        "rejected": {"compiled": "9.000 s"},
+        "target": Target(128, 7.0, 2.0, 0.5),
+    }
+    return Line(**{**settings, **changed})
+
+
+def test_ratios_are_medians_over_rounds():
+    """Of 8, 9, 6 and of 2, 1.5, 0.75; the machine may be slower in one round than in another."""
+    assert line().times_as_fast("tutorial") == 8.0
+    assert line().times_as_fast("tuned") == 1.5
+    assert line().limit_share("loop") == 0.5
+    assert [reached >= wanted for _, reached, wanted in line().verdicts()] == [True, False, True]
+    assert line(target=None).verdicts() == []
+
+
+def test_losses_that_differ_or_are_no_numbers_do_not_agree():
+    assert line().losses_agree and line().loss_difference == pytest.approx(0.01)
+    for loss in (106.0, 94.0, math.nan, math.inf):
+        for name in NAMES:  # wherever it is: comparisons with NaN depend on the order
+            contestants = line().contestants
+            contestants[name] = replace(contestants[name], loss=loss)
+            assert not line(contestants=contestants).losses_agree, (loss, name)
+
+
+def test_table_and_figure_say_what_was_found():
+    text = table(line())
+    assert "target met: 8.00 times PyTorch, tutorial (wanted: 7.00)" in text
+    assert "target NOT MET: 1.50 times PyTorch, tuned (wanted: 2.00)" in text
+    assert "losses agree" in text and "100 GFLOP/s" in text and "PyTorch, tuned (compiled)" in text
+    figure = draw([line(), line(batch_size=256, target=None)], "CPU")
+    heights = [patch.get_height() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert heights == [1280 / seconds for seconds in (18, 3, 2, 2)] * 2
+
+
+def test_products_of_dense_and_convolutional_layers():
+    """Worked out by hand for batch 2; a transposed convolution is its mirror image's product."""
+    assert layer_shapes(RECIPES["mnist_vae"].model(), 2) == [
+        (2, 784, 256),
+        (2, 256, 20),
+        (2, 256, 20),
+        (2, 20, 256),
+        (2, 256, 784),
+    ]
+    down = [(2 * 14 * 14, 9 * 1, 16), (2 * 7 * 7, 9 * 16, 32)]
+    assert layer_shapes(RECIPES["mnist_cae"].model(), 2) == [*down, *down[::-1]]
+
+
+def test_peak_of_the_memory():
+    array = np.ones(2**27, np.uint8)
+    assert array.nbytes < peak_bytes() < 2**40
+
+
+@pytest.fixture
+def job(tmp_path) -> Job:
+    """The CAE on 64 digits that are one batch: no noise, and their order does not matter."""
+    experiment = experiment_of("mnist_cae")
+    digits, _ = data.whole(Data("digits"))
+    np.save(tmp_path / "images.npy", digits.images[:64])
+    torch.manual_seed(0)
+    weights = RECIPES["mnist_cae"].model().state_dict()
+    np.savez(tmp_path / "weights.npz", **{key: value.numpy() for key, value in weights.items()})
+    return Job("mnist_cae", 64, str(tmp_path), False, experiment.objective.scale(784, 64))
+
+
+def test_all_contestants_train_the_same(job):
+    """Five steps, in float32: sums of 784 numbers, taken in other orders, and Adam on top."""
+    contestants = {
+        "tutorial": speed_torch.tutorial(job),
+        "tuned": speed_torch.tuned(job),
+        "channels_last": speed_torch.tuned(job, "channels_last"),
+        "step": speed_jax.train(job, "step"),
+        "loop": speed_jax.train(job, "loop"),
+    }
+    losses = {}
+    for name, epochs in contestants.items():
+        ready, *reports = itertools.islice(epochs, 6)
+        assert ready.keys() == {"device"}
+        losses[name] = [report["loss"] for report in reports]
+    assert losses["loop"][-1] < 0.99 * losses["loop"][0]  # they train
+    for name in contestants:
+        np.testing.assert_allclose(losses[name], losses["loop"], rtol=1e-4, err_msg=name)
+
+
+def test_a_contestant_that_fails_says_why(job):
+    worker = Worker("tutorial", job._replace(folder="/nowhere"))
+    try:
+        with pytest.raises(WorkerError, match=r"tutorial: FileNotFoundError: .*/nowhere"):
+            worker.ready()
+    finally:
+        worker.close()
+
+
+def status(**arguments) -> object:
+    with pytest.raises(SystemExit) as exit_:
+        speed.main(**arguments)
+    return exit_.value.code
+
+
+def test_processes_take_turns(monkeypatch, tmp_path, capsys):
+    """End to end, without MNIST; torch.compile is left out, since it takes half a minute."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))
+    monkeypatch.setattr(speed, "tuned_options", lambda *_: [""])
+    figure = tmp_path / "figures" / "speed.png"
+    code = status(
+        model=("mnist_vae",), batch=(64,), rounds=2, images=330, figure=figure, as_json=True
+    )
+    report = json.loads(capsys.readouterr().out)
+    assert code == 0 and figure.is_file() and report["data"].startswith("scikit-learn's digits")
+    [found] = report["lines"]
+    assert found["images"] == 320 and found["losses_agree"]
+    assert found["contestants"].keys() == NAMES.keys()
+    for contestant in found["contestants"].values():
+        assert len(contestant["seconds"]) == 2 and min(contestant["seconds"]) > 0
+        assert contestant["peak_bytes"] > 2**26  # NumPy and a framework take more
+        assert contestant["loop_is_times_as_fast"] > 0 and contestant["limit_share"] > 0
+    assert found["limit"]["flops_per_second"] > 0 and found["limit"]["bytes_per_second"] > 0
+    assert found["contestants"]["tuned"]["options"] == "eager" and found["rejected"] == {}
+    assert found["verdicts"] == []  # targets are those of batch 128
+
+
+def test_losses_that_differ_fail(monkeypatch, capsys):
+    contestants = line().contestants
+    contestants["loop"] = replace(contestants["loop"], loss=50.0)
+    monkeypatch.setattr(speed, "training_images", lambda: (np.zeros((60000, 1)), "nothing"))
+    monkeypatch.setattr(speed, "compare_speed", lambda *_: line(contestants=contestants))
+    assert status(model=("mnist_vae",), quick=True) == 1
+    assert "losses DO NOT AGREE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"rounds": 0},
+        {"batch": (0,)},
+        {"batch": (128,), "images": 100},
+        {"images": 70000},
+        {"figure": Path("speed.pdf")},
+    ],
+)
+def test_wrong_use_is_refused_before_anything_runs(arguments, capsys):
+    assert status(**arguments) == 2
+    assert f"--{list(arguments)[-1]} = " in capsys.readouterr().err
