@@ -1,8 +1,9 @@
 """`python -m torch_parity.speed`: how fast jaxvae trains, side by side with PyTorch.
 
-The same models on the same images from the same weights, in float32, each contestant a process of
-its own, one epoch of each in turn for several rounds. Times are those of whole epochs, with the
-shuffling and with the loss fetched, without compilation and validation.
+The same models on the same batches of images from the same weights, in float32, each contestant a
+process of its own, one epoch of each in turn for several rounds. Times are those of whole epochs,
+the loss fetched, without compilation and validation; jaxvae shuffles within them, and PyTorch is
+given its orders, so that losses can be compared.
 
 `--quick` is for the four batch sizes that have targets, in under 5 minutes on 2 CPU cores. All of
 it takes about an hour there. A busy machine makes the numbers meaningless.
@@ -17,12 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal, NamedTuple
 
+import jax
 import numpy as np
 import torch
 import tyro
 
-from jaxvae import data, figures
+from jaxvae import data, figures, noise
 from jaxvae.config import Data, UsageError, require
+from jaxvae.data.batches import epoch_order
 from torch_parity.recipes import PIXELS, RECIPES
 from torch_parity.report import experiment_of
 from torch_parity.speed_report import Contestant, Line, Target, draw, table
@@ -54,6 +57,7 @@ def main(
     batch: tuple[int, ...] = (),
     rounds: int | None = None,
     images: int | None = None,
+    population: tuple[int, ...] = (),
     quick: bool = False,
     figure: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -71,6 +75,7 @@ def main(
         batch: Batch sizes; by default 64 to 1024, with --quick the one that has a target.
         rounds: Epochs of each; by default 5, with --quick 3.
         images: Images per epoch; by default as many as take seconds.
+        population: Also train so many models at once, for each of these sizes, such as 1 8 64.
         quick: Under 5 minutes on 2 CPU cores.
         figure: Draw it too, to this PNG file.
         as_json: Print JSON.
@@ -88,6 +93,7 @@ def main(
         require(min(sizes) >= 1 and max(sizes) <= 60000, "--batch", batch, "in 1..60000")
         allowed = f"in {max(sizes)}..60000"
         require(images is None or max(sizes) <= images <= 60000, "--images", images, allowed)
+        require(min(population, default=1) >= 1, "--population", population, "at least 1")
         png = figure is None or figure.suffix == ".png"
         require(png, "--figure", figure, "a path that ends in .png")
     except UsageError as error:
@@ -101,7 +107,7 @@ def main(
         count = images or max(size, entry.quick_images if quick else entry.images)
         print(f"{entry.title}, batch {size}", file=sys.stderr, flush=True)
         try:
-            line = compare_speed(name, stored[: count // size * size], size, rounds)
+            line = compare_speed(name, stored[: count // size * size], size, rounds, population)
         except WorkerError as error:
             sys.exit(f"{name}, batch {size}: {error}")
         lines.append(line)
@@ -149,7 +155,13 @@ def tuned_options(is_convolutional: bool, is_gpu: bool) -> list[str]:
     return options
 
 
-def compare_speed(name: Name, images: np.ndarray, batch_size: int, rounds: int) -> Line:
+def compare_speed(
+    name: Name,
+    images: np.ndarray,
+    batch_size: int,
+    rounds: int,
+    populations: tuple[int, ...] = (),
+) -> Line:
     """Train in turn: after an epoch to warm up, `rounds` that count.
 
     Args:
@@ -157,6 +169,7 @@ def compare_speed(name: Name, images: np.ndarray, batch_size: int, rounds: int) 
         images: uint8 (n, 28, 28, 1), n a multiple of the batch size: an epoch.
         batch_size: of all contestants.
         rounds: epochs of each.
+        populations: also train so many models at once.
 
     Raises:
         WorkerError: a contestant failed, or they are not on the same kind of device.
@@ -166,6 +179,8 @@ def compare_speed(name: Name, images: np.ndarray, batch_size: int, rounds: int) 
         f"tuned {options}".strip()
         for options in tuned_options(experiment.model.network == "conv", is_gpu)
     ]
+    plain = {"tutorial": "tutorial", "step": "jaxvae step", "loop": "jaxvae loop"}
+    together = {size: f"jaxvae population {size}" for size in populations}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         job = Job(
@@ -179,10 +194,11 @@ def compare_speed(name: Name, images: np.ndarray, batch_size: int, rounds: int) 
         weights = RECIPES[name].model().state_dict()
         np.savez(f"{folder}/weights.npz", **{key: value.numpy() for key, value in weights.items()})
         np.save(f"{folder}/images.npy", images)
+        np.save(f"{folder}/orders.npy", orders(experiment.seed, len(images), rounds + 1))
 
         workers = {
             contestant: stack.enter_context(contextlib.closing(Worker(contestant, job)))
-            for contestant in ("tutorial", *tuned, "jaxvae step", "jaxvae loop", "limit")
+            for contestant in (*plain.values(), *tuned, *together.values(), "limit")
         }
         devices = {contestant: worker.ready()["device"] for contestant, worker in workers.items()}
         if len({device == "cpu" for device in devices.values()}) > 1:
@@ -207,12 +223,18 @@ def compare_speed(name: Name, images: np.ndarray, batch_size: int, rounds: int) 
     rejected |= {
         _options(c): f"{median(seconds[c]):.3f} s" for c in tuned if c in found and c != fastest
     }
-    taken = {
-        "tutorial": "tutorial",
-        "tuned": fastest,
-        "step": "jaxvae step",
-        "loop": "jaxvae loop",
-    }
+
+    def contestant_of(name: str, options: str = "") -> Contestant:
+        last = found[name][-1]
+        return Contestant(
+            options=options,
+            seconds=seconds[name],
+            loss=last["loss"],
+            compile_seconds=max(0.0, first[name]["seconds"] - median(seconds[name])),
+            peak_bytes=last["peak_bytes"],
+            device_bytes=last["device_bytes"],
+        )
+
     limits = found["limit"]
     target = MODELS[name].target
     return Line(
@@ -221,23 +243,26 @@ def compare_speed(name: Name, images: np.ndarray, batch_size: int, rounds: int) 
         batch_size=batch_size,
         num_images=len(images),
         contestants={
-            key: Contestant(
-                options=_options(c) if key == "tuned" else "",
-                seconds=seconds[c],
-                loss=found[c][-1]["loss"],
-                compile_seconds=max(0.0, first[c]["seconds"] - median(seconds[c])),
-                peak_bytes=found[c][-1]["peak_bytes"],
-                device_bytes=found[c][-1]["device_bytes"],
-            )
-            for key, c in taken.items()
+            "tutorial": contestant_of(plain["tutorial"]),
+            "tuned": contestant_of(fastest, _options(fastest)),
+            "step": contestant_of(plain["step"]),
+            "loop": contestant_of(plain["loop"]),
         },
         limit_seconds=seconds["limit"],
         product_seconds=median(report["products"] for report in limits),
         flops_per_second=median(report["flops_per_second"] for report in limits),
         bytes_per_second=median(report["bytes_per_second"] for report in limits),
         rejected=rejected,
+        populations={size: contestant_of(c) for size, c in together.items()},
         target=None if is_gpu or batch_size != target.batch_size else target,
     )
+
+
+def orders(seed: int, num_images: int, epochs: int) -> np.ndarray:
+    """jaxvae's orders of the images, int64 (epochs, num_images)."""
+    key = noise.root(seed)
+    of_epoch = jax.jit(lambda epoch: epoch_order(key, epoch, num_images))
+    return np.array([of_epoch(epoch) for epoch in range(epochs)], np.int64)
 
 
 def _options(contestant: str) -> str:

@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.config import Experiment, Population
 from jaxvae.data import Dataset, Split
 from jaxvae.runs import load_experiment
+from jaxvae.training import members
 from jaxvae.training import program as programs
+from jaxvae.training.state import TrainState
 from torch_parity.maps import reference_map
 from torch_parity.speed_workers import Job, Report
 from torch_parity.weights import to_flax
@@ -28,37 +31,69 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     Yields the device, then after each epoch the mean `loss` in nats per image and `device_bytes`,
     the largest memory of a GPU (None on a CPU).
     """
-    experiment = load_experiment(EXPERIMENTS / f"{job.experiment}.py")
-    experiment = replace(experiment, data=replace(experiment.data, batch_size=job.batch_size))
+    experiment, dataset = _load(job)
     if mode == "step":
         experiment = replace(experiment, train=replace(experiment.train, chunk_steps=1))
-    images = np.load(f"{job.folder}/images.npy")
-    split, held_out = Split(images, None), Split(images[: job.batch_size], None)
-    dataset = Dataset(job.experiment, split, held_out, held_out, None, "")
     weights = dict(np.load(f"{job.folder}/weights.npz"))
-    device = jax.devices()[0]
-    yield {"device": "cpu" if device.platform == "cpu" else device.device_kind}
+    yield _device()
 
     program, state = programs.build(experiment, dataset)
-    weight_map = reference_map(experiment.model, images.shape[1:])
+    weight_map = reference_map(experiment.model, dataset.train.images.shape[1:])
     variables = to_flax(weights, weight_map, state.variables)
     params, batch_stats = jax.tree.map(jnp.asarray, (variables["params"], variables["batch_stats"]))
     state = replace(state, params=params, batch_stats=batch_stats)
-    chunk = experiment.train.chunk_steps
+    yield from _epochs(program, state, (), experiment.train.chunk_steps)
+
+
+def population(job: Job, size: str) -> Iterator[Report]:
+    """So many models at once, which differ in their seeds, initial weights included.
+
+    Yields what `train` does, with the mean of their losses.
+    """
+    experiment, dataset = _load(job)
+    everyone = members.members(experiment, Population(seeds=int(size)))
+    yield _device()
+
+    program, states = members.build(everyone, dataset)
+    yield from _epochs(program, states.latest, (len(everyone),), experiment.train.chunk_steps)
+
+
+def _load(job: Job) -> tuple[Experiment, Dataset]:
+    experiment = load_experiment(EXPERIMENTS / f"{job.experiment}.py")
+    experiment = replace(experiment, data=replace(experiment.data, batch_size=job.batch_size))
+    images = np.load(f"{job.folder}/images.npy")
+    split, held_out = Split(images, None), Split(images[: job.batch_size], None)
+    return experiment, Dataset(job.experiment, split, held_out, held_out, None, "")
+
+
+def _device() -> Report:
+    device = jax.devices()[0]
+    return {"device": "cpu" if device.platform == "cpu" else device.device_kind}
+
+
+def _epochs(
+    program: programs.Program | members.Program,
+    state: TrainState,
+    shape: tuple[int, ...],
+    chunk_steps: int,
+) -> Iterator[Report]:
+    """Epoch after epoch, as the training loop does it; `shape` is that of a metric."""
     for epoch in itertools.count():
         order = program.order(epoch)
-        sums = {name: jnp.zeros(()) for name in program.metrics}
-        running = None
-        for done in range(0, program.steps_per_epoch, chunk):
-            num_steps = min(chunk, program.steps_per_epoch - done)
+        sums = {name: jnp.zeros(shape) for name in program.metrics}
+        for done in range(0, program.steps_per_epoch, chunk_steps):
+            num_steps = min(chunk_steps, program.steps_per_epoch - done)
+            before = sums
             state, sums = program.advance(state, sums, order, num_steps)
-            if running is not None:  # a chunk's metrics are fetched while the next one runs
-                _fetched(running)
-            running = sums
-        means = {name: value / program.steps_per_epoch for name, value in _fetched(sums).items()}
-        memory = device.memory_stats() or {}
-        yield {"loss": means["loss"], "device_bytes": memory.get("peak_bytes_in_use")}
+            if done and not shape:  # a chunk's metrics are fetched while the next one runs
+                _fetched(before)
+        memory = jax.devices()[0].memory_stats() or {}
+        yield {
+            "loss": _fetched(sums)["loss"] / program.steps_per_epoch,
+            "device_bytes": memory.get("peak_bytes_in_use"),
+        }
 
 
 def _fetched(sums: dict[str, jax.Array]) -> dict[str, float]:
-    return {name: float(value) for name, value in sums.items()}
+    """Means over a population; a plain run's numbers."""
+    return {name: float(np.mean(value)) for name, value in sums.items()}

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from jaxvae.figures.style import LABEL, WIDTH, plot_figure, style_axes
 
-# Everybody starts from the same weights and takes the same number of steps; order and noise are
-# everybody's own, which moves the mean loss of an epoch by well under a percent, and by some
-# percent while the loss still falls steeply. A wrong reduction or learning rate moves it by more.
+# Everybody starts from the same weights and sees the same batches; eps and dropout masks are
+# everybody's own, which moves the mean loss of an epoch by about a percent, in short epochs most. A
+# wrong reduction or learning rate moves it by more.
 TOLERANCE = 0.05
+NOISY = 1.5  # slowest / fastest round
 NAMES = {
     "tutorial": "PyTorch, tutorial",
     "tuned": "PyTorch, tuned",
@@ -72,6 +73,8 @@ class Line:
     bytes_per_second: float
     rejected: dict[str, str]
     """Other options of tuned PyTorch: how long an epoch took with them, or why they failed."""
+    populations: dict[int, Contestant]
+    """By size: so many models trained by one program, each with its own seed."""
     target: Target | None
     """What is expected here."""
 
@@ -81,6 +84,12 @@ class Line:
             self.contestants[as_what].seconds, self.contestants["loop"].seconds, strict=True
         )
         return median(theirs / ours for theirs, ours in pairs)
+
+    def population_gain(self, size: int) -> float:
+        """How many times as fast as one model after another: the median over the rounds."""
+        together = self.populations[size].seconds
+        pairs = zip(self.contestants["loop"].seconds, together, strict=True)
+        return median(size * alone / seconds for alone, seconds in pairs)
 
     def limit_share(self, name: str) -> float:
         """The share of the machine's limit that a contestant reaches: the median over the rounds.
@@ -99,6 +108,14 @@ class Line:
     @property
     def losses_agree(self) -> bool:
         return self.loss_difference <= TOLERANCE
+
+    @property
+    def noisy(self) -> list[str]:
+        """Contestants whose rounds differ by more than `NOISY`: something else ran meanwhile.
+
+        That slows PyTorch more than XLA, since its threads wait for each other, spinning.
+        """
+        return [n for n, c in self.contestants.items() if max(c.seconds) > NOISY * min(c.seconds)]
 
     def verdicts(self) -> list[tuple[str, float, float]]:
         """(what, reached, wanted) of each target."""
@@ -135,8 +152,13 @@ class Line:
                 "bytes_per_second": self.bytes_per_second,
             },
             "rejected": self.rejected,
+            "populations": {
+                size: {**vars(contestant), "gain": self.population_gain(size)}
+                for size, contestant in self.populations.items()
+            },
             "loss_difference": self.loss_difference,
             "losses_agree": self.losses_agree,
+            "noisy": self.noisy,
             "verdicts": [
                 {"what": what, "reached": reached, "wanted": wanted, "met": reached >= wanted}
                 for what, reached, wanted in self.verdicts()
@@ -156,11 +178,10 @@ def table(line: Line) -> str:
         seconds, options = median(c.seconds), f" ({c.options})" if c.options else ""
         spread = f"{min(c.seconds):.3f} - {max(c.seconds):.3f}"
         ratio = f"{line.times_as_fast(name):.2f}x"
-        memory = f"{(c.peak_bytes if c.device_bytes is None else c.device_bytes) / 2**20:.0f} MiB"
         rows.append(
             f"{NAMES[name] + options:<37}{seconds:9.3f}{spread:>18}"
             f"{line.num_images / seconds:10.0f}{c.loss:9.3f}{ratio:>9}"
-            f"{line.limit_share(name):10.0%}{memory:>10}{c.compile_seconds:7.1f} s"
+            f"{line.limit_share(name):10.0%}{_memory(c):>10}{c.compile_seconds:7.1f} s"
         )
     products, limit = line.product_seconds, median(line.limit_seconds)
     rows.append(
@@ -169,12 +190,28 @@ def table(line: Line) -> str:
         f" {limit - products:.3f} s at {line.bytes_per_second / 1e9:.0f} GB/s"
     )
     rows += [f"not taken: PyTorch, tuned ({name}): {why}" for name, why in line.rejected.items()]
+    for size, c in line.populations.items():
+        rows.append(
+            f"population of {size}: {median(c.seconds) / size:.3f} s per model,"
+            f" {line.population_gain(size):.2f}x one after another, {_memory(c)}"
+        )
     agree = "agree" if line.losses_agree else "DO NOT AGREE"
     rows.append(f"losses {agree}: {line.loss_difference:.2%} apart (allowed: {TOLERANCE:.0%})")
+    if line.noisy:
+        rows.append(
+            f"NOT TO BE QUOTED, the machine was busy: rounds differ by more than {NOISY}x in "
+            + ", ".join(NAMES[name] for name in line.noisy)
+        )
     for what, reached, wanted in line.verdicts():
         verdict = "met" if reached >= wanted else "NOT MET"
         rows.append(f"target {verdict}: {reached:.2f} {what} (wanted: {wanted:.2f})")
     return "\n".join(rows)
+
+
+def _memory(contestant: Contestant) -> str:
+    """A GPU's where there is one, else the process's."""
+    in_device = contestant.device_bytes
+    return f"{(contestant.peak_bytes if in_device is None else in_device) / 2**20:.0f} MiB"
 
 
 def draw(lines: Sequence[Line], subtitle: str) -> Figure:

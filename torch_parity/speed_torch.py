@@ -38,8 +38,10 @@ def tutorial(job: Job) -> Iterator[Report]:
     if loss_fn is losses.flax:
         loss_fn = losses.pythae_vae_bce
     decoded: Any = _Decoded(files, recipe)
-    loader = DataLoader(decoded, job.batch_size, shuffle=True, drop_last=True)
-    while True:
+    order: list[int] = []
+    loader = DataLoader(decoded, job.batch_size, sampler=order, drop_last=True)
+    for shuffled in _orders(job):
+        order[:] = shuffled.tolist()  # as the sampler of shuffle=True does
         total = 0.0
         for x in loader:
             x = x.to(device)
@@ -98,9 +100,9 @@ def tuned(job: Job, *options: str) -> Iterator[Report]:
 
     take = _captured(step, model, optimizer, job.batch_size) if capturable else step
     num_steps = len(images) // job.batch_size
-    while True:
+    for shuffled in _orders(job):
         total.zero_()
-        order = torch.randperm(len(images), device=device)
+        order = shuffled.to(device)
         for i in range(num_steps):
             take(order[i * job.batch_size : (i + 1) * job.batch_size])
         yield _report(total.item() / num_steps, job)
@@ -158,6 +160,11 @@ def _png(image: np.ndarray) -> bytes:
 
 def stored_images(job: Job) -> np.ndarray:
     return np.load(f"{job.folder}/images.npy")
+
+
+def _orders(job: Job) -> Iterator[Tensor]:
+    """The order of the images in each epoch: jaxvae's own, so that the losses can be compared."""
+    return map(torch.from_numpy, np.load(f"{job.folder}/orders.npy"))
 
 
 def initial(recipe: Recipe, job: Job) -> nn.Module:

@@ -28,8 +28,9 @@ class Job(NamedTuple):
     """Name of the recipe, and of the experiment's file."""
     batch_size: int
     folder: str
-    """Has images.npy, uint8 (n, height, width, channels), n a multiple of the batch size; and
-    weights.npz, the state dict of the PyTorch model that everybody starts from."""
+    """Has images.npy, uint8 (n, height, width, channels), n a multiple of the batch size;
+    orders.npy, int64 (epochs, n), the order in which each epoch visits them; and weights.npz, the
+    state dict of the PyTorch model that everybody starts from."""
     bernoulli: bool
     """Whether the loss is a binary cross-entropy."""
     scale: float
@@ -43,7 +44,8 @@ class WorkerError(RunError):
 class Worker:
     """A contestant's process, as its parent sees it.
 
-    `contestant` is one of `tutorial`, `tuned`, `jaxvae` and `limit`, with its options after blanks.
+    `contestant` is `tutorial`, `tuned` and its options, `jaxvae loop`, `jaxvae step`,
+    `jaxvae population SIZE` or `limit`.
     """
 
     def __init__(self, contestant: str, job: Job):
@@ -124,7 +126,9 @@ def _contestant(words: list[str], job: Job) -> Iterator[Report]:
     if kind == "jaxvae":
         from torch_parity import speed_jax
 
-        return speed_jax.train(job, *options)
+        if options[0] == "population":
+            return speed_jax.population(job, options[1])
+        return speed_jax.train(job, options[0])
     if kind == "limit":
         from torch_parity import speed_limit
 

@@ -44,6 +44,7 @@ def line(**changed) -> Line:
         "flops_per_second": 1e11,
         "bytes_per_second": 1e10,
         "rejected": {"compiled": "9.000 s"},
+        "populations": {8: Contestant("", [4.0, 8.0, 16.0], 100.0, 1.0, 2**20, None)},
         "target": Target(128, 7.0, 2.0, 0.5),
     }
     return Line(**{**settings, **changed})
@@ -55,6 +56,7 @@ def test_ratios_are_medians_over_rounds():
     assert line().times_as_fast("tuned") == 1.5
     assert line().limit_share("loop") == 0.5
     assert [reached >= wanted for _, reached, wanted in line().verdicts()] == [True, False, True]
+    assert line().population_gain(8) == 2.0
     assert line(target=None).verdicts() == []
 
 
@@ -72,6 +74,7 @@ def test_table_and_figure_say_what_was_found():
     assert "target met: 8.00 times PyTorch, tutorial (wanted: 7.00)" in text
     assert "target NOT MET: 1.50 times PyTorch, tuned (wanted: 2.00)" in text
     assert "losses agree" in text and "100 GFLOP/s" in text and "PyTorch, tuned (compiled)" in text
+    assert "NOT TO BE QUOTED" in text and line().noisy == ["tutorial", "step", "loop"]
     figure = draw([line(), line(batch_size=256, target=None)], "CPU")
     heights = [patch.get_height() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
     assert heights == [1280 / seconds for seconds in (18, 3, 2, 2)] * 2
@@ -97,18 +100,19 @@ def test_peak_of_the_memory():
 
 @pytest.fixture
 def job(tmp_path) -> Job:
-    """The CAE on 64 digits that are one batch: no noise, and their order does not matter."""
+    """The CAE, which has no noise, on 64 digits in batches of 16."""
     experiment = experiment_of("mnist_cae")
     digits, _ = data.whole(Data("digits"))
     np.save(tmp_path / "images.npy", digits.images[:64])
+    np.save(tmp_path / "orders.npy", speed.orders(experiment.seed, 64, epochs=5))
     torch.manual_seed(0)
     weights = RECIPES["mnist_cae"].model().state_dict()
     np.savez(tmp_path / "weights.npz", **{key: value.numpy() for key, value in weights.items()})
-    return Job("mnist_cae", 64, str(tmp_path), False, experiment.objective.scale(784, 64))
+    return Job("mnist_cae", 16, str(tmp_path), False, experiment.objective.scale(784, 16))
 
 
 def test_all_contestants_train_the_same(job):
-    """Five steps, in float32: sums of 784 numbers, taken in other orders, and Adam on top."""
+    """20 steps in float32: sums of 784 numbers, taken in other orders, and Adam on top."""
     contestants = {
         "tutorial": speed_torch.tutorial(job),
         "tuned": speed_torch.tuned(job),
@@ -147,7 +151,13 @@ def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "tuned_options", lambda *_: [""])
     figure = tmp_path / "figures" / "speed.png"
     code = status(
-        model=("mnist_vae",), batch=(64,), rounds=2, images=330, figure=figure, as_json=True
+        model=("mnist_vae",),
+        batch=(64,),
+        rounds=2,
+        images=330,
+        population=(2,),
+        figure=figure,
+        as_json=True,
     )
     report = json.loads(capsys.readouterr().out)
     assert code == 0 and figure.is_file() and report["data"].startswith("scikit-learn's digits")
@@ -160,6 +170,7 @@ def test_processes_take_turns(monkeypatch, tmp_path, capsys):
         assert contestant["loop_is_times_as_fast"] > 0 and contestant["limit_share"] > 0
     assert found["limit"]["flops_per_second"] > 0 and found["limit"]["bytes_per_second"] > 0
     assert found["contestants"]["tuned"]["options"] == "eager" and found["rejected"] == {}
+    assert found["populations"].keys() == {"2"} and found["populations"]["2"]["gain"] > 0
     assert found["verdicts"] == []  # targets are those of batch 128
 
 
@@ -179,6 +190,7 @@ def test_losses_that_differ_fail(monkeypatch, capsys):
         {"batch": (0,)},
         {"batch": (128,), "images": 100},
         {"images": 70000},
+        {"population": (0,)},
         {"figure": Path("speed.pdf")},
     ],
 )
