@@ -15,12 +15,13 @@ torch = pytest.importorskip(
 
 from jaxvae import data  # noqa: E402
 from jaxvae.config import Data  # noqa: E402
-from torch_parity import speed, speed_jax, speed_torch  # noqa: E402
+from torch_parity.speed import __main__ as speed
+from torch_parity.speed import ours, pytorch  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 from torch_parity.report import experiment_of  # noqa: E402
-from torch_parity.speed_limit import layer_shapes  # noqa: E402
-from torch_parity.speed_report import NAMES, Contestant, Line, Target, draw, table  # noqa: E402
-from torch_parity.speed_workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
+from torch_parity.speed.limit import layer_shapes  # noqa: E402
+from torch_parity.speed.report import NAMES, Contestant, Line, Target, draw, table  # noqa: E402
+from torch_parity.speed.workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
 
 
 def line(**changed) -> Line:
@@ -114,11 +115,11 @@ def job(tmp_path) -> Job:
 def test_all_contestants_train_the_same(job):
     """20 steps in float32: sums of 784 numbers, taken in other orders, and Adam on top."""
     contestants = {
-        "tutorial": speed_torch.tutorial(job),
-        "tuned": speed_torch.tuned(job),
-        "channels_last": speed_torch.tuned(job, "channels_last"),
-        "step": speed_jax.train(job, "step"),
-        "loop": speed_jax.train(job, "loop"),
+        "tutorial": pytorch.tutorial(job),
+        "tuned": pytorch.tuned(job),
+        "channels_last": pytorch.tuned(job, "channels_last"),
+        "step": ours.train(job, "step"),
+        "loop": ours.train(job, "loop"),
     }
     losses = {}
     for name, epochs in contestants.items():

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_parity.recipes import RECIPES
-from torch_parity.speed_torch import device_name, device_to_use, initial, stored_images
-from torch_parity.speed_workers import Job, Report
+from torch_parity.speed.pytorch import device_name, device_to_use, initial, stored_images
+from torch_parity.speed.workers import Job, Report
 
 # Plain matrix products are timed so often per epoch, of at most so many rows (on a CPU), which stay
 # in its caches: a convolution need not write its patches to memory.

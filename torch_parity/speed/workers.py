@@ -124,20 +124,20 @@ def _contestant(words: list[str], job: Job) -> Iterator[Report]:
     # Each process imports only its own library: what it imports is part of its memory.
     kind, *options = words
     if kind == "jaxvae":
-        from torch_parity import speed_jax
+        from torch_parity.speed import ours
 
         if options[0] == "population":
-            return speed_jax.population(job, options[1])
-        return speed_jax.train(job, options[0])
+            return ours.population(job, options[1])
+        return ours.train(job, options[0])
     if kind == "limit":
-        from torch_parity import speed_limit
+        from torch_parity.speed import limit
 
-        return speed_limit.limit(job)
-    from torch_parity import speed_torch
+        return limit.limit(job)
+    from torch_parity.speed import pytorch
 
     if kind == "tutorial":
-        return speed_torch.tutorial(job)
-    return speed_torch.tuned(job, *options)
+        return pytorch.tutorial(job)
+    return pytorch.tuned(job, *options)
 
 
 def peak_bytes() -> int:

@@ -28,8 +28,8 @@ from jaxvae.config import Data, UsageError, require
 from jaxvae.data.batches import epoch_order
 from torch_parity.recipes import PIXELS, RECIPES
 from torch_parity.report import experiment_of
-from torch_parity.speed_report import Contestant, Line, Target, draw, table
-from torch_parity.speed_workers import Job, Report, Worker, WorkerError
+from torch_parity.speed.report import Contestant, Line, Target, draw, table
+from torch_parity.speed.workers import Job, Report, Worker, WorkerError
 
 Name = Literal["mnist_vae", "mnist_vae_bn", "mnist_cae", "mnist_conv_vae"]
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from torch_parity import losses
 from torch_parity.recipes import RECIPES, Recipe
-from torch_parity.speed_workers import Job, Report
+from torch_parity.speed.workers import Job, Report
 
 
 def tutorial(job: Job) -> Iterator[Report]:

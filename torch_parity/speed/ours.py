@@ -19,10 +19,10 @@ from jaxvae.training import members
 from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
 from torch_parity.maps import reference_map
-from torch_parity.speed_workers import Job, Report
+from torch_parity.speed.workers import Job, Report
 from torch_parity.weights import to_flax
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:

@@ -1,0 +1,1 @@
+"""How fast jaxvae trains, side by side with PyTorch: `python -m torch_parity.speed`."""
