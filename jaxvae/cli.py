@@ -1,7 +1,8 @@
 """The command line: `jaxvae train|evaluate|reconstruct|sample|...`.
 
 Results go to stdout as JSON, everything else to stderr. Exit status: 0; 1 when the command failed;
-2 when it was used wrongly. `jaxvae.commands` holds the commands, `jaxvae.options` what they share.
+2 when it was used wrongly. The commands are in `jaxvae.commands` and `jaxvae.drawing`, what they
+share in `jaxvae.options`.
 """
 
 import itertools
@@ -15,19 +16,20 @@ from typing import Any
 
 import tyro
 
-from jaxvae import __version__, commands, runs
-from jaxvae.config import UsageError
+from jaxvae import __version__, commands, drawing, runs
+from jaxvae.config import Population, UsageError
 from jaxvae.options import ImportOptions, TrainOptions
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": commands.train,
+    "extract": commands.extract,
     "evaluate": commands.evaluate,
-    "reconstruct": commands.reconstruct,
-    "sample": commands.sample,
-    "embed": commands.embed,
-    "interpolate": commands.interpolate,
-    "traverse": commands.traverse,
-    "figures": commands.figures,
+    "reconstruct": drawing.reconstruct,
+    "sample": drawing.sample,
+    "embed": drawing.embed,
+    "interpolate": drawing.interpolate,
+    "traverse": drawing.traverse,
+    "figures": drawing.figures,
     "datasets": commands.datasets,
     "info": commands.info,
     "import-torch": commands.import_torch,
@@ -74,17 +76,23 @@ def _train_defaults(args: list[str]) -> TrainOptions:
     """The experiment whose fields the options override: the file's, or the resumed run's."""
     file = Path(args[0]) if args and not args[0].startswith("-") else None
     experiment = None if file is None else runs.load_experiment(file)
+    population = Population()
     if resume := _value_of("--resume", args):
+        from jaxvae.training.population_folder import read_population
+
         folder = Path(resume)
         saved, _ = runs.read_config(folder, like=experiment)
         if experiment is not None and experiment.name != saved.name:
             raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
         experiment = saved
+        population = read_population(folder) or population
     if (convention := _value_of("--objective.convention", args)) and experiment is not None:
         from jaxvae.objectives import with_convention
 
         experiment = with_convention(experiment, convention)
-    return TrainOptions(file) if experiment is None else TrainOptions(file, experiment=experiment)
+    if experiment is None:
+        return TrainOptions(file)
+    return TrainOptions(file, population=population, experiment=experiment)
 
 
 def _import_defaults(args: list[str]) -> ImportOptions:

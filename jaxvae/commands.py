@@ -4,41 +4,68 @@ Heavy imports are inside the commands, so that `--help` is quick.
 """
 
 import contextlib
-import dataclasses
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import UsageError, require
-from jaxvae.options import NO_PREFIX, Images, ImportOptions, Saved, SavedRun, Shown, TrainOptions
-
-if TYPE_CHECKING:
-    from jaxvae.data import Split
-    from jaxvae.evaluation import Trained
-    from jaxvae.pictures import Picture
+from jaxvae.config import Population, UsageError
+from jaxvae.options import (
+    NO_PREFIX,
+    ImportOptions,
+    Saved,
+    Shown,
+    TrainOptions,
+    open_run,
+)
 
 
 def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
     """Train an experiment; every field of it is an option."""
-    from jaxvae.training import train as run
-
     if options.resume is not None:
         if options.out is not None:
             raise UsageError("--out: not allowed with --resume, which writes to its own folder")
-        return run(options.experiment, options.resume, resume=True)
+        return _train(options, options.resume, resume=True)
     if options.file is None:
         raise UsageError("train: give an experiment file, such as experiments/mnist_vae.py")
     if options.out is not None:
-        return run(options.experiment, options.out)
+        return _train(options, options.out)
     folder = runs.claim_folder(options.experiment.name)
     try:
-        return run(options.experiment, folder)
+        return _train(options, folder)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if it is still empty: refused before anything was written
+
+
+def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[str, Any]:
+    """The experiment alone, or a population of it."""
+    if options.population == Population():
+        from jaxvae import training
+
+        return training.train(options.experiment, folder, resume)
+    from jaxvae.training.population import train_population
+
+    return train_population(options.experiment, options.population, folder, resume)
+
+
+def extract(
+    run: tyro.conf.Positional[Path], member: int, out: Path, experiment: Path | None = None
+) -> dict[str, Any]:
+    """Make a member of a population a run of its own: to evaluate, to draw, to train on.
+
+    Args:
+        run: The population's run folder.
+        member: Which one, from 0, as summary.json lists them.
+        out: The new run folder.
+        experiment: Its experiment file; needed only when it defines classes of its own.
+    """
+    from jaxvae.training import population_folder
+
+    like = None if experiment is None else runs.load_experiment(experiment)
+    return population_folder.extract(run, member, out, like)
 
 
 def evaluate(
@@ -57,7 +84,7 @@ def evaluate(
     from jaxvae import noise
     from jaxvae.evaluation import in_order, make_evaluate
 
-    trained, step, images, _ = _open(saved, shown)
+    trained, step, images, _ = open_run(saved, shown)
     experiment = trained.experiment
     means = jax.jit(make_evaluate(experiment, trained.model, sampled=z == "sampled"))(
         trained.variables, jnp.asarray(images.images), noise.root(experiment.seed)
@@ -76,121 +103,6 @@ def evaluate(
         **values,
         "beta_eff": experiment.beta_eff(math.prod(trained.image_shape)),
     }
-
-
-def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
-    """Reconstruct the first images: originals over reconstructions.
-
-    Args:
-        saved: the run.
-        shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/reconstruct.
-        n: How many images.
-    """
-    from jaxvae import pictures
-
-    require(n >= 1, "--n", n, "at least 1")
-    trained, _, images, _ = _open(saved, shown)
-    return _write(saved, out, "reconstruct", pictures.reconstructions(trained, images.images[:n]))
-
-
-def sample(saved: Saved, out: Path | None = None, n: int = 64, seed: int = 0) -> dict[str, Any]:
-    """Decode draws from the prior of a VAE.
-
-    Args:
-        saved: the run.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/sample.
-        n: How many images.
-        seed: Of the draws.
-    """
-    from jaxvae import pictures
-
-    trained, _ = _load(saved)
-    return _write(saved, out, "sample", pictures.samples(trained, n, seed))
-
-
-def embed(saved: Saved, shown: Shown, out: Path | None = None) -> dict[str, Any]:
-    """The codes of a split (posterior means), and their scatter plot.
-
-    Args:
-        saved: the run.
-        shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
-    """
-    from jaxvae import pictures
-
-    trained, _, images, classes = _open(saved, shown)
-    return _write(saved, out, "embed", pictures.embedding(trained, images, classes))
-
-
-def interpolate(
-    saved: Saved,
-    shown: Shown,
-    out: Path | None = None,
-    first: tuple[int, ...] = (0, 1, 2),
-    second: tuple[int, ...] = (3, 4, 5),
-    steps: int = 11,
-) -> dict[str, Any]:
-    """Walk between the codes of pairs of images.
-
-    Args:
-        saved: the run.
-        shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/interpolate.
-        first: Where the walks start: indices into the split.
-        second: Where they end, one per start.
-        steps: Images per walk, ends included.
-    """
-    from jaxvae import pictures
-
-    trained, _, images, _ = _open(saved, shown)
-    if len(first) != len(second) or not first:
-        raise UsageError(f"--second = {second}: must name one image for each of {first}")
-    _check_indices("--first", first, len(images.images))
-    _check_indices("--second", second, len(images.images))
-    picture = pictures.interpolations(trained, images.images, first, second, steps)
-    return _write(saved, out, "interpolate", picture)
-
-
-def traverse(
-    saved: Saved,
-    shown: Shown,
-    out: Path | None = None,
-    index: int = 0,
-    steps: int = 11,
-    dims: int = 10,
-) -> dict[str, Any]:
-    """Vary one latent of an image's code at a time.
-
-    Args:
-        saved: the run.
-        shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/traverse.
-        index: The image, an index into the split.
-        steps: Values per latent.
-        dims: At most so many latents, those that say most about the images.
-    """
-    from jaxvae import pictures
-
-    trained, _, images, _ = _open(saved, shown)
-    _check_indices("--index", (index,), len(images.images))
-    picture = pictures.traversals(trained, images.images, index, steps, dims)
-    return _write(saved, out, "traverse", picture)
-
-
-def figures(saved: Saved) -> dict[str, Any]:
-    """Draw every figure of a run again, into its folder.
-
-    Args:
-        saved: the run.
-    """
-    from jaxvae import data, pictures
-
-    trained, _ = _load(saved)
-    dataset = data.load(trained.experiment.data)
-    rows = runs.read_metrics(saved.run / "metrics.csv")
-    written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
-    return {"figures": [str(path) for path in written]}
 
 
 def datasets() -> dict[str, Any]:
@@ -265,52 +177,3 @@ def export_torch(
 
     like = None if experiment is None else runs.load_experiment(experiment)
     return interop.export_torch(run, path, checkpoint, map, like)
-
-
-def _load(saved: SavedRun) -> tuple["Trained", int]:
-    """The model of a run, and its checkpoint's step."""
-    from jaxvae.saved import load
-
-    like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
-    return load(saved.run, saved.checkpoint, like)
-
-
-def _open(saved: SavedRun, shown: Images) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
-    """The model, its checkpoint's step, the images that were asked for, and their classes."""
-    from jaxvae import data
-
-    trained, step = _load(saved)
-    settings = trained.experiment.data
-    if shown.source is not None:
-        settings = dataclasses.replace(settings, source=shown.source, batch_size=1)
-    if shown.which == "all":
-        images, classes = data.whole(settings)
-    else:
-        dataset = data.load(settings)
-        images, classes = getattr(dataset, shown.which), dataset.classes
-    shape = images.images.shape[1:]
-    expected = f"{trained.stored_shape} (height, width, channels), those of the run"
-    require(shape == trained.stored_shape, "shape of the images", shape, expected)
-    return trained, step, images, classes
-
-
-def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:
-    for i in indices:
-        require(0 <= i < n, name, i, f"in 0..{n - 1}, an image of the split")
-
-
-def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") -> dict[str, Any]:
-    """Write a picture's arrays and its figure; say where they are and what they hold."""
-    import numpy as np
-
-    from jaxvae import figures
-
-    arrays, figure = picture
-    out = out or saved.run / "outputs" / command
-    out = out.with_suffix("") if out.suffix in (".npz", ".png") else out
-    npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
-    with runs.atomic(npz) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    figures.save(figure, png)
-    shapes = {name: list(array.shape) for name, array in arrays.items()}
-    return {"arrays": str(npz), "picture": str(png), "shapes": shapes}

@@ -1,12 +1,17 @@
-"""What the commands of the command line take, besides their own arguments."""
+"""What several commands of the command line take, and the run and images that are meant by it."""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from jaxvae.config import Experiment, Population
+from jaxvae import runs
+from jaxvae.config import Experiment, Population, UsageError, require
+
+if TYPE_CHECKING:
+    from jaxvae.data import Split
+    from jaxvae.evaluation import Trained
 
 NO_PREFIX = tyro.conf.arg(name="")  # the fields of a dataclass become options without a prefix
 
@@ -25,6 +30,7 @@ class TrainOptions:
     convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
     """Start from a named loss, such as pytorch_examples or ssakhash (docs/conventions.md); other
     options of the objective change it further."""
+    population: Population = dataclasses.field(default_factory=Population)
     experiment: Annotated[Experiment, NO_PREFIX] = dataclasses.field(
         default_factory=lambda: Experiment(name="experiment")
     )
@@ -77,3 +83,37 @@ class Images:
 
 Saved = Annotated[SavedRun, NO_PREFIX]
 Shown = Annotated[Images, NO_PREFIX]
+
+
+def load_run(saved: SavedRun) -> tuple["Trained", int]:
+    """The model of a run, and its checkpoint's step."""
+    from jaxvae.saved import load
+
+    if "population" in runs.saved_config(saved.run):
+        raise UsageError(
+            f"{saved.run}: a population; take a member out of it first:"
+            f" jaxvae extract {saved.run} --member 0 --out RUN"
+        )
+    like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
+    return load(saved.run, saved.checkpoint, like)
+
+
+def open_run(
+    saved: SavedRun, shown: Images
+) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
+    """The model, its checkpoint's step, the images that were asked for, and their classes."""
+    from jaxvae import data
+
+    trained, step = load_run(saved)
+    settings = trained.experiment.data
+    if shown.source is not None:
+        settings = dataclasses.replace(settings, source=shown.source, batch_size=1)
+    if shown.which == "all":
+        images, classes = data.whole(settings)
+    else:
+        dataset = data.load(settings)
+        images, classes = getattr(dataset, shown.which), dataset.classes
+    shape = images.images.shape[1:]
+    expected = f"{trained.stored_shape} (height, width, channels), those of the run"
+    require(shape == trained.stored_shape, "shape of the images", shape, expected)
+    return trained, step, images, classes

@@ -4,7 +4,7 @@ No global state of `pyplot` is used: figures can be drawn without a display and 
 are freed like any other object. `save` writes one to a PNG file.
 """
 
-from jaxvae.figures.curves import training_curves
+from jaxvae.figures.curves import training_curves, validation_curves
 from jaxvae.figures.files import save, save_images
 from jaxvae.figures.grid import image_grid
 from jaxvae.figures.images import (
@@ -28,4 +28,5 @@ __all__ = [
     "save_images",
     "training_curves",
     "traversals",
+    "validation_curves",
 ]

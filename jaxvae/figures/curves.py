@@ -1,5 +1,6 @@
 """The course of a training run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from jaxvae.figures.style import LABEL, TITLE, plot_figure, style_axes, with_minus
+from jaxvae.figures.style import (
+    LABEL,
+    TICK,
+    TITLE,
+    class_color,
+    plot_figure,
+    style_axes,
+    with_minus,
+)
 
 TERMS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
 COLUMNS = (
@@ -88,6 +97,50 @@ def training_curves(
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=3, fontsize=LABEL, frameon=False
+    )
+    return figure
+
+
+def validation_curves(
+    curves: Sequence[tuple[str, ArrayLike, ArrayLike]], title: str = "Validation loss"
+) -> Figure:
+    """The validation loss of several runs by epoch; the lowest of each is marked.
+
+    Args:
+        curves: (name, epochs, losses) per run, vectors of equal length, losses in nats per image.
+            Runs of one name have one colour and one entry in the legend.
+        title: what is shown.
+
+    Raises:
+        ValueError: no run has an epoch.
+    """
+    drawn = [(name, np.asarray(x), np.asarray(y)) for name, x, y in curves if np.size(x)]
+    if not drawn:
+        raise ValueError("curves: no run has an epoch")
+    names = list(dict.fromkeys(name for name, _, _ in curves))
+    width = 5.8
+    entry = 0.5 + 0.075 * max(map(len, names))  # inches in the legend
+    columns = min(5, max(1, int(width / entry)))
+    figure = plot_figure(width, 3.4 + 0.17 * math.ceil(len(names) / columns))
+    axes = figure.subplots()
+    style_axes(axes, title, "epoch", "nats per image")
+    for name, epoch, loss in drawn:
+        color = class_color(names.index(name), len(names))
+        axes.plot(epoch, loss, color=color, linewidth=1.1, label=name)
+        best = int(loss.argmin())
+        axes.plot(epoch[best], loss[best], "o", color=color, markersize=4)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    _scale(axes, np.concatenate([loss for _, _, loss in drawn]))
+    handles, labels = axes.get_legend_handles_labels()
+    entries = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=TICK,
+        frameon=False,
     )
     return figure
 

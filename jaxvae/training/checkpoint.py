@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,17 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from jaxvae.training.state import TrainState
-
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+
+
+class Stepped(Protocol):
+    """A pytree that knows how many steps it has taken: a TrainState, or a population's."""
+
+    @property
+    def step(self) -> jax.Array: ...
+
+
+State = TypeVar("State", bound=Stepped)
 
 
 class Checkpoints:
@@ -47,9 +55,7 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self._manager.close()  # waits for a save in progress
 
-    def save(
-        self, state: TrainState, progress: dict[str, Any], val_loss: float | None = None
-    ) -> None:
+    def save(self, state: Stepped, progress: dict[str, Any], val_loss: float | None = None) -> None:
         """Start saving; the caller may donate `state` at once, since a copy is saved."""
         step = int(state.step)
         self._manager.save(
@@ -81,7 +87,7 @@ class Checkpoints:
             )
         return step
 
-    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    def restore(self, step: int, abstract: State) -> tuple[State, dict[str, Any]]:
         """The state and the progress saved at `step`; `abstract` gives the state's shapes.
 
         The state comes to the first device, whatever it was saved from.

@@ -1,25 +1,25 @@
-"""The members of a population: their experiments and states, and how one becomes a run alone."""
+"""The members of a population: their experiments, their states, and the program of them all."""
 
 import itertools
 import math
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae import noise, runs
-from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
+from jaxvae import noise
+from jaxvae.config import Experiment, Population, UsageError, require
+from jaxvae.data import Dataset
+from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import Shape, image_shape
-from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.loop import Progress
-from jaxvae.training.optimizer import make_optimizer
-from jaxvae.training.state import Monitor, TrainState, build_model, initial_state
-from jaxvae.training.step import Factors
-
-Rows = list[dict[str, float]]
+from jaxvae.evaluation import make_evaluate
+from jaxvae.training.optimizer import make_optimizer, make_schedule
+from jaxvae.training.state import TrainState, build_model, initial_state
+from jaxvae.training.step import Factors, Metrics, TrainStep, make_train_step
 
 # Of a population's state: all members are at the same step, the rest has a leading axis of members.
 AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, ema=0, lr_scale=0)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def swept(member: Experiment) -> dict[str, float]:
     }
 
 
-def base_and_factors(everyone: tuple[Experiment, ...]) -> tuple[Experiment, Factors]:
+def base_and_factors(everyone: Sequence[Experiment]) -> tuple[Experiment, Factors]:
     """One experiment, and by what its beta and learning rate are multiplied for each member, (k,).
 
     The base has the largest of each, so that factors are finite where a beta is 0.
@@ -95,7 +95,7 @@ def base_and_factors(everyone: tuple[Experiment, ...]) -> tuple[Experiment, Fact
     return base, factors
 
 
-def root_keys(everyone: tuple[Experiment, ...]) -> jax.Array:
+def root_keys(everyone: Sequence[Experiment]) -> jax.Array:
     """The root key of each member, (k,)."""
     return jnp.stack([noise.root(member.seed) for member in everyone])
 
@@ -119,114 +119,110 @@ def stacked(state: TrainState) -> TrainState:
     return replace(state, step=jnp.broadcast_to(state.step, state.lr_scale.shape))
 
 
-def read_population(folder: Path) -> Population | None:
-    """The population that a run folder holds; None if it holds a single run.
+class Program(NamedTuple):
+    """Compiled functions of a population; arrays have a leading axis of members.
 
-    Raises:
-        UsageError: not a run folder, or a damaged config.json.
+    advance(state, sums, order, num_steps) -> state, sums: steps within an epoch; it consumes the
+        state and the sums that it is given.
+    validate(variables) -> means over the validation images.
+    order(epoch) -> each member's order of the training images, (k, n); epochs count from 0.
+    keep(latest, best, improved) -> best: the latest state of the members that improved, (k,).
     """
-    saved = runs.saved_config(folder).get("population")
-    return None if saved is None else Population(saved["seeds"], tuple(saved["sweep"]))
+
+    advance: Callable[..., tuple[TrainState, Metrics]]
+    validate: Callable[[Any], Metrics]
+    order: Callable[[int], jax.Array]
+    keep: Callable[..., TrainState]
+    metrics: tuple[str, ...]
+    steps_per_epoch: int
+    num_pixels: int
+    compile_seconds: float
 
 
-def read_rows(folder: Path, epochs: int) -> Rows:
-    """The first epochs of a population's metrics.csv, a row per member and epoch."""
-    rows = runs.read_metrics(folder / "metrics.csv")
-    whole = ("member", "finite")
-    rows = [row | {name: int(row[name]) for name in whole} for row in rows]
-    return [row for row in rows if row["epoch"] <= epochs]
+def make_population_advance(
+    train_step: TrainStep, batch_size: int, steps_per_epoch: int
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """`advance(state, sums, images, order, keys, factors, num_steps) -> state, sums`.
 
-
-def rows_of(rows: Rows, member: int) -> Rows:
-    """A member's rows as if it had been trained alone: until it was not finite."""
-    return [
-        {name: value for name, value in row.items() if name not in ("member", "finite")}
-        for row in rows
-        if row["member"] == member and row["finite"]
-    ]
-
-
-def monitors_of(rows: Rows, settings: Optimizer) -> list[Monitor]:
-    """A member's monitor after each of its epochs."""
-    monitors, monitor = [], Monitor()
-    for row in rows:
-        monitor = monitor.update(int(row["epoch"]), row["val_loss"], settings)
-        monitors.append(monitor)
-    return monitors
-
-
-def refuse_existing(folder: Path) -> None:
-    """Raise a FileExistsError unless `folder` is new or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder}: exists and is not empty; give another --out")
-
-
-def extract(
-    folder: str | Path, member: int, out: str | Path, like: Experiment | None = None
-) -> dict[str, Any]:
-    """Make a member of a population a run folder of its own; return what its summary.json holds.
-
-    The run has the member's seed, beta and learning rate, its metrics, and its best and latest
-    checkpoints: it is evaluated and resumed as if it had been trained alone. Of a member that was
-    not finite at some epoch, the best checkpoint alone is left.
-
-    Args:
-        folder: the run folder of the population.
-        member: counts from 0, in the order of `members`.
-        out: a new folder.
-        like: the population's experiment, needed only when it has classes of its own.
-
-    Raises:
-        UsageError: not a population, or it has no such member.
-        FileExistsError: `out` is not empty.
-        FileNotFoundError: the population has no complete checkpoint.
-        RunError: the member was not finite in its first epoch.
+    As `make_advance`, for k members at the same step: `state` and `sums` are stacked, `order` is
+    (k, n), `keys` (k,). One loop around the step of all members, since a loop under `vmap` would
+    select between the old and the new state of every member in every step.
     """
-    folder, out = Path(folder), Path(out)
-    population = read_population(folder)
-    if population is None:
-        raise UsageError(f"{folder}: a single run, not a population")
-    experiment, stored_shape = runs.read_config(folder, like)
-    everyone = members(experiment, population)
-    require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
-    refuse_existing(out)
+    step_all = jax.vmap(train_step, in_axes=(AXES, 0, 0, 0, 0), out_axes=(AXES, 0))
 
-    base, _ = base_and_factors(everyone)
+    def advance(
+        state: TrainState,
+        sums: Metrics,
+        images: jax.Array,
+        order: jax.Array,
+        keys: jax.Array,
+        factors: Any,
+        num_steps: jax.Array,
+    ) -> tuple[TrainState, Metrics]:
+        def one(_: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, sums = carry
+            step = state.step % steps_per_epoch
+            index = jax.vmap(lambda order: batch_index(order, step, batch_size))(order)
+            state, metrics = step_all(state, images[index], index, keys, factors)
+            return state, jax.tree.map(jnp.add, sums, metrics)
+
+        return jax.lax.fori_loop(0, num_steps, one, (state, sums))
+
+    return advance
+
+
+def keep_best(latest: TrainState, best: TrainState, improved: jax.Array) -> TrainState:
+    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(improved.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, stacked(latest), best)
+
+
+def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, States]:
+    """Compile a population over a data set; return its program and its states before step 0."""
+    base, factors = base_and_factors(everyone)
+    batch_size = base.data.batch_size
+    num_examples, height, width, channels = dataset.train.images.shape
+    stored_shape = (height, width, channels)
+    steps = steps_per_epoch(num_examples, batch_size)
     model, optimizer = build_model(base, stored_shape), make_optimizer(base.optimizer)
-    abstract: Any = jax.eval_shape(
-        lambda: initial_states(base, model, optimizer, stored_shape, root_keys(everyone))
-    )
-    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        states: Any
-        states, progress = checkpoints.restore(checkpoints.find("latest"), abstract)
-    rows = rows_of(read_rows(folder, progress["epoch"]), member)
-    if not rows:
-        raise runs.RunError(f"{folder}: member {member} was not finite in epoch 1")
-    own = everyone[member]
-    monitors = monitors_of(rows, own.optimizer)
-    kept = {monitors[-1].best_epoch: states.best}
-    if len(rows) == progress["epoch"]:
-        kept[len(rows)] = stacked(states.latest)  # equal to its best where that is the last epoch
-    rows = rows[: max(kept)]
+    schedule = make_schedule(base.optimizer, steps, base.train.epochs)
+    train_step = make_train_step(base, model, optimizer, schedule)
 
-    sums = {name.removeprefix("train_"): 0.0 for name in rows[0] if name.startswith("train_")}
-    with Checkpoints(out / "checkpoints") as checkpoints:
-        for epoch, state in sorted(kept.items()):
-            progress = asdict(Progress(sums | {"grad_norm": 0.0}, monitor=monitors[epoch - 1]))
-            alone = jax.tree.map(lambda x: x[member], state)
-            checkpoints.save(alone, progress, rows[epoch - 1]["val_loss"])
-    summary = {
-        "experiment": own.name,
-        "status": f"member {member} of {folder}",
-        "folder": str(out),
-        **swept(own),
-        "beta_eff": own.beta_eff(math.prod(image_shape(own.data, stored_shape))),
-        "epochs": len(rows),
-        "steps": int(rows[-1]["step"]),
-        "best": rows[monitors[-1].best_epoch - 1],
-        "last": rows[-1],
-    }
-    runs.write_metrics(out / "metrics.csv", rows)
-    runs.write_json(out / "summary.json", summary)
-    runs.write_json(out / "config.json", runs.describe(own, stored_shape))  # now it is a run
-    return summary
+    keys = root_keys(everyone)
+    images = jnp.asarray(dataset.train.images)
+    validation_images = jnp.asarray(dataset.validation.images)
+    states = jax.jit(lambda: initial_states(base, model, optimizer, stored_shape, keys))()
+
+    began = perf_counter()
+    order = jax.jit(lambda epoch: jax.vmap(lambda k: epoch_order(k, epoch, num_examples))(keys))
+    orders = order(0)
+    one = jax.tree.map(lambda x: x[0], stacked(states.latest))
+    batch = images[:batch_size], orders[0, :batch_size]
+    _, metrics = jax.eval_shape(train_step, one, *batch, keys[0])
+    if missing := {"loss", "recon", "kl"} - set(metrics):
+        raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
+    sums = {name: jnp.zeros(len(everyone)) for name in metrics}
+    advance = (
+        jax.jit(make_population_advance(train_step, batch_size, steps), donate_argnums=(0, 1))
+        .lower(states.latest, sums, images, orders, keys, factors, jnp.int32(1))
+        .compile()
+    )
+    evaluate = (
+        jax.jit(jax.vmap(make_evaluate(base, model), in_axes=(0, None, 0, 0)))
+        .lower(states.latest.variables, validation_images, keys, factors.beta)
+        .compile()
+    )
+    program = Program(
+        advance=lambda state, sums, order, num_steps: advance(
+            state, sums, images, order, keys, factors, jnp.int32(num_steps)
+        ),
+        validate=lambda variables: evaluate(variables, validation_images, keys, factors.beta),
+        order=order,
+        keep=jax.jit(keep_best, donate_argnums=1),
+        metrics=tuple(metrics),
+        steps_per_epoch=steps,
+        num_pixels=math.prod(image_shape(base.data, stored_shape)),
+        compile_seconds=perf_counter() - began,
+    )
+    return program, states

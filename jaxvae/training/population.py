@@ -2,66 +2,62 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from matplotlib.figure import Figure
 
 from jaxvae import data as datasets
 from jaxvae import figures, runs
-from jaxvae.config import Experiment, Population, UsageError, require
-from jaxvae.data import Dataset
-from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
-from jaxvae.data.preprocess import image_shape
-from jaxvae.evaluation import in_order, make_evaluate
-from jaxvae.training.loop import NonFiniteError, _refuse_changes
+from jaxvae.config import Experiment, Optimizer, Population, require
+from jaxvae.evaluation import in_order
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.members import (
-    AXES,
+from jaxvae.training.loop import NonFiniteError, _refuse_changes
+from jaxvae.training.members import Program, States, build, members, swept
+from jaxvae.training.population_folder import (
     Rows,
-    States,
-    base_and_factors,
-    initial_states,
-    members,
     read_population,
     read_rows,
     refuse_existing,
-    root_keys,
     rows_of,
-    stacked,
-    swept,
 )
-from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.reporting import Reporter
-from jaxvae.training.state import Monitor, TrainState, build_model
-from jaxvae.training.step import Metrics, TrainStep, beta_at, make_train_step
+from jaxvae.training.state import Monitor, TrainState
+from jaxvae.training.step import beta_at
 
 TERMS = ("val_loss", "val_recon", "val_kl")
 
 
-class Program(NamedTuple):
-    """Compiled functions of a population; arrays have a leading axis of members.
+@dataclass(frozen=True)
+class Standing:
+    """What the epochs so far say about a member."""
 
-    advance(state, sums, order, num_steps) -> state, sums: steps within an epoch; it consumes the
-        state and the sums that it is given.
-    validate(variables) -> means over the validation images.
-    order(epoch) -> each member's order of the training images, (k, n); epochs count from 0.
-    keep(latest, best, improved) -> best: the latest state of the members that improved, (k,).
-    """
+    monitor: Monitor = field(default_factory=Monitor)
+    failed_epoch: int | None = None  # the first that was not finite
 
-    advance: Callable[..., tuple[TrainState, Metrics]]
-    validate: Callable[[Any], Metrics]
-    order: Callable[[int], jax.Array]
-    keep: Callable[..., TrainState]
-    metrics: tuple[str, ...]
-    steps_per_epoch: int
-    num_pixels: int
-    compile_seconds: float
+    def update(self, row: dict[str, float], settings: Optimizer) -> "Standing":
+        """After an epoch's row; nothing counts any more after one that is not finite."""
+        epoch = int(row["epoch"])
+        if self.failed_epoch is not None:
+            return self
+        if not row["finite"]:
+            return replace(self, failed_epoch=epoch)
+        return replace(self, monitor=self.monitor.update(epoch, row["val_loss"], settings))
+
+    def improved(self, epoch: int) -> bool:
+        """Whether `epoch`, the last one, is the best."""
+        return self.failed_epoch is None and self.monitor.best_epoch == epoch
+
+    def is_stale(self, epoch: int, patience: int | None) -> bool:
+        """Whether early stopping would have stopped the member before `epoch`."""
+        stopped = patience is not None and epoch - 1 - self.monitor.best_epoch >= patience
+        return stopped or self.failed_epoch is not None
 
 
 def train_population(
@@ -98,7 +94,8 @@ def train_population(
     everyone = members(experiment, population)
     if resume:
         saved = read_population(folder)
-        require(saved == population, "population", population, f"that of {folder}, {saved}")
+        kept = "left out: a single run" if saved is None else f"that of the run, {saved}"
+        require(saved == population, "population", population, kept)
         _refuse_changes(experiment, folder)
     else:
         refuse_existing(folder)
@@ -108,95 +105,6 @@ def train_population(
         failed = {"experiment": experiment.name, "status": f"failed: {error}"}
         runs.write_json(folder / "summary.json", failed)
         raise
-
-
-def make_population_advance(
-    train_step: TrainStep, batch_size: int, steps_per_epoch: int
-) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`advance(state, sums, images, order, keys, factors, num_steps) -> state, sums`.
-
-    As `make_advance`, for k members at the same step: `state` and `sums` are stacked, `order` is
-    (k, n), `keys` (k,). One loop around the step of all members, since a loop under `vmap` would
-    select between the old and the new state of every member in every step.
-    """
-    step_all = jax.vmap(train_step, in_axes=(AXES, 0, 0, 0, 0), out_axes=(AXES, 0))
-
-    def advance(
-        state: TrainState,
-        sums: Metrics,
-        images: jax.Array,
-        order: jax.Array,
-        keys: jax.Array,
-        factors: Any,
-        num_steps: jax.Array,
-    ) -> tuple[TrainState, Metrics]:
-        def one(_: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, sums = carry
-            step = state.step % steps_per_epoch
-            index = jax.vmap(lambda order: batch_index(order, step, batch_size))(order)
-            state, metrics = step_all(state, images[index], index, keys, factors)
-            return state, jax.tree.map(jnp.add, sums, metrics)
-
-        return jax.lax.fori_loop(0, num_steps, one, (state, sums))
-
-    return advance
-
-
-def _keep(latest: TrainState, best: TrainState, improved: jax.Array) -> TrainState:
-    def choose(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(improved.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, stacked(latest), best)
-
-
-def _build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, States]:
-    """Compile a population over a data set; return its program and its states before step 0."""
-    base, factors = base_and_factors(everyone)
-    batch_size = base.data.batch_size
-    num_examples, height, width, channels = dataset.train.images.shape
-    stored_shape = (height, width, channels)
-    steps = steps_per_epoch(num_examples, batch_size)
-    model, optimizer = build_model(base, stored_shape), make_optimizer(base.optimizer)
-    schedule = make_schedule(base.optimizer, steps, base.train.epochs)
-    train_step = make_train_step(base, model, optimizer, schedule)
-
-    keys = root_keys(everyone)
-    images = jnp.asarray(dataset.train.images)
-    validation_images = jnp.asarray(dataset.validation.images)
-    states = jax.jit(lambda: initial_states(base, model, optimizer, stored_shape, keys))()
-
-    began = perf_counter()
-    order = jax.jit(lambda epoch: jax.vmap(lambda k: epoch_order(k, epoch, num_examples))(keys))
-    orders = order(0)
-    one = jax.tree.map(lambda x: x[0], stacked(states.latest))
-    batch = images[:batch_size], orders[0, :batch_size]
-    _, metrics = jax.eval_shape(train_step, one, *batch, keys[0])
-    if missing := {"loss", "recon", "kl"} - set(metrics):
-        raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
-    sums = {name: jnp.zeros(len(everyone)) for name in metrics}
-    advance = (
-        jax.jit(make_population_advance(train_step, batch_size, steps), donate_argnums=(0, 1))
-        .lower(states.latest, sums, images, orders, keys, factors, jnp.int32(1))
-        .compile()
-    )
-    evaluate = (
-        jax.jit(jax.vmap(make_evaluate(base, model), in_axes=(0, None, 0, 0)))
-        .lower(states.latest.variables, validation_images, keys, factors.beta)
-        .compile()
-    )
-    program = Program(
-        advance=lambda state, sums, order, num_steps: advance(
-            state, sums, images, order, keys, factors, jnp.int32(num_steps)
-        ),
-        validate=lambda variables: evaluate(variables, validation_images, keys, factors.beta),
-        order=order,
-        keep=jax.jit(_keep, donate_argnums=1),
-        metrics=tuple(metrics),
-        steps_per_epoch=steps,
-        num_pixels=math.prod(image_shape(base.data, stored_shape)),
-        compile_seconds=perf_counter() - began,
-    )
-    return program, states
 
 
 def _train(
@@ -210,11 +118,10 @@ def _train(
     """What `train_population` does, once it is known that it may."""
     began = perf_counter()
     dataset = datasets.load(experiment.data)
-    program, states = _build(everyone, dataset)
+    program, states = build(everyone, dataset)
     num_parameters = sum(x.size for x in jax.tree.leaves(states.latest.params)) // len(everyone)
     settings, steps = experiment.train, program.steps_per_epoch
-    monitors = [Monitor() for _ in everyone]
-    failed: list[int | None] = [None for _ in everyone]  # the epoch that was not finite
+    standings = [Standing() for _ in everyone]
     rows: Rows = []
     status = "finished"
     with (
@@ -222,13 +129,14 @@ def _train(
         Reporter(settings.epochs, quiet) as reporter,
     ):
         if resume:
-            saved: Any = states
-            states, progress = checkpoints.restore(checkpoints.find("latest"), saved)
+            states, progress = checkpoints.restore(checkpoints.find("latest"), states)
             done = progress["epoch"]
             allowed = f"above the {done} epochs that {folder} has finished"
             require(settings.epochs > done, "train.epochs", settings.epochs, allowed)
-            monitors = [Monitor(**monitor) for monitor in progress["monitors"]]
-            failed = progress["failed"]
+            standings = [
+                Standing(Monitor(**member["monitor"]), member["failed_epoch"])
+                for member in progress["members"]
+            ]
             rows = read_rows(folder, done)
         config = runs.describe(experiment, dataset.train.images.shape[1:])
         config["population"] = asdict(population)
@@ -239,45 +147,153 @@ def _train(
             f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per image)"
         )
         for epoch in range(int(states.step) // steps + 1, settings.epochs + 1):
-            if _all_stale(monitors, failed, epoch, settings.early_stopping):
-                last = max(monitor.best_epoch for monitor in monitors)
-                status = f"stopped early: no member improved since epoch {last}"
+            if all(s.is_stale(epoch, settings.early_stopping) for s in standings):
+                status = f"stopped early: no member improved in {settings.early_stopping} epochs"
                 break
             latest, of_epoch = _train_epoch(everyone, program, states.latest, epoch, reporter)
-            improved = []
-            for member, row in enumerate(of_epoch):
-                if failed[member] is None:
-                    rows.append(row)
-                    if row["finite"]:
-                        monitors[member] = monitors[member].update(
-                            epoch, row["val_loss"], experiment.optimizer
-                        )
-                    else:
-                        failed[member] = epoch
-                improved.append(failed[member] is None and monitors[member].best_epoch == epoch)
+            rows += [r for r, s in zip(of_epoch, standings, strict=True) if s.failed_epoch is None]
             runs.write_metrics(folder / "metrics.csv", rows)
-            if all(failed):
-                kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "none yet"
-                raise NonFiniteError(f"no member is finite after epoch {epoch}; checkpoint: {kept}")
-            reporter.say(_line(rows, epoch, settings.epochs, sum(improved), failed))
-            lr_scale = jnp.asarray([monitor.lr_scale for monitor in monitors], float)
-            latest = replace(latest, lr_scale=lr_scale)
-            best = program.keep(latest, states.best, jnp.asarray(improved))
-            states = States(latest, best)
-            to_save: Any = states
-            progress = {"epoch": epoch, "monitors": [asdict(m) for m in monitors], "failed": failed}
-            checkpoints.save(to_save, progress)
+            standings = [
+                s.update(r, experiment.optimizer) for r, s in zip(of_epoch, standings, strict=True)
+            ]
+            if all(s.failed_epoch is not None for s in standings):
+                kept = f"checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "no checkpoint"
+                raise NonFiniteError(f"no member is finite at the end of epoch {epoch}; {kept}")
+            reporter.say(_line(of_epoch, standings, settings.epochs))
 
-    epochs = int(states.step) // steps
-    each = [
+            lr_scale = jnp.asarray([s.monitor.lr_scale for s in standings], float)
+            latest = replace(latest, lr_scale=lr_scale)
+            improved = jnp.asarray([s.improved(epoch) for s in standings])
+            states = States(latest, program.keep(latest, states.best, improved))
+            progress = {"epoch": epoch, "members": [asdict(s) for s in standings]}
+            checkpoints.save(states, progress)
+
+    each: list[dict[str, Any]] = [
         {
             "member": i,
             **swept(member),
             "beta_eff": member.beta_eff(program.num_pixels),
-            "failed_epoch": failed[i],
-            "best": next((r for r in own if r["epoch"] == monitors[i].best_epoch), None),
+            "failed_epoch": standing.failed_epoch,
+            "best": next((r for r in own if r["epoch"] == standing.monitor.best_epoch), None),
             "last": own[-1] if own else None,
         }
-        for i, member in enumerate(everyone)
+        for i, (member, standing) in enumerate(zip(everyone, standings, strict=True))
         for own in [rows_of(rows, i)]
     ]
+    by_setting: dict[tuple[float, float], list[dict[str, Any]]] = {}
+    for member in each:
+        setting = member["objective.beta"], member["optimizer.learning_rate"]
+        by_setting.setdefault(setting, []).append(member)
+    summary = {
+        "experiment": experiment.name,
+        "status": status,
+        "folder": str(folder),
+        "dataset": dataset.description,
+        "num_parameters": num_parameters,
+        "epochs": int(states.step) // steps,
+        "steps": int(states.step),
+        **_statistics(each),
+        "settings": [
+            {"objective.beta": beta, "optimizer.learning_rate": rate, **_statistics(of_setting)}
+            for (beta, rate), of_setting in by_setting.items()
+        ],
+        "members": each,
+        "seconds": sum(row["seconds"] for row in rows if row["member"] == 0),
+        "compile_seconds": program.compile_seconds,
+        "total_seconds": perf_counter() - began,
+        "device": jax.devices()[0].device_kind,
+    }
+    runs.write_json(folder / "summary.json", summary)
+    if settings.figures_every is not None:
+        figures.save(_curves(everyone, rows), folder / "figures" / "population.png")
+    return summary
+
+
+def _train_epoch(
+    everyone: Sequence[Experiment],
+    program: Program,
+    state: TrainState,
+    epoch: int,
+    reporter: Reporter,
+) -> tuple[TrainState, Rows]:
+    """An epoch of all members, chunk by chunk, and its row of metrics.csv for each."""
+    steps, settings = program.steps_per_epoch, everyone[0]
+    order = program.order(epoch - 1)
+    sums = {name: jnp.zeros(len(everyone)) for name in program.metrics}
+    reporter.start_epoch(epoch, 0, steps)
+    done, began = 0, perf_counter()
+    while done < steps:
+        chunk = min(settings.train.chunk_steps, steps - done)
+        state, sums = program.advance(state, sums, order, chunk)
+        done += chunk
+        means = {name: float(jnp.nanmean(value)) / done for name, value in sums.items()}
+        seen = done * settings.data.batch_size * len(everyone)
+        reporter.advance(done, means, seen / (perf_counter() - began))
+    seconds = perf_counter() - began
+    validation = program.validate(state.variables)
+    rates = optax.tree.get(state.opt_state, "learning_rate")
+    rows = []
+    for i, member in enumerate(everyone):
+        train = in_order({name: float(value[i]) / steps for name, value in sums.items()})
+        val = in_order({name: float(value[i]) for name, value in validation.items()})
+        grad_norm = train.pop("grad_norm")
+        finite = all(map(math.isfinite, [*train.values(), grad_norm, *val.values()]))
+        rows.append(
+            {
+                "member": i,
+                "epoch": epoch,
+                "step": int(state.step),
+                **{f"train_{name}": value for name, value in train.items()},
+                **{f"val_{name}": value for name, value in val.items()},
+                "beta_eff": float(beta_at(member, program.num_pixels, int(state.step) - 1)),
+                "learning_rate": float(rates[i]),
+                "grad_norm": grad_norm,
+                "seconds": seconds,
+                "images_per_second": steps * member.data.batch_size / seconds,
+                "finite": int(finite),
+            }
+        )
+    return state, rows
+
+
+def _line(of_epoch: Rows, standings: Sequence[Standing], epochs: int) -> str:
+    """What an epoch says of all members."""
+    epoch, seconds = int(of_epoch[0]["epoch"]), of_epoch[0]["seconds"]
+    finite = [r for r, s in zip(of_epoch, standings, strict=True) if s.failed_epoch is None]
+    losses = [row["val_loss"] for row in finite]
+    improved = sum(standing.improved(epoch) for standing in standings)
+    lost = f", {len(standings) - len(finite)} not finite" if len(finite) < len(standings) else ""
+    return (
+        f"epoch {epoch:{len(str(epochs))}d}/{epochs}  val loss {min(losses):.5g} to "
+        f"{max(losses):.5g}, mean {statistics.fmean(losses):.5g} ({improved} of "
+        f"{len(standings)} improved{lost})  {seconds:.2f} s"
+    )
+
+
+def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation (n - 1) over the members that stayed finite."""
+    finite = [member for member in each if member["failed_epoch"] is None]
+
+    def spread(values: list[float]) -> dict[str, float]:
+        std = statistics.stdev(values) if len(values) > 1 else 0.0
+        return {"mean": statistics.fmean(values), "std": std}
+
+    found: dict[str, Any] = {"num_members": len(each), "num_finite": len(finite)}
+    for which in ("best", "last"):
+        rows = [member[which] for member in finite]
+        found[which] = {t: spread([r[t] for r in rows]) for t in TERMS} if rows else None
+    return found
+
+
+def _curves(everyone: Sequence[Experiment], rows: Rows) -> Figure:
+    """Every member's validation loss; named by what differs, by the seed only where all else is
+    equal."""
+    fields = [swept(member) for member in everyone]
+    names = {"objective.beta": "beta", "optimizer.learning_rate": "learning rate"}
+    shown = [name for name in names if len({f[name] for f in fields}) > 1] or ["seed"]
+    curves = []
+    for i, of_member in enumerate(fields):
+        label = ", ".join(f"{names.get(name, name)} {of_member[name]:g}" for name in shown)
+        own = rows_of(rows, i)
+        curves.append((label, [r["epoch"] for r in own], [r["val_loss"] for r in own]))
+    return figures.validation_curves(curves)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 from sklearn.decomposition import PCA
 
-from jaxvae.figures import latent_scatter, pca, training_curves
+from jaxvae.figures import latent_scatter, pca, training_curves, validation_curves
 
 
 def rendered(figure):
@@ -319,3 +319,26 @@ ERRORS = [
 def test_errors_name_the_argument_and_its_shape(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ------------------------------------------------------------------- curves of several runs
+
+
+def test_validation_curves_share_a_colour_by_name_and_mark_each_minimum():
+    curves = [
+        ("beta 1", [1, 2, 3], [5.0, 3.0, 4.0]),
+        ("beta 4", [1, 2], [30.0, 25.0]),
+        ("beta 1", [1, 2, 3], [6.0, 4.0, 3.5]),
+        ("beta 9", [], []),
+    ]
+    figure = validation_curves(curves)
+    assert_complete(figure)
+    (axes,) = figure.axes
+    lines, marks = axes.lines[::2], axes.lines[1::2]
+    assert [line.get_xydata().tolist() for line in marks] == [[[2, 3.0]], [[2, 25.0]], [[3, 3.5]]]
+    colors = [line.get_color() for line in lines]
+    assert colors[0] == colors[2] != colors[1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["beta 1", "beta 4"]
+    assert axes.get_yscale() == "log"
+    with pytest.raises(ValueError, match="no run has an epoch"):
+        validation_curves(curves[3:])

@@ -1,0 +1,148 @@
+"""The commands that draw: each writes arrays and their picture, and returns where they are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxvae import runs
+from jaxvae.config import UsageError, require
+from jaxvae.options import Saved, SavedRun, Shown, load_run, open_run
+
+if TYPE_CHECKING:
+    from jaxvae.pictures import Picture
+
+
+def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
+    """Reconstruct the first images: originals over reconstructions.
+
+    Args:
+        saved: the run.
+        shown: the images.
+        out: Write OUT.npz and OUT.png; by default RUN/outputs/reconstruct.
+        n: How many images.
+    """
+    from jaxvae import pictures
+
+    require(n >= 1, "--n", n, "at least 1")
+    trained, _, images, _ = open_run(saved, shown)
+    return _write(saved, out, "reconstruct", pictures.reconstructions(trained, images.images[:n]))
+
+
+def sample(saved: Saved, out: Path | None = None, n: int = 64, seed: int = 0) -> dict[str, Any]:
+    """Decode draws from the prior of a VAE.
+
+    Args:
+        saved: the run.
+        out: Write OUT.npz and OUT.png; by default RUN/outputs/sample.
+        n: How many images.
+        seed: Of the draws.
+    """
+    from jaxvae import pictures
+
+    trained, _ = load_run(saved)
+    return _write(saved, out, "sample", pictures.samples(trained, n, seed))
+
+
+def embed(saved: Saved, shown: Shown, out: Path | None = None) -> dict[str, Any]:
+    """The codes of a split (posterior means), and their scatter plot.
+
+    Args:
+        saved: the run.
+        shown: the images.
+        out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
+    """
+    from jaxvae import pictures
+
+    trained, _, images, classes = open_run(saved, shown)
+    return _write(saved, out, "embed", pictures.embedding(trained, images, classes))
+
+
+def interpolate(
+    saved: Saved,
+    shown: Shown,
+    out: Path | None = None,
+    first: tuple[int, ...] = (0, 1, 2),
+    second: tuple[int, ...] = (3, 4, 5),
+    steps: int = 11,
+) -> dict[str, Any]:
+    """Walk between the codes of pairs of images.
+
+    Args:
+        saved: the run.
+        shown: the images.
+        out: Write OUT.npz and OUT.png; by default RUN/outputs/interpolate.
+        first: Where the walks start: indices into the split.
+        second: Where they end, one per start.
+        steps: Images per walk, ends included.
+    """
+    from jaxvae import pictures
+
+    trained, _, images, _ = open_run(saved, shown)
+    if len(first) != len(second) or not first:
+        raise UsageError(f"--second = {second}: must name one image for each of {first}")
+    _check_indices("--first", first, len(images.images))
+    _check_indices("--second", second, len(images.images))
+    picture = pictures.interpolations(trained, images.images, first, second, steps)
+    return _write(saved, out, "interpolate", picture)
+
+
+def traverse(
+    saved: Saved,
+    shown: Shown,
+    out: Path | None = None,
+    index: int = 0,
+    steps: int = 11,
+    dims: int = 10,
+) -> dict[str, Any]:
+    """Vary one latent of an image's code at a time.
+
+    Args:
+        saved: the run.
+        shown: the images.
+        out: Write OUT.npz and OUT.png; by default RUN/outputs/traverse.
+        index: The image, an index into the split.
+        steps: Values per latent.
+        dims: At most so many latents, those that say most about the images.
+    """
+    from jaxvae import pictures
+
+    trained, _, images, _ = open_run(saved, shown)
+    _check_indices("--index", (index,), len(images.images))
+    picture = pictures.traversals(trained, images.images, index, steps, dims)
+    return _write(saved, out, "traverse", picture)
+
+
+def figures(saved: Saved) -> dict[str, Any]:
+    """Draw every figure of a run again, into its folder.
+
+    Args:
+        saved: the run.
+    """
+    from jaxvae import data, pictures
+
+    trained, _ = load_run(saved)
+    dataset = data.load(trained.experiment.data)
+    rows = runs.read_metrics(saved.run / "metrics.csv")
+    written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
+    return {"figures": [str(path) for path in written]}
+
+
+def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:
+    for i in indices:
+        require(0 <= i < n, name, i, f"in 0..{n - 1}, an image of the split")
+
+
+def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") -> dict[str, Any]:
+    """Write a picture's arrays and its figure; say where they are and what they hold."""
+    import numpy as np
+
+    from jaxvae import figures
+
+    arrays, figure = picture
+    out = out or saved.run / "outputs" / command
+    out = out.with_suffix("") if out.suffix in (".npz", ".png") else out
+    npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
+    with runs.atomic(npz) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    figures.save(figure, png)
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    return {"arrays": str(npz), "picture": str(png), "shapes": shapes}
