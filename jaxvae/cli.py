@@ -17,7 +17,7 @@ from typing import Any
 import tyro
 
 from jaxvae import __version__, commands, drawing, runs
-from jaxvae.config import Population, UsageError
+from jaxvae.config import Experiment, Population, UsageError
 from jaxvae.options import ImportOptions, TrainOptions
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -86,20 +86,28 @@ def _train_defaults(args: list[str]) -> TrainOptions:
             raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
         experiment = saved
         population = read_population(folder) or population
-    if (convention := _value_of("--objective.convention", args)) and experiment is not None:
-        from jaxvae.objectives import with_convention
-
-        experiment = with_convention(experiment, convention)
     if experiment is None:
         return TrainOptions(file)
+    experiment = _with_convention(experiment, args)
     return TrainOptions(file, population=population, experiment=experiment)
 
 
 def _import_defaults(args: list[str]) -> ImportOptions:
     """The experiment of --as, whose fields the options override."""
     if file := _value_of("--as", args):
-        return ImportOptions(like=Path(file), experiment=runs.load_experiment(file))
+        experiment = _with_convention(runs.load_experiment(file), args)
+        return ImportOptions(like=Path(file), experiment=experiment)
     return ImportOptions()
+
+
+def _with_convention(experiment: Experiment, args: list[str]) -> Experiment:
+    """The experiment, with the loss of --objective.convention where that is given."""
+    name = _value_of("--objective.convention", args)
+    if name is None:
+        return experiment
+    from jaxvae.objectives import with_convention
+
+    return with_convention(experiment, name)
 
 
 def _value_of(option: str, args: list[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import Experiment, Population, UsageError, require
+from jaxvae.config import Experiment, Population, require
 
 if TYPE_CHECKING:
     from jaxvae.data import Split
@@ -52,6 +52,8 @@ class ImportOptions:
     defines `weight_map` (torch_parity/maps.py). By default the known one with the file's keys."""
     image_shape: tuple[int, int, int] | None = None
     """Height, width and channels of the stored images, where the data set is not to hand."""
+    convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
+    """As for `train`: the named loss to train on with."""
     experiment: Annotated[Experiment, NO_PREFIX] = TrainOptions().experiment
 
 
@@ -89,11 +91,6 @@ def load_run(saved: SavedRun) -> tuple["Trained", int]:
     """The model of a run, and its checkpoint's step."""
     from jaxvae.saved import load
 
-    if "population" in runs.saved_config(saved.run):
-        raise UsageError(
-            f"{saved.run}: a population; take a member out of it first:"
-            f" jaxvae extract {saved.run} --member 0 --out RUN"
-        )
     like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
     return load(saved.run, saved.checkpoint, like)
 

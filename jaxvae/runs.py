@@ -198,6 +198,37 @@ def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     return found
 
 
+def refuse_changes(experiment: Experiment, folder: Path) -> None:
+    """A resumed run must compute what it computed before.
+
+    Raises:
+        UsageError: fields differ that may not; all of them, with both values.
+    """
+    saved, _ = read_config(folder, like=experiment)
+    free = FREE_ON_RESUME
+    if experiment.optimizer.schedule == "cosine":
+        free = free - {"train.epochs"}  # the cosine ends at the last epoch
+    changed = {
+        name: values for name, values in differences(saved, experiment).items() if name not in free
+    }
+    if changed:
+        listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
+        raise UsageError(f"{folder}: a resumed run cannot change {listed}")
+
+
+def refuse_population(folder: Path) -> None:
+    """What needs a single run says so.
+
+    Raises:
+        UsageError: not a run folder, or a population's.
+    """
+    if "population" in saved_config(folder):
+        raise UsageError(
+            f"{folder}: a population; take a member out of it first:"
+            f" jaxvae extract {folder} --member 0 --out RUN"
+        )
+
+
 def claim_folder(name: str) -> Path:
     """Create the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
     for n in itertools.count(1):

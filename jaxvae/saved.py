@@ -22,10 +22,11 @@ def load(
         like: the run's experiment, needed only when it has classes of its own.
 
     Raises:
-        ValueError: not a run folder, or its configuration cannot be read.
+        ValueError: not a run folder, a population, or its configuration cannot be read.
         FileNotFoundError: it has no complete checkpoint.
     """
     folder = Path(folder)
+    runs.refuse_population(folder)
     experiment, stored_shape = runs.read_config(folder, like)
     model = build_model(experiment, stored_shape)
     optimizer = make_optimizer(experiment.optimizer)

@@ -16,9 +16,10 @@ convolution many times slower than its arithmetic takes, above all inside a loop
     xla      XLA's convolution and gradients: the choice on a GPU or TPU.
     matmul   one matrix product over all taps, and no convolution even in the gradients: the choice
              on a CPU for narrow layers. Its products hold k^2 pixels for each one of the smaller
-             image.
-    hybrid   XLA's convolution, with the gradient of the kernel as one matrix product per tap: the
-             choice on a CPU for wide layers. Reverse-mode derivatives only.
+             image. The transposed convolution is its adjoint.
+    hybrid   XLA's convolution (the transposed one as a convolution per sub-pixel), each the other's
+             gradient, and the gradient of the kernel as a matrix product: the choice on a CPU for
+             wide layers. Reverse-mode derivatives only.
 """
 
 from functools import partial
@@ -175,33 +176,60 @@ def _conv_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> 
     return out.reshape(*patches.shape[:3], features)
 
 
+def _transposed_size(size: int, k: int, stride: int, padding: int, extra: int) -> int:
+    return (size - 1) * stride - 2 * padding + k + extra
+
+
 def _conv_transpose_matmul(
     x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: Pair
 ) -> jax.Array:
-    k, _, channels, features = kernel.shape
-    products = x.reshape(-1, channels) @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    products = products.reshape(*x.shape[:3], k * k, features)
+    k, features = kernel.shape[0], kernel.shape[3]
+    height, width = (
+        _transposed_size(size, k, stride, padding, extra)
+        for size, extra in zip(x.shape[1:3], output_padding, strict=True)
+    )
+    image = jax.ShapeDtypeStruct((x.shape[0], height, width, features), x.dtype)
+    adjoint = jax.linear_transpose(
+        lambda y: _conv_matmul(y, kernel.swapaxes(2, 3), stride, padding), image
+    )
+    return adjoint(x)[0]
 
-    def place(axis: int, tap: int) -> tuple[int, int, int]:
-        """`lax.pad`'s padding before, after and between pixels that puts pixel i at s i + t - p."""
-        after = k - 1 - tap - padding + output_padding[axis]
-        return tap - padding, after, stride - 1
 
-    zero = jnp.zeros((), products.dtype)
-    out = zero
-    for u in range(k):
-        for v in range(k):
-            widths = ((0, 0, 0), place(0, u), place(1, v), (0, 0, 0))
-            out += lax.pad(products[:, :, :, u * k + v], zero, widths)
-    return out
+def _conv_transpose_phases(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: Pair
+) -> jax.Array:
+    """A convolution for each of the stride^2 sub-pixels (r, q) of the output, interleaved.
+
+    Per axis, out[s m + r - p] = sum over j of x[m - j] @ kernel[s j + r].
+    """
+    (batch, *sizes, _), k, features = x.shape, kernel.shape[0], kernel.shape[3]
+    missing = max(stride - k, 0)  # each sub-pixel has a tap, if only one of zeros
+    kernel = jnp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
+    height, width = (
+        _transposed_size(size, k, stride, padding, extra)
+        for size, extra in zip(sizes, output_padding, strict=True)
+    )
+    rows, columns = (-(-(size + padding) // stride) for size in (height, width))  # of each m
+    layout = ("NHWC", "HWIO", "NHWC")
+
+    def phase(r: int, q: int) -> jax.Array:
+        taps = kernel[r::stride, q::stride][::-1, ::-1]
+        pads = [
+            (taps.shape[axis] - 1, count - sizes[axis])
+            for axis, count in enumerate((rows, columns))
+        ]
+        return lax.conv_general_dilated(x, taps, (1, 1), pads, dimension_numbers=layout)
+
+    phases = [jnp.stack([phase(r, q) for q in range(stride)], axis=3) for r in range(stride)]
+    out = jnp.stack(phases, axis=2).reshape(batch, rows * stride, columns * stride, features)
+    return out[:, padding : padding + height, padding : padding + width]
 
 
 def _kernel_gradient(x: jax.Array, g: jax.Array, k: int, stride: int, padding: int) -> jax.Array:
     """Gradient, (k, k, in, out), of the inner product of conv(x, kernel) and g."""
-    g_rows = g.reshape(-1, g.shape[-1])
-    taps = _taps(x, k, stride, padding)
-    products = jnp.stack([tap.reshape(-1, tap.shape[-1]).T @ g_rows for tap in taps])
-    return products.reshape(k, k, x.shape[-1], g.shape[-1])
+    patches = jnp.concatenate(_taps(x, k, stride, padding), axis=-1)
+    gradient = patches.reshape(-1, patches.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+    return gradient.reshape(k, k, x.shape[-1], g.shape[-1])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -213,11 +241,11 @@ def _conv_hybrid(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> 
 def _conv_transpose_hybrid(
     x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: Pair
 ) -> jax.Array:
-    return _conv_transpose_xla(x, kernel, stride, padding, output_padding)
+    return _conv_transpose_phases(x, kernel, stride, padding, output_padding)
 
 
 # The gradient of x is written out as the other of the two, because JAX's own derivative of a
-# strided or dilated convolution takes several times as long inside a loop on a CPU.
+# strided convolution takes several times as long inside a loop on a CPU.
 
 
 def _conv_backward(
@@ -226,7 +254,7 @@ def _conv_backward(
     x, kernel = inputs
     k = kernel.shape[0]
     height, width = (output_padding_for(size, k, stride, padding) for size in x.shape[1:3])
-    dx = _conv_transpose_xla(g, kernel.swapaxes(2, 3), stride, padding, (height, width))
+    dx = _conv_transpose_phases(g, kernel.swapaxes(2, 3), stride, padding, (height, width))
     return dx, _kernel_gradient(x, g, k, stride, padding)
 
 
@@ -244,5 +272,5 @@ def _conv_transpose_backward(
 
 _conv_hybrid.defvjp(lambda *args: (_conv_xla(*args), args[:2]), _conv_backward)
 _conv_transpose_hybrid.defvjp(
-    lambda *args: (_conv_transpose_xla(*args), args[:2]), _conv_transpose_backward
+    lambda *args: (_conv_transpose_phases(*args), args[:2]), _conv_transpose_backward
 )

@@ -12,7 +12,7 @@ import optax
 
 from jaxvae import data as datasets
 from jaxvae import runs
-from jaxvae.config import Experiment, Train, UsageError, require
+from jaxvae.config import Experiment, Train, require
 from jaxvae.evaluation import Trained, in_order
 from jaxvae.training import program as programs
 from jaxvae.training.checkpoint import Checkpoints
@@ -66,7 +66,8 @@ def _train(experiment: Experiment, folder: Path, resume: bool, quiet: bool) -> d
     """What `train` does, except for noting a failure in the run folder."""
     began = perf_counter()
     if resume:
-        _refuse_changes(experiment, folder)
+        runs.refuse_population(folder)
+        runs.refuse_changes(experiment, folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"{folder}: exists and is not empty; give another --out, or continue it with --resume"
@@ -294,19 +295,3 @@ def _refuse_non_finite(values: dict[str, float], where: str, checkpoints: Checkp
             f"not finite at {where}: {', '.join(bad)}; {kept}. A new run with a lower "
             "optimizer.learning_rate or with optimizer.clip_norm may do better"
         )
-
-
-def _refuse_changes(experiment: Experiment, folder: Path) -> None:
-    """A resumed run must compute what it computed before."""
-    saved, _ = runs.read_config(folder, like=experiment)
-    free = runs.FREE_ON_RESUME
-    if experiment.optimizer.schedule == "cosine":
-        free = free - {"train.epochs"}  # the cosine ends at the last epoch
-    changed = {
-        name: values
-        for name, values in runs.differences(saved, experiment).items()
-        if name not in free
-    }
-    if changed:
-        listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
-        raise UsageError(f"{folder}: a resumed run cannot change {listed}")

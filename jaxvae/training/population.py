@@ -18,7 +18,7 @@ from jaxvae import figures, runs
 from jaxvae.config import Experiment, Optimizer, Population, require
 from jaxvae.evaluation import in_order
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.loop import NonFiniteError, _refuse_changes
+from jaxvae.training.loop import NonFiniteError
 from jaxvae.training.members import Program, States, build, members, swept
 from jaxvae.training.population_folder import (
     Rows,
@@ -96,7 +96,7 @@ def train_population(
         saved = read_population(folder)
         kept = "left out: a single run" if saved is None else f"that of the run, {saved}"
         require(saved == population, "population", population, kept)
-        _refuse_changes(experiment, folder)
+        runs.refuse_changes(experiment, folder)
     else:
         refuse_existing(folder)
     try:

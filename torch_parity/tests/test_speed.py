@@ -15,10 +15,10 @@ torch = pytest.importorskip(
 
 from jaxvae import data  # noqa: E402
 from jaxvae.config import Data  # noqa: E402
-from torch_parity.speed import __main__ as speed
-from torch_parity.speed import ours, pytorch  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 from torch_parity.report import experiment_of  # noqa: E402
+from torch_parity.speed import __main__ as speed  # noqa: E402
+from torch_parity.speed import ours, pytorch  # noqa: E402
 from torch_parity.speed.limit import layer_shapes  # noqa: E402
 from torch_parity.speed.report import NAMES, Contestant, Line, Target, draw, table  # noqa: E402
 from torch_parity.speed.workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
