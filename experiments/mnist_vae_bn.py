@@ -5,8 +5,8 @@ Each hidden layer is dense-BatchNorm-ReLU-dropout 0.2. BCE + beta KL, both summe
 stopping (its patience of 10 epochs is our choice), batch 128, 20 epochs. As in the source,
 validation is on the test set with z sampled and dropout off.
 
-Expect: lowest test loss 149.9 nats per image at epoch 19 (recon 144.3, kl 5.60), 150.0 after 20; with
-    beta 0.5 recon 143.6 and kl 6.51 after 20, with beta 4 recon 150.4 and kl 3.81.
+Expect: lowest test loss 149.9 nats per image at epoch 19 (recon 144.3, kl 5.60), 150.0 after 20;
+    with beta 0.5 recon 143.6 and kl 6.51 after 20, with beta 4 recon 150.4 and kl 3.81.
 Run: jaxvae train experiments/mnist_vae_bn.py   (38 s on 2 CPU cores, seed 0)
 """
 

@@ -126,7 +126,7 @@ class Line:
             for name, wanted in (("tutorial", self.target.tutorial), ("tuned", self.target.tuned))
         ]
         if self.target.limit is not None:
-            found.append(("of the machine's limit", self.limit_share("loop"), self.target.limit))
+            found.append(("of the estimated limit", self.limit_share("loop"), self.target.limit))
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def _memory(contestant: Contestant) -> str:
 def draw(lines: Sequence[Line], subtitle: str) -> Figure:
     """Images per second, a panel per model and a group of bars per batch size.
 
-    Bars are medians, whiskers the slowest and the fastest round, dashes the machine's limit.
+    Bars are medians, whiskers the slowest and the fastest round, dashes the estimated limit.
     """
     titles = list(dict.fromkeys(line.title for line in lines))
     columns = min(2, len(titles))
@@ -249,7 +249,7 @@ def draw(lines: Sequence[Line], subtitle: str) -> Figure:
                 color="black",
                 linestyle="--",
                 linewidth=0.8,
-                label="limit of the machine" if position == 0 else None,
+                label="estimated limit" if position == 0 else None,
             )
         axes.set_xticks(range(len(group)), [str(line.batch_size) for line in group])
         axes.set_ylim(bottom=0)
