@@ -82,7 +82,7 @@ def evaluate(
     import jax.numpy as jnp
 
     from jaxvae import noise
-    from jaxvae.evaluation import in_order, make_evaluate
+    from jaxvae.evaluation import in_order, make_evaluate, not_finite
 
     trained, step, images, _ = open_run(saved, shown)
     experiment = trained.experiment
@@ -90,7 +90,7 @@ def evaluate(
         trained.variables, jnp.asarray(images.images), noise.root(experiment.seed)
     )
     values = in_order(means)
-    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
+    if bad := not_finite(values):
         raise runs.RunError(f"{saved.run}: not finite: {', '.join(bad)}")
     return {
         "run": str(saved.run),

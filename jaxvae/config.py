@@ -189,8 +189,7 @@ class Model:
             f"empty, or one stride of at least 1 per entry of model.hidden_dims = {dims}",
         )
         require(self.kernel_size >= 1, "model.kernel_size", self.kernel_size, "at least 1")
-        own_decoder = convolutional and d is not None
-        channels = d if own_decoder and d is not None else ()
+        channels = (d or ()) if convolutional else ()
         require(
             self.decoder_strides == ()
             or (len(self.decoder_strides) == len(channels) and min(self.decoder_strides) >= 1),
@@ -201,7 +200,7 @@ class Model:
         )
         side = self.decoder_kernel_size
         require(
-            side is None or (own_decoder and side >= 1),
+            side is None or (len(channels) > 0 and side >= 1),
             "model.decoder_kernel_size",
             side,
             "None, or at least 1 with model.decoder_dims of a convolutional model",

@@ -41,6 +41,11 @@ def eps(key: jax.Array, step: jax.Array | int, index: jax.Array, latent_dim: int
     return normal(example_keys(stream(key, "eps"), step, index), (latent_dim,))
 
 
+def dropout_keys(key: jax.Array, step: jax.Array | int, index: jax.Array) -> jax.Array:
+    """One key per example, (batch,), for the dropout layers of a model, from the root key."""
+    return example_keys(stream(key, "dropout"), step, index)
+
+
 def uniform(keys: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Uniform noise in [0, 1) of shape (batch, *shape) from one key per example."""
     return jax.vmap(lambda key: jax.random.uniform(key, tuple(shape)))(keys)

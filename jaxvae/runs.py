@@ -229,6 +229,12 @@ def refuse_population(folder: Path) -> None:
         )
 
 
+def refuse_existing(folder: Path, instead: str = "give another --out") -> None:
+    """Raise a FileExistsError that says what to do `instead`, unless `folder` is new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder}: exists and is not empty; {instead}")
+
+
 def claim_folder(name: str) -> Path:
     """Create the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
     for n in itertools.count(1):

@@ -179,7 +179,7 @@ def torch_values(
     """The same of a PyTorch model, whose gradients and statistics it changes."""
     key, index = _noise_of(experiment, images)
     eps = torch.tensor(np.asarray(noise.eps(key, 0, index, experiment.model.latent_dim)))
-    dropout_keys = noise.example_keys(noise.stream(key, "dropout"), 0, index)
+    dropout_keys = noise.dropout_keys(key, 0, index)
     x = inputs(torch.tensor(images.astype(dtype))).movedim(-1, 1)
 
     def outcome() -> tuple[Tensor, Any, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxvae import data, noise, runs, saved
 from jaxvae.config import Experiment, UsageError, require
@@ -19,8 +18,8 @@ from jaxvae.data.preprocess import image_shape
 from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.loop import Progress
-from jaxvae.training.state import TrainState
-from jaxvae.training.step import make_train_step
+from jaxvae.training.state import state_of
+from jaxvae.training.step import make_train_step, metric_names
 from torch_parity import files
 from torch_parity.maps import PUBLISHED, Layer, Map, Shape, reference_map
 from torch_parity.weights import COUNTER, problems, to_flax, to_torch, torch_keys
@@ -53,8 +52,8 @@ def import_torch(
         FileExistsError: `out` is not empty.
     """
     source, out = Path(source), None if out is None else Path(out)
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out}: exists and is not empty; give another --out")
+    if out is not None:
+        runs.refuse_existing(out)
     arrays, prefix = files.read(source)
     shape = _stored_shape(experiment, stored_shape)
     model, optimizer = build_model(experiment, shape), make_optimizer(experiment.optimizer)
@@ -69,16 +68,11 @@ def import_torch(
     if found := problems(arrays, weight_map, template):
         raise UsageError(_misfit(source, f"by the map {name!r}", experiment, found))
     variables = jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template))
-    params = variables["params"]
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=variables["batch_stats"],
-        opt_state=optimizer.init(params),
-        ema=None if abstract.ema is None else jax.tree.map(jnp.copy, params),
-        lr_scale=jnp.ones(()),
-    )
-    progress = asdict(Progress(dict.fromkeys(_metrics(experiment, model, optimizer, shape), 0.0)))
+    state = state_of(experiment, optimizer, variables)
+    schedule = make_schedule(experiment.optimizer, steps_per_epoch=1, epochs=1)
+    step = make_train_step(experiment, model, optimizer, schedule)
+    metrics = metric_names(step, state, shape, noise.root(experiment.seed))
+    progress = asdict(Progress(dict.fromkeys(metrics, 0.0)))
     counts = [int(a.max()) for key, a in arrays.items() if key.endswith(COUNTER) and a.size]
     imported = {
         "source": source.name,
@@ -102,7 +96,7 @@ def import_torch(
     return {
         "run": str(folder),
         **imported,
-        "parameters": sum(x.size for x in jax.tree.leaves(params)),
+        "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
         "beta_eff": experiment.beta_eff(math.prod(image_shape(experiment.data, shape))),
     }
 
@@ -226,18 +220,3 @@ def _matching_map(
 def _misfit(source: Path, by: str, experiment: Experiment, found: list[str]) -> str:
     lines = "\n  ".join(found)
     return f"{source}: does not fit the model of {experiment.name!r} {by}:\n  {lines}"
-
-
-def _metrics(
-    experiment: Experiment, model: Any, optimizer: optax.GradientTransformation, stored_shape: Shape
-) -> dict[str, Any]:
-    """What a training step measures, as shapes; training with --resume starts from its sums."""
-    schedule = make_schedule(experiment.optimizer, steps_per_epoch=1, epochs=1)
-    step = make_train_step(experiment, model, optimizer, schedule)
-
-    def metrics() -> dict[str, jax.Array]:
-        state = initial_state(experiment, model, optimizer, stored_shape)
-        images = jnp.zeros((1, *stored_shape), jnp.uint8)
-        return step(state, images, jnp.arange(1), noise.root(experiment.seed))[1]
-
-    return jax.eval_shape(metrics)

@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset, Split, load
-from jaxvae.runs import load_experiment
 from jaxvae.training import build_model
 from torch_parity.comparison import compare
 from torch_parity.difference import Comparison, Difference, difference
+from torch_parity.experiments import experiment_of
 from torch_parity.maps import reference_map
 from torch_parity.recipes import RECIPES
 from torch_parity.trajectory import compare_training, train_both
 
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 DTYPES = ("float64", "float32")
 BATCH, STEPS_PER_EPOCH, EPOCHS = 16, 10, 5
 
@@ -30,19 +28,14 @@ LOSSES_TOLERANCE = {"float64": 1e-10, "float32": 1e-2}
 WEIGHTS_TOLERANCE = 1e-6
 
 
-def experiment_of(name: str) -> Experiment:
-    """The experiment of a file in experiments/."""
-    return load_experiment(EXPERIMENTS / f"{name}.py")
-
-
-def small(experiment: Experiment, epochs: int = EPOCHS) -> tuple[Experiment, Dataset]:
+def small(experiment: Experiment) -> tuple[Experiment, Dataset]:
     """The experiment on a few of scikit-learn's digits, which are always at hand."""
     digits = load(Data("digits"))
     train = Split(digits.train.images[: BATCH * STEPS_PER_EPOCH], None)
     held_out = Split(digits.validation.images[:64], None)
     dataset = digits._replace(train=train, validation=held_out, test=held_out)
     data = replace(experiment.data, batch_size=BATCH, validation_fraction=None)
-    return replace(experiment, data=data, train=replace(experiment.train, epochs=epochs)), dataset
+    return replace(experiment, data=data, train=replace(experiment.train, epochs=EPOCHS)), dataset
 
 
 def perturbed(model: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ from torch_parity.difference import Difference, difference
 from torch_parity.maps import Map
 from torch_parity.noise import shared_noise
 from torch_parity.recipes import Recipe
-from torch_parity.weights import to_torch
+from torch_parity.weights import COUNTER, to_torch
 
 
 class Trajectory(NamedTuple):
@@ -81,6 +81,7 @@ def compare_training(
 def train_flax(
     experiment: Experiment, dataset: Dataset, model: nn.Module, weight_map: Map
 ) -> Trajectory:
+    """By our compiled program, a step per call, from the weights of `model`."""
     program, state = programs.build(experiment, dataset)
     shape = dataset.train.images.shape[1:]
     variables = flax_variables(program.model, model, weight_map, experiment, shape)
@@ -116,9 +117,7 @@ def train_torch(
     order_of = jax.jit(lambda epoch: programs.epoch_order(key, epoch, num_examples))
     index_of = jax.jit(lambda order, i: batch_index(order, i, batch_size))
     eps_of = jax.jit(lambda key, step, index: noise.eps(key, step, index, latent_dim))
-    keys_of = jax.jit(
-        lambda step, index: noise.example_keys(noise.stream(key, "dropout"), step, index)
-    )
+    keys_of = jax.jit(lambda step, index: noise.dropout_keys(key, step, index))
 
     def inputs(images: np.ndarray) -> Tensor:
         return recipe.inputs(torch.tensor(images.astype(dtype))).movedim(-1, 1)
@@ -163,4 +162,4 @@ def train_torch(
 
 
 def _floats(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {n: np.array(a) for n, a in weights.items() if not n.endswith("num_batches_tracked")}
+    return {n: np.array(a) for n, a in weights.items() if not n.endswith(COUNTER)}

@@ -1,6 +1,6 @@
 """What is measured on a model, and what it makes of images and codes."""
 
-from jaxvae.evaluation.evaluate import in_order, make_evaluate
+from jaxvae.evaluation.evaluate import in_order, make_evaluate, not_finite
 from jaxvae.evaluation.trained import (
     Trained,
     decode,
@@ -20,6 +20,7 @@ __all__ = [
     "has_prior",
     "in_order",
     "make_evaluate",
+    "not_finite",
     "pixels",
     "posterior",
     "prepare",

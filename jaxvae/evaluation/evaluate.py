@@ -1,5 +1,6 @@
 """The objective and the pixel error of a model over a whole split, compiled."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,11 @@ def in_order(means: Mapping[str, jax.Array | float]) -> dict[str, float]:
     """As plain numbers: loss, recon and kl first, then what else there is."""
     first = ["loss", "recon", "kl"]
     return {name: float(means[name]) for name in [*first, *(n for n in means if n not in first)]}
+
+
+def not_finite(values: Mapping[str, float]) -> list[str]:
+    """The names of those that are infinite or not a number."""
+    return [name for name, value in values.items() if not math.isfinite(value)]
 
 
 def make_evaluate(experiment: Experiment, model: Any, sampled: bool = True) -> Callable[..., Means]:

@@ -171,6 +171,9 @@ class Dropout(nn.Module):
         return jnp.where(keep, x / (1 - self.rate), 0.0)
 
 
+KEEP, EPSILON = 0.9, 1e-5  # of BatchNorm; PyTorch's momentum is 1 - KEEP
+
+
 class BatchNorm(nn.Module):
     """scale (x - mean) / sqrt(var + epsilon) + bias, per channel (the last axis), as PyTorch's.
 
@@ -179,9 +182,6 @@ class BatchNorm(nn.Module):
     otherwise the running statistics are used. Flax's own layer keeps the biased variance. Ioffe and
     Szegedy 2015, algorithms 1 and 2.
     """
-
-    momentum: float = 0.9  # what is kept of the running statistics; PyTorch's momentum is 1 - this
-    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -196,10 +196,10 @@ class BatchNorm(nn.Module):
             mean, var = jnp.mean(rows, axis=0), jnp.var(rows, axis=0)
             if not self.is_initializing():
                 n = rows.shape[0]
-                keep, unbiased = self.momentum, var * (n / max(n - 1, 1))
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean
-                running_var.value = keep * running_var.value + (1 - keep) * unbiased
-        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+                unbiased = var * (n / max(n - 1, 1))
+                running_mean.value = KEEP * running_mean.value + (1 - KEEP) * mean
+                running_var.value = KEEP * running_var.value + (1 - KEEP) * unbiased
+        factor = scale * jax.lax.rsqrt(var + EPSILON)
         offset = bias - mean * factor
         return x * jnp.broadcast_to(factor, x.shape) + jnp.broadcast_to(offset, x.shape)
 

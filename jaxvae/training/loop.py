@@ -1,6 +1,5 @@
 """The training loop: epochs of compiled chunks, validation, checkpoints, metrics, figures."""
 
-import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +12,7 @@ import optax
 from jaxvae import data as datasets
 from jaxvae import runs
 from jaxvae.config import Experiment, Train, require
-from jaxvae.evaluation import Trained, in_order
+from jaxvae.evaluation import Trained, in_order, not_finite
 from jaxvae.training import program as programs
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.program import Program
@@ -68,10 +67,8 @@ def _train(experiment: Experiment, folder: Path, resume: bool, quiet: bool) -> d
     if resume:
         runs.refuse_population(folder)
         runs.refuse_changes(experiment, folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(
-            f"{folder}: exists and is not empty; give another --out, or continue it with --resume"
-        )
+    else:
+        runs.refuse_existing(folder, "give another --out, or continue it with --resume")
     dataset = datasets.load(experiment.data)
     program, state = programs.build(experiment, dataset)
     stored_shape = dataset.train.images.shape[1:]
@@ -222,7 +219,7 @@ def _advance(
 
     def fetched(sums: dict[str, jax.Array], step: int) -> Progress:
         host_sums = {name: float(value) for name, value in sums.items()}  # waits for the device
-        if _not_finite(host_sums):
+        if not_finite(host_sums):
             step = int(state.step)  # chunks end there, and later ones take no step
         _refuse_non_finite(host_sums, f"step {step} (epoch {epoch})", checkpoints)
         seconds, taken = before + perf_counter() - began, step - first
@@ -283,12 +280,8 @@ def _is_stale(monitor: Monitor, epoch: int, settings: Train) -> bool:
     return patience is not None and epoch - 1 - monitor.best_epoch >= patience
 
 
-def _not_finite(values: dict[str, float]) -> list[str]:
-    return [name for name, value in values.items() if not math.isfinite(value)]
-
-
 def _refuse_non_finite(values: dict[str, float], where: str, checkpoints: Checkpoints) -> None:
-    if bad := _not_finite(values):
+    if bad := not_finite(values):
         steps = checkpoints.steps()
         kept = f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint yet"
         raise NonFiniteError(

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.config import Experiment, Population, UsageError, require
+from jaxvae.config import Experiment, Population, require
 from jaxvae.data import Dataset
 from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import Shape, image_shape
 from jaxvae.evaluation import make_evaluate
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import TrainState, build_model, initial_state
-from jaxvae.training.step import Factors, Metrics, TrainStep, make_train_step
+from jaxvae.training.step import Factors, Metrics, TrainStep, make_train_step, metric_names
 
 # Of a population's state: all members are at the same step, the rest has a leading axis of members.
 AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, ema=0, lr_scale=0)  # type: ignore[arg-type]
@@ -198,10 +198,7 @@ def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, St
     order = jax.jit(lambda epoch: jax.vmap(lambda k: epoch_order(k, epoch, num_examples))(keys))
     orders = order(0)
     one = jax.tree.map(lambda x: x[0], stacked(states.latest))
-    batch = images[:batch_size], orders[0, :batch_size]
-    _, metrics = jax.eval_shape(train_step, one, *batch, keys[0])
-    if missing := {"loss", "recon", "kl"} - set(metrics):
-        raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
+    metrics = metric_names(train_step, one, stored_shape, keys[0])
     sums = {name: jnp.zeros(len(everyone)) for name in metrics}
     advance = (
         jax.jit(make_population_advance(train_step, batch_size, steps), donate_argnums=(0, 1))
@@ -220,7 +217,7 @@ def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, St
         validate=lambda variables: evaluate(variables, validation_images, keys, factors.beta),
         order=order,
         keep=jax.jit(keep_best, donate_argnums=1),
-        metrics=tuple(metrics),
+        metrics=metrics,
         steps_per_epoch=steps,
         num_pixels=math.prod(image_shape(base.data, stored_shape)),
         compile_seconds=perf_counter() - began,

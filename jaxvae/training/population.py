@@ -24,7 +24,6 @@ from jaxvae.training.population_folder import (
     Rows,
     read_population,
     read_rows,
-    refuse_existing,
     rows_of,
 )
 from jaxvae.training.reporting import Reporter
@@ -98,7 +97,7 @@ def train_population(
         require(saved == population, "population", population, kept)
         runs.refuse_changes(experiment, folder)
     else:
-        refuse_existing(folder)
+        runs.refuse_existing(folder)
     try:
         return _train(experiment, population, everyone, folder, resume, quiet)
     except NonFiniteError as error:

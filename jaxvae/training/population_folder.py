@@ -62,12 +62,6 @@ def monitors_of(rows: Rows, settings: Optimizer) -> list[Monitor]:
     return monitors
 
 
-def refuse_existing(folder: Path) -> None:
-    """Raise a FileExistsError unless `folder` is new or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder}: exists and is not empty; give another --out")
-
-
 def extract(
     folder: str | Path, member: int, out: str | Path, like: Experiment | None = None
 ) -> dict[str, Any]:
@@ -96,7 +90,7 @@ def extract(
     experiment, stored_shape = runs.read_config(folder, like)
     everyone = members(experiment, population)
     require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
-    refuse_existing(out)
+    runs.refuse_existing(out)
 
     base, _ = base_and_factors(everyone)
     model, optimizer = build_model(base, stored_shape), make_optimizer(base.optimizer)

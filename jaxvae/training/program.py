@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae import noise
-from jaxvae.config import Experiment, UsageError
+from jaxvae.config import Experiment
 from jaxvae.data import Dataset
 from jaxvae.data.batches import epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import image_shape
 from jaxvae.evaluation.evaluate import make_evaluate
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import TrainState, build_model, initial_state
-from jaxvae.training.step import make_advance, make_train_step
+from jaxvae.training.step import make_advance, make_train_step, metric_names
 
 
 class Program(NamedTuple):
@@ -61,9 +61,7 @@ def build(experiment: Experiment, dataset: Dataset) -> tuple[Program, TrainState
     began = time.perf_counter()
     epoch_order_jit = jax.jit(epoch_order, static_argnums=2)
     order = epoch_order_jit(key, 0, num_examples)
-    _, metrics = jax.eval_shape(train_step, state, images[:batch_size], order[:batch_size], key)
-    if missing := {"loss", "recon", "kl"} - set(metrics):
-        raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
+    metrics = metric_names(train_step, state, stored_shape, key)
     sums = {name: jnp.zeros(()) for name in metrics}
     advance = (
         jax.jit(
@@ -86,7 +84,7 @@ def build(experiment: Experiment, dataset: Dataset) -> tuple[Program, TrainState
         validate=lambda variables: evaluate(variables, validation_images, key),
         order=lambda epoch: epoch_order_jit(key, epoch, num_examples),
         model=model,
-        metrics=tuple(metrics),
+        metrics=metrics,
         steps_per_epoch=steps,
         num_pixels=math.prod(image_shape(experiment.data, stored_shape)),
         compile_seconds=time.perf_counter() - began,

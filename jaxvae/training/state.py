@@ -54,7 +54,13 @@ def initial_state(
     key = noise.stream(noise.root(experiment.seed) if key is None else key, "init")
     x = jnp.zeros((1, *image_shape(experiment.data, stored_shape)))
     eps = jnp.zeros((1, experiment.model.latent_dim))
-    variables = model.init(key, x, eps)
+    return state_of(experiment, optimizer, model.init(key, x, eps))
+
+
+def state_of(
+    experiment: Experiment, optimizer: optax.GradientTransformation, variables: PyTree
+) -> TrainState:
+    """The state before the first step, with these initial variables of the model."""
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.config import Experiment
+from jaxvae.config import Experiment, UsageError
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import noise_keys, preprocess
 from jaxvae.models import Output
@@ -60,7 +60,7 @@ def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Arr
     ) -> tuple[jax.Array, Forward]:
         x = preprocess(data, images, noise_keys(data, key, step, index))
         eps = noise.eps(key, step, index, experiment.model.latent_dim)
-        dropout_keys = noise.example_keys(noise.stream(key, "dropout"), step, index)
+        dropout_keys = noise.dropout_keys(key, step, index)
         output, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             x.input,
@@ -127,6 +127,22 @@ def make_train_step(
         return state, metrics | {"grad_norm": optax.tree.norm(gradient)}
 
     return train_step
+
+
+def metric_names(
+    train_step: TrainStep, state: TrainState, stored_shape: tuple[int, ...], key: jax.Array
+) -> tuple[str, ...]:
+    """What a step measures; `state` may be abstract, nothing is computed.
+
+    Raises:
+        UsageError: the objective lacks a term that is always logged.
+    """
+    image = jax.ShapeDtypeStruct((1, *stored_shape), jnp.uint8)
+    index = jax.ShapeDtypeStruct((1,), jnp.int32)
+    _, metrics = jax.eval_shape(train_step, state, image, index, key)
+    if missing := {"loss", "recon", "kl"} - set(metrics):
+        raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
+    return tuple(metrics)
 
 
 def make_advance(

@@ -26,8 +26,8 @@ import tyro
 from jaxvae import data, figures, noise
 from jaxvae.config import Data, UsageError, require
 from jaxvae.data.batches import epoch_order
+from torch_parity.experiments import experiment_of
 from torch_parity.recipes import PIXELS, RECIPES
-from torch_parity.report import experiment_of
 from torch_parity.speed.report import Contestant, Line, Target, draw, table
 from torch_parity.speed.workers import Job, Report, Worker, WorkerError
 

@@ -6,7 +6,6 @@ Does not import torch.
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +13,13 @@ import numpy as np
 
 from jaxvae.config import Experiment, Population
 from jaxvae.data import Dataset, Split
-from jaxvae.runs import load_experiment
 from jaxvae.training import members
 from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
+from torch_parity.experiments import experiment_of
 from torch_parity.maps import reference_map
 from torch_parity.speed.workers import Job, Report
 from torch_parity.weights import to_flax
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:
@@ -59,7 +56,7 @@ def population(job: Job, size: str) -> Iterator[Report]:
 
 
 def _load(job: Job) -> tuple[Experiment, Dataset]:
-    experiment = load_experiment(EXPERIMENTS / f"{job.experiment}.py")
+    experiment = experiment_of(job.experiment)
     experiment = replace(experiment, data=replace(experiment.data, batch_size=job.batch_size))
     images = np.load(f"{job.folder}/images.npy")
     split, held_out = Split(images, None), Split(images[: job.batch_size], None)

@@ -13,6 +13,7 @@ import pytest
 from jaxvae import Optimizer, runs, saved
 from jaxvae.models import decoder_mean
 from torch_parity import files, maps
+from torch_parity.experiments import EXPERIMENTS
 from torch_parity.tests.bits import assert_same_bits
 
 torch = pytest.importorskip(
@@ -21,8 +22,6 @@ torch = pytest.importorskip(
 
 from torch_parity import published  # noqa: E402
 from torch_parity.interop import export_torch, import_torch  # noqa: E402
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 def randomize(model):

@@ -12,6 +12,7 @@ from jaxvae import Data, cli, runs, saved
 from jaxvae.config import UsageError
 from jaxvae.data import load
 from torch_parity import files
+from torch_parity.experiments import EXPERIMENTS
 from torch_parity.tests.bits import assert_same_bits
 
 torch = pytest.importorskip(
@@ -22,7 +23,6 @@ from torch_parity import published  # noqa: E402
 from torch_parity.interop import export_torch, import_torch  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 # A model that has BatchNorm, on scikit-learn's digits:
 FILE = EXPERIMENTS / "mnist_vae_bn.py"
 SMALL = ["--data.source", "digits", "--data.limit", "256", "--data.batch-size", "64"]

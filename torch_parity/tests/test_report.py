@@ -11,6 +11,7 @@ torch = pytest.importorskip(
 from torch_parity import report  # noqa: E402
 from torch_parity.__main__ import main  # noqa: E402
 from torch_parity.difference import Comparison, Difference  # noqa: E402
+from torch_parity.experiments import EXPERIMENTS  # noqa: E402
 from torch_parity.recipes import RECIPES, adam  # noqa: E402
 
 NAME = "digits_vae"
@@ -63,4 +64,4 @@ def test_an_unknown_experiment_is_refused():
 
 
 def test_every_experiment_has_its_recipe():
-    assert set(RECIPES) == {path.stem for path in report.EXPERIMENTS.glob("*.py")}
+    assert set(RECIPES) == {path.stem for path in EXPERIMENTS.glob("*.py")}

@@ -15,8 +15,8 @@ torch = pytest.importorskip(
 
 from jaxvae import data  # noqa: E402
 from jaxvae.config import Data  # noqa: E402
+from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
-from torch_parity.report import experiment_of  # noqa: E402
 from torch_parity.speed import __main__ as speed  # noqa: E402
 from torch_parity.speed import ours, pytorch  # noqa: E402
 from torch_parity.speed.limit import layer_shapes  # noqa: E402

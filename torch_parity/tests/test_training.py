@@ -25,12 +25,12 @@ from torch.optim.lr_scheduler import (  # noqa: E402
 )
 
 from torch_parity.comparison import exactly, flax_variables  # noqa: E402
+from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import reference_map  # noqa: E402
 from torch_parity.noise import shared_noise  # noqa: E402
 from torch_parity.recipes import RECIPES, Recipe  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
-from torch_parity.report import experiment_of  # noqa: E402
 from torch_parity.trajectory import (  # noqa: E402
     compare_training,
     train_both,

@@ -1,6 +1,5 @@
 """Maps and layouts: a round trip is exact, a linear map has its adjoint, misfits are all listed."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,11 +15,10 @@ from jaxvae.config import UsageError
 from jaxvae.data.preprocess import image_shape
 from jaxvae.runs import load_experiment
 from torch_parity import maps
+from torch_parity.experiments import EXPERIMENTS
 from torch_parity.maps import Map, reference_map
 from torch_parity.tests.bits import assert_same_bits
 from torch_parity.weights import WeightsError, problems, to_flax, to_torch, torch_keys
-
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 # map: the experiment whose model it is for, and the shape of its images
 PUBLISHED = {
