@@ -1,4 +1,5 @@
-# make demo: train the default VAE on the embedded digits.   make test: install and run all tests.
+# make demo: train the default VAE on the embedded digits.   make test: install and run the tests.
+# make test-all: the slow ones too, at most half an hour more.
 # make parity: compare every experiment with PyTorch.
 # All create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one. PYTEST="-k noise"
 # adds options to pytest.
@@ -6,7 +7,7 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
 
-.PHONY: demo test parity lint clean
+.PHONY: demo test test-slow test-all parity lint clean
 
 demo: .venv/installed
 	$(BIN)/jaxvae train experiments/digits_vae.py
@@ -14,6 +15,11 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+test-slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow $(PYTEST)
+
+test-all: test test-slow
 
 parity: .venv/installed-test
 	$(BIN)/python -m torch_parity

@@ -5,8 +5,26 @@ An experiment is a value of `Experiment`. The rooms of the package are imported 
 `jaxvae.figures`.
 """
 
-from jaxvae.config import Data, Experiment, Model, Objective, Optimizer, Population, Train
+from jaxvae.config import (
+    Data,
+    Experiment,
+    Model,
+    Objective,
+    Optimizer,
+    Parallel,
+    Population,
+    Train,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["Data", "Experiment", "Model", "Objective", "Optimizer", "Population", "Train"]
+__all__ = [
+    "Data",
+    "Experiment",
+    "Model",
+    "Objective",
+    "Optimizer",
+    "Parallel",
+    "Population",
+    "Train",
+]

@@ -1,8 +1,8 @@
 """The command line: `jaxvae train|evaluate|reconstruct|sample|...`.
 
 Results go to stdout as JSON, everything else to stderr. Exit status: 0; 1 when the command failed;
-2 when it was used wrongly. The commands are in `jaxvae.commands` and `jaxvae.drawing`, what they
-share in `jaxvae.options`.
+2 when it was used wrongly; 75 when training was asked to stop (SIGTERM, SIGINT) and can be resumed.
+The commands are in `jaxvae.commands` and `jaxvae.drawing`, what they share in `jaxvae.options`.
 """
 
 import itertools
@@ -19,6 +19,8 @@ import tyro
 from jaxvae import __version__, commands, drawing, runs
 from jaxvae.config import Experiment, Population, UsageError
 from jaxvae.options import ImportOptions, TrainOptions
+
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": commands.train,
@@ -126,6 +128,9 @@ def main(args: list[str] | None = None) -> None:
     logging.getLogger("jaxvae").setLevel(logging.INFO)
     try:
         result = _run(args)
+    except runs.Interrupted as error:
+        print(f"jaxvae: interrupted {error}; continue it with --resume RUN", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if os.environ.get("JAXVAE_TRACEBACK"):
             raise

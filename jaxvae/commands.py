@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import Population, UsageError
+from jaxvae.config import Parallel, Population, UsageError, require
 from jaxvae.options import (
     NO_PREFIX,
     ImportOptions,
@@ -25,13 +25,16 @@ from jaxvae.options import (
 def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
     """Train an experiment; every field of it is an option."""
     if options.resume is not None:
-        if options.out is not None:
-            raise UsageError("--out: not allowed with --resume, which writes to its own folder")
+        if options.out is not None or options.or_resume:
+            raise UsageError("--out, --or-resume: not allowed with --resume, which names a folder")
         return _train(options, options.resume, resume=True)
     if options.file is None:
         raise UsageError("train: give an experiment file, such as experiments/mnist_vae.py")
     if options.out is not None:
-        return _train(options, options.out)
+        started = (options.out / "config.json").exists()
+        return _train(options, options.out, resume=options.or_resume and started)
+    if options.or_resume or options.parallel.distributed:
+        raise UsageError("--out: needed with --or-resume and with --parallel.distributed")
     folder = runs.claim_folder(options.experiment.name)
     try:
         return _train(options, folder)
@@ -42,12 +45,25 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
 
 def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[str, Any]:
     """The experiment alone, or a population of it."""
+    if options.parallel.distributed:
+        from jaxvae.training import devices
+
+        devices.start_process(options.parallel)
     if options.population == Population():
         from jaxvae import training
 
-        return training.train(options.experiment, folder, resume)
+        return training.train(
+            options.experiment,
+            folder,
+            resume,
+            parallel=options.parallel,
+            may_change=options.may_change,
+        )
     from jaxvae.training.population import train_population
 
+    given = options.parallel, options.may_change
+    allowed = "left out with --population, which trains on one device"
+    require(given == (Parallel(), ()), "--parallel, --may-change", given, allowed)
     return train_population(options.experiment, options.population, folder, resume)
 
 
@@ -82,13 +98,25 @@ def evaluate(
     import jax.numpy as jnp
 
     from jaxvae import noise
-    from jaxvae.evaluation import in_order, make_evaluate, not_finite
+    from jaxvae.data.lazy import LazyImages
+    from jaxvae.evaluation import (
+        evaluate_streamed,
+        in_order,
+        make_batch_sums,
+        make_evaluate,
+        not_finite,
+    )
 
     trained, step, images, _ = open_run(saved, shown)
     experiment = trained.experiment
-    means = jax.jit(make_evaluate(experiment, trained.model, sampled=z == "sampled"))(
-        trained.variables, jnp.asarray(images.images), noise.root(experiment.seed)
-    )
+    sampled, key = z == "sampled", noise.root(experiment.seed)
+    if isinstance(images.images, LazyImages):
+        sums = jax.jit(make_batch_sums(experiment, trained.model, sampled))
+        batch_size = experiment.data.batch_size
+        means = evaluate_streamed(sums, trained.variables, images.images, key, batch_size)
+    else:
+        evaluate = jax.jit(make_evaluate(experiment, trained.model, sampled))
+        means = evaluate(trained.variables, jnp.asarray(images.images), key)
     values = in_order(means)
     if bad := not_finite(values):
         raise runs.RunError(f"{saved.run}: not finite: {', '.join(bad)}")
@@ -136,7 +164,7 @@ def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
     config, summary = runs.saved_config(run), run / "summary.json"
     with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
         steps = checkpoints.steps()
-        best = checkpoints.find("best") if steps else None
+        best = checkpoints.best_step()
     return {
         "config": config,
         "checkpoints": steps,

@@ -44,6 +44,9 @@ class Data:
     the set's own test split; a set that has none gives 0.2 of its images."""
     limit: int | None = None
     """Use only the first `limit` images of each split (for a quick try)."""
+    streaming: bool = False
+    """Decode images while training instead of holding all of them in memory: for sets of TensorFlow
+    Datasets and folders."""
     seed: int = 0
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
     resize: tuple[int, int] | None = None
@@ -429,6 +432,44 @@ class Population:
             require(distinct, "population.sweep", text, allowed)
             found[name] = values
         return found
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """On which devices a run computes.
+
+    Not a part of `Experiment`: what is computed does not depend on it, but for rounding.
+    """
+
+    runner: Literal["auto", "jit", "sharded", "shard_map", "pmap"] = "auto"
+    """jit: one device. sharded: one program over all devices, which XLA divides. shard_map, pmap:
+    each device runs the program on its part of the batch. auto: jit on one device, else sharded."""
+    devices: int | None = None
+    """Use so many of the devices that are there; None: all of them."""
+    distributed: bool = False
+    """This process is one of several. Slurm, GKE and TPU pods tell JAX which; elsewhere say it with
+    the next three. All processes write to the same --out."""
+    coordinator: str | None = None
+    """HOST:PORT at which the first process is reached."""
+    processes: int | None = None
+    """How many processes there are."""
+    index: int | None = None
+    """Which of them this is, from 0."""
+
+    def __post_init__(self) -> None:
+        d = self.devices
+        require(d is None or d >= 1, "parallel.devices", d, "None or at least 1")
+        given = (self.coordinator, self.processes, self.index)
+        require(
+            given == (None,) * 3 or (self.distributed and None not in given),
+            "parallel.coordinator, .processes, .index",
+            given,
+            "all three with parallel.distributed, or none",
+        )
+        n, i = self.processes, self.index
+        require(n is None or n >= 1, "parallel.processes", n, "at least 1")
+        allowed = "at least 0 and below parallel.processes"
+        require(i is None or n is None or 0 <= i < n, "parallel.index", i, allowed)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def traverse(
 
     trained, _, images, _ = open_run(saved, shown)
     _check_indices("--index", (index,), len(images.images))
-    picture = pictures.traversals(trained, images.images, index, steps, dims)
+    picture = pictures.traversals(trained, images.images[:], index, steps, dims)
     return _write(saved, out, "traverse", picture)
 
 

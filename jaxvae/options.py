@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import Experiment, Population, require
+from jaxvae.config import Experiment, Parallel, Population, require
 
 if TYPE_CHECKING:
     from jaxvae.data import Split
@@ -27,10 +27,15 @@ class TrainOptions:
     resume: Path | None = None
     """Continue this run exactly where its latest checkpoint stands, with its own settings. The file
     is then needed only when it defines classes of its own."""
+    or_resume: bool = False
+    """Where --out already holds this run, continue it: the same command starts and restarts."""
+    may_change: tuple[str, ...] = ()
+    """Settings in which a resumed run may differ from before, such as optimizer.learning_rate."""
     convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
     """Start from a named loss, such as pytorch_examples or ssakhash (docs/conventions.md); other
     options of the objective change it further."""
     population: Population = dataclasses.field(default_factory=Population)
+    parallel: Parallel = dataclasses.field(default_factory=Parallel)
     experiment: Annotated[Experiment, NO_PREFIX] = dataclasses.field(
         default_factory=lambda: Experiment(name="experiment")
     )
@@ -104,7 +109,7 @@ def open_run(
     trained, step = load_run(saved)
     settings = trained.experiment.data
     if shown.source is not None:
-        settings = dataclasses.replace(settings, source=shown.source, batch_size=1)
+        settings = dataclasses.replace(settings, source=shown.source, batch_size=1, streaming=False)
     if shown.which == "all":
         images, classes = data.whole(settings)
     else:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from jaxvae import evaluation, figures
 from jaxvae.config import UsageError, require
 from jaxvae.data import Dataset, Split
+from jaxvae.data.lazy import LazyImages
 from jaxvae.evaluation import Trained
 from jaxvae.objectives import gaussian_kl
 
@@ -56,7 +57,7 @@ def embedding(trained: Trained, split: Split, classes: tuple[str, ...] | None) -
 
     Labels are not drawn where one is below 0 ("unlabelled") or where they are more than 100.
     """
-    codes = evaluation.embed(trained, evaluation.prepare(trained, split.images).input)
+    codes = evaluation.embed(trained, evaluation.prepare(trained, split.images[:]).input)
     arrays = {"codes": codes.reshape(len(codes), -1)}
     if split.labels is not None:
         arrays["labels"] = split.labels
@@ -70,7 +71,7 @@ def embedding(trained: Trained, split: Split, classes: tuple[str, ...] | None) -
 
 def interpolations(
     trained: Trained,
-    images: np.ndarray,
+    images: np.ndarray | LazyImages,
     first: Sequence[int],
     second: Sequence[int],
     steps: int = 11,
@@ -78,7 +79,7 @@ def interpolations(
     """Decoded on the straight lines between the codes of images[first[i]] and images[second[i]]."""
     require(steps >= 2, "steps", steps, "at least 2")
     starts, ends = (
-        evaluation.prepare(trained, images[list(index)], index) for index in (first, second)
+        evaluation.prepare(trained, images[np.asarray(index)], index) for index in (first, second)
     )
     z0, z1 = (evaluation.embed(trained, batch.input) for batch in (starts, ends))
     t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(1, steps, *[1] * (z0.ndim - 1))

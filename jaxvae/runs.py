@@ -7,19 +7,27 @@ of its own needs its experiment file again to be loaded.
 import contextlib
 import csv
 import dataclasses
+import fcntl
 import importlib.util
 import itertools
 import json
+import logging
 import os
+import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jaxvae.config import Experiment, UsageError
+from jaxvae.config import Experiment, UsageError, require
+from jaxvae.from_json import from_json
+
+log = logging.getLogger("jaxvae")
 
 PARTS = ("data", "model", "objective", "optimizer", "train")
+TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
+COLUMNS = ("epoch", "step", *TERMS, "learning_rate")  # of every metrics.csv; most have more
 
 # What a resumed run may change, because it does not change what a step computes.
 FREE_ON_RESUME = {
@@ -31,11 +39,30 @@ FREE_ON_RESUME = {
     "train.checkpoint_steps",
     "train.figures_every",
     "train.tensorboard",
+    "data.streaming",
 }
+
+# What it may change when told so: the saved state fits, and the run goes on in another way.
+CHANGEABLE = (
+    "jaxvae",
+    "data.source",
+    "objective.beta",
+    "objective.warmup_steps",
+    "optimizer.learning_rate",
+    "optimizer.schedule",
+    "optimizer.decay",
+    "optimizer.patience",
+    "optimizer.warmup_steps",
+    "train.epochs",
+)
 
 
 class RunError(RuntimeError):
     """A run failed; the message says where and what is kept."""
+
+
+class Interrupted(RunError):
+    """Training was asked to stop and has saved where it stands."""
 
 
 def load_experiment(path: str | Path) -> Experiment:
@@ -89,12 +116,16 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a run.
 
     Raises:
-        UsageError: it is missing or damaged.
+        UsageError: it is missing or damaged, or holds a number that is not finite.
     """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")  # a pipe would be waited for
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(value, allow_nan=False)  # NaN, Infinity and 1e999 are no JSON
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a readable JSON file ({error})") from error
+    return value
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
@@ -106,12 +137,26 @@ def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv; none if there is no such file yet."""
+    """The rows of metrics.csv; none if there is no such file yet.
+
+    Raises:
+        UsageError: it is damaged: not a file of numbers, or without a column that all runs have.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return [row | {"epoch": int(row["epoch"]), "step": int(row["step"])} for row in rows]
+    rows: list[dict[str, float]] = []
+    try:
+        if not path.is_file():
+            raise ValueError("not a file")  # a pipe would be waited for
+        with path.open(newline="", encoding="utf-8") as file:
+            for texts in csv.DictReader(file, strict=True):
+                row = {name: float(text) for name, text in texts.items()}
+                if missing := [name for name in COLUMNS if name not in row]:
+                    raise ValueError(f"no column {', '.join(missing)}")
+                rows.append(row | {name: int(row[name]) for name in ("epoch", "step")})
+    except (OSError, ValueError, TypeError, OverflowError, csv.Error) as error:
+        raise UsageError(f"{path}: damaged in row {len(rows) + 1} ({error})") from error
+    return rows
 
 
 def describe(experiment: Experiment, stored_shape: tuple[int, ...]) -> dict[str, Any]:
@@ -129,6 +174,12 @@ def _class_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
+def ended_early(experiment: Experiment, error: RunError) -> dict[str, Any]:
+    """What summary.json holds of a run that failed or was interrupted."""
+    status = "interrupted" if isinstance(error, Interrupted) else "failed:"
+    return {"experiment": experiment.name, "status": f"{status} {error}"}
+
+
 def saved_config(folder: Path) -> dict[str, Any]:
     """What config.json holds, as it was written by `describe`.
 
@@ -138,7 +189,11 @@ def saved_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UsageError(f"{folder}: not a run folder (it has no config.json)")
-    return read_json(path)
+    saved = read_json(path)
+    for name in ("jaxvae", "stored_shape", "classes", "experiment"):
+        if not isinstance(saved, dict) or name not in saved:
+            raise UsageError(f"{path}: {name}: missing, so not the configuration of a run")
+    return saved
 
 
 def read_config(
@@ -153,37 +208,30 @@ def read_config(
     Raises:
         UsageError: not a run folder, a damaged config.json, or a missing experiment file.
     """
-    saved = saved_config(folder)
+    path, saved = folder / "config.json", saved_config(folder)
     template = Experiment(name="run") if like is None else like
+    classes, shape = saved["classes"], saved["stored_shape"]
+    if not isinstance(classes, dict) or set(classes) != set(PARTS):
+        raise UsageError(f"{path}: classes = {reprlib.repr(classes)}: must name those of {PARTS}")
+    for name in PARTS:
+        if classes[name] != _class_name(getattr(template, name)):
+            raise UsageError(
+                f"{path}: its {name} is a {str(classes[name])[:100]!r}; give the experiment file"
+                " that defines it (--experiment FILE; to resume: train FILE --resume RUN)"
+            )
+    if (
+        not isinstance(shape, list)
+        or [type(length) for length in shape] != [int] * 3
+        or min(shape) < 1
+    ):
+        allowed = "a height, a width and a number of channels"
+        raise UsageError(f"{path}: stored_shape = {reprlib.repr(shape)}: must be {allowed}")
     try:
-        for name, class_name in saved["classes"].items():
-            if class_name != _class_name(getattr(template, name)):
-                raise UsageError(
-                    f"{folder}: its {name} is a {class_name}; give the experiment file that defines"
-                    " it (--experiment FILE; to resume: train FILE --resume RUN)"
-                )
-        experiment = _replace(template, saved["experiment"])
-        height, width, channels = saved["stored_shape"]
-    except UsageError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"{folder / 'config.json'}: not a configuration of this version ({error})"
-        ) from error
+        experiment = from_json(template, saved["experiment"])
+    except Exception as error:  # a class of a user's own may raise anything
+        raise UsageError(f"{path}: {error}") from error
+    height, width, channels = shape
     return experiment, (height, width, channels)
-
-
-def _replace(template: Any, values: dict[str, Any]) -> Any:
-    """`template` with all its fields replaced by JSON values; lists become tuples."""
-    changes = {}
-    for name, value in values.items():
-        current = getattr(template, name)
-        if dataclasses.is_dataclass(current):
-            value = _replace(current, value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        changes[name] = value
-    return dataclasses.replace(template, **changes)
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -198,22 +246,28 @@ def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def refuse_changes(experiment: Experiment, folder: Path) -> None:
-    """A resumed run must compute what it computed before.
+def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[str] = ()) -> None:
+    """A resumed run must compute what it computed before, except as `may_change` says.
 
     Raises:
         UsageError: fields differ that may not; all of them, with both values.
     """
+    for name in may_change:
+        require(name in CHANGEABLE, "--may-change", name, f"one of {', '.join(CHANGEABLE)}")
     saved, _ = read_config(folder, like=experiment)
-    free = FREE_ON_RESUME
-    if experiment.optimizer.schedule == "cosine":
+    free = FREE_ON_RESUME | set(may_change)
+    if experiment.optimizer.schedule == "cosine" and "train.epochs" not in may_change:
         free = free - {"train.epochs"}  # the cosine ends at the last epoch
-    changed = {
-        name: values for name, values in differences(saved, experiment).items() if name not in free
-    }
+    changed = differences(saved, experiment)
+    made_by, this = saved_config(folder)["jaxvae"], version("jaxvae")
+    if made_by != this:
+        changed["jaxvae"] = (made_by, this)
+    changed = {name: values for name, values in changed.items() if name not in free}
     if changed:
         listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
-        raise UsageError(f"{folder}: a resumed run cannot change {listed}")
+        told = [name for name in changed if name in CHANGEABLE]
+        hint = f"; unless told so: --may-change {' '.join(told)}" if told == list(changed) else ""
+        raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}")
 
 
 def refuse_population(folder: Path) -> None:
@@ -233,6 +287,35 @@ def refuse_existing(folder: Path, instead: str = "give another --out") -> None:
     """Raise a FileExistsError that says what to do `instead`, unless `folder` is new or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder}: exists and is not empty; {instead}")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run folder, new or not: no other process can train there meanwhile.
+
+    The lock is the kernel's, so it ends with the process, however that ends. What a killed process
+    has left half-written is removed, and the folder too if it is empty in the end.
+
+    Raises:
+        UsageError: another process holds it.
+        OSError: it cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{folder}: another process is training in it") from error
+        except OSError as error:  # some network file systems cannot
+            log.warning("%s: cannot be locked (%s): train in it only once", folder, error)
+        for unfinished in folder.glob(".*.tmp"):
+            unfinished.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(handle)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def claim_folder(name: str) -> Path:

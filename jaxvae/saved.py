@@ -24,6 +24,7 @@ def load(
     Raises:
         ValueError: not a run folder, a population, or its configuration cannot be read.
         FileNotFoundError: it has no complete checkpoint.
+        RunError: all of its checkpoints are damaged.
     """
     folder = Path(folder)
     runs.refuse_population(folder)
@@ -32,6 +33,5 @@ def load(
     optimizer = make_optimizer(experiment.optimizer)
     abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.find(checkpoint)
-        state, _ = checkpoints.restore(step, abstract)
-    return Trained(experiment, model, state.variables, stored_shape), step
+        state, _ = checkpoints.restore(checkpoint, abstract)
+    return Trained(experiment, model, state.variables, stored_shape), int(state.step)

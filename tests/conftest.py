@@ -1,4 +1,9 @@
-"""Strict numerics for every test: no silent promotion of dtypes or ranks."""
+"""Strict numerics for every test: no silent promotion of dtypes or ranks; runs in processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 
 import jax
 import pytest
@@ -14,3 +19,38 @@ def own_cache(tmp_path_factory, monkeypatch):
     if not hasattr(own_cache, "folder"):
         own_cache.folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("JAXVAE_CACHE", str(own_cache.folder))
+
+
+@pytest.fixture(scope="session")
+def start_train() -> Callable[..., subprocess.Popen]:
+    """Start `jaxvae train` in a process of its own, with so many CPU devices."""
+    started = []
+
+    def start(*options: object, devices: int = 1) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jaxvae", "train", *map(str, options)],
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def run_train(start_train) -> Callable[..., str]:
+    """The same to its end, which must have the exit status `status`; returns what it said."""
+
+    def run(*options: object, devices: int = 1, status: int = 0) -> str:
+        process = start_train(*options, devices=devices)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == status, said
+        return said
+
+    return run

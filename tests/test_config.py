@@ -116,6 +116,7 @@ def test_a_bad_value_is_refused_by_name_in_one_line(name, values):
 def test_every_field_with_a_bound_is_tested():
     """The fields without one are names of choices and switches, which the command line checks."""
     free = {
+        "data.streaming",
         "data.binarize",
         "data.corruption",
         "model.family",

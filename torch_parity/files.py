@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from jaxvae.config import UsageError
 
 PYTORCH = (".pth", ".pt", ".ckpt", ".bin")
 WRAPPERS = ("model_state_dict", "state_dict", "model")
+ZIP = b"PK\x03\x04"  # the first bytes of what torch.save writes; before PyTorch 1.6 it was a pickle
 PREFIXES = ("module.", "model.", "_orig_mod.")  # of DataParallel, Lightning, torch.compile
 
 
@@ -83,11 +85,10 @@ def _check_suffix(path: Path) -> None:
 def _read_pytorch(path: Path) -> dict[str, np.ndarray]:
     torch = _import_torch(path)
     try:
-        if zipfile.is_zipfile(path):  # PyTorch itself does not look at the checksums
-            with zipfile.ZipFile(path) as archive:
-                if damaged := archive.testzip():
-                    raise UsageError(f"{path}: damaged (the checksum of {damaged} is wrong)")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats, which are read or refused
+            _check_archive(path)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UsageError:
         raise
     except pickle.UnpicklingError as error:
@@ -98,13 +99,11 @@ def _read_pytorch(path: Path) -> dict[str, np.ndarray]:
             ) from None
         raise UsageError(f"{path}: not a file of tensors by torch.save, or damaged") from error
     except Exception as error:  # a damaged file makes PyTorch raise nearly anything
-        reason = f"{type(error).__name__}: {error}".split(". ")[0]
-        raise UsageError(f"{path}: damaged ({reason})") from error
-    while isinstance(loaded, Mapping):
-        inner = [loaded[name] for name in WRAPPERS if isinstance(loaded.get(name), Mapping)]
-        if not inner:
-            break
-        loaded = inner[0]
+        raise UsageError(f"{path}: damaged ({_reason(error)})") from error
+    for _ in WRAPPERS:  # a dict that is its own "model" would be unwrapped for ever
+        mapping = loaded if isinstance(loaded, Mapping) else {}
+        inner = [mapping[name] for name in WRAPPERS if isinstance(mapping.get(name), Mapping)]
+        loaded = inner[0] if inner else loaded
     items = loaded.items() if isinstance(loaded, Mapping) else ()
     return {
         key: _to_numpy(path, key, tensor)
@@ -113,13 +112,36 @@ def _read_pytorch(path: Path) -> dict[str, np.ndarray]:
     }
 
 
+def _check_archive(path: Path) -> None:
+    """Raise a UsageError where a zip archive is damaged; PyTorch does not look at its checksums."""
+    with path.open("rb") as file:
+        if file.read(len(ZIP)) != ZIP:
+            return
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+            raise UsageError(
+                f"{path}: damaged (its parts are larger than the file: they overlap or are"
+                " compressed, as torch.save never writes them)"
+            )
+        if damaged := archive.testzip():
+            raise UsageError(f"{path}: damaged (the checksum of {damaged} is wrong)")
+
+
 def _to_numpy(path: Path, key: str, tensor: Any) -> np.ndarray:
-    if tensor.is_floating_point() and tensor.element_size() < 4:  # NumPy has no bfloat16
-        tensor = tensor.float()
     try:
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise TypeError("it repeats its numbers")  # as many times as its shape says
+        if tensor.is_floating_point() and tensor.element_size() < 4:  # NumPy has no bfloat16
+            tensor = tensor.float()
         return tensor.detach().numpy()
     except (TypeError, RuntimeError) as error:
-        raise UsageError(f"{path}: {key}: not a plain tensor ({error})") from error
+        raise UsageError(f"{path}: {key}: not a plain tensor ({_reason(error)})") from error
+
+
+def _reason(error: BaseException) -> str:
+    """An error as one short line."""
+    text = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return text.split(". ")[0][:300]
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -127,7 +149,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.load_file(path)
     except Exception as error:
-        raise UsageError(f"{path}: not safetensors, or damaged ({error})") from error
+        raise UsageError(f"{path}: not safetensors, or damaged ({_reason(error)})") from error
 
 
 def _import_torch(path: Path) -> Any:

@@ -17,7 +17,7 @@ from jaxvae.config import Experiment, UsageError, require
 from jaxvae.data.preprocess import image_shape
 from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.loop import Progress
+from jaxvae.training.epoch import Progress
 from jaxvae.training.state import state_of
 from jaxvae.training.step import make_train_step, metric_names
 from torch_parity import files

@@ -89,12 +89,12 @@ def train_flax(
     scale = experiment.objective.scale(program.num_pixels, experiment.data.batch_size)
     losses, rates, validation, monitor = [], [], [], Monitor()
     for epoch in range(experiment.train.epochs):
-        order = program.order(epoch)
-        for _ in range(program.steps_per_epoch):
-            sums = {name: jnp.zeros(()) for name in program.metrics}
-            state, sums = program.advance(state, sums, order, 1)
-            losses.append(scale * float(sums["loss"]))
-            rates.append(float(optax.tree.get(state.opt_state, "learning_rate")))
+        step = epoch * program.steps_per_epoch
+        for source, num_steps in program.chunks(step, step + program.steps_per_epoch):
+            for _ in range(num_steps):
+                state, sums = program.advance(state, program.sums(), source, 1)
+                losses.append(scale * float(sums["loss"]))
+                rates.append(float(optax.tree.get(state.opt_state, "learning_rate")))
         validation.append(in_order(program.validate(state.variables))["loss"])
         monitor = monitor.update(epoch + 1, validation[-1], experiment.optimizer)
         state = replace(state, lr_scale=jnp.asarray(monitor.lr_scale, float))
@@ -130,7 +130,7 @@ def train_torch(
 
     optimizer = recipe.optimizer(model.parameters())
     scheduler = None if recipe.scheduler is None else recipe.scheduler(optimizer)
-    held_out = inputs(dataset.validation.images)
+    held_out = inputs(dataset.validation.images[:])
     scale = experiment.objective.scale(held_out[0].numel(), len(held_out))
     losses: list[float] = []
     rates: list[float] = []

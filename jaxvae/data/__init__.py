@@ -1,4 +1,7 @@
-"""Images: from TensorFlow Datasets, scikit-learn, NumPy files or folders to uint8 arrays."""
+"""Images: from TensorFlow Datasets, scikit-learn, NumPy files or folders to uint8 arrays.
+
+With `data.streaming`, sets of TensorFlow Datasets and folders stay in their files instead.
+"""
 
 import os
 from pathlib import Path
@@ -8,9 +11,10 @@ import numpy as np
 
 from jaxvae import config
 from jaxvae.config import UsageError
+from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, split
 
-__all__ = ["Dataset", "Split", "available", "load", "whole"]
+__all__ = ["Dataset", "LazyImages", "Split", "available", "load", "whole"]
 
 USUAL = ("mnist", "fashion_mnist", "cifar10")
 """Sets of TensorFlow Datasets that `available` lists even where they are missing."""
@@ -19,11 +23,13 @@ USUAL = ("mnist", "fashion_mnist", "cifar10")
 def load(data: config.Data) -> Dataset:
     """Load the images that `data` names, as uint8, and split them.
 
-    Decoded sets are kept in `$JAXVAE_CACHE` (by default `~/.cache/jaxvae`).
+    Decoded sets are kept in `$JAXVAE_CACHE` (by default `~/.cache/jaxvae`). With `data.streaming`
+    nothing is decoded here: the splits are the same, with `LazyImages` in the place of arrays.
 
     Raises:
         FileNotFoundError: there is no such file, or a set of TensorFlow Datasets is not prepared.
-        ValueError: the source is unknown, damaged, or does not hold what `data` asks for.
+        ValueError: the source is unknown, damaged, does not hold what `data` asks for, or cannot be
+            streamed.
     """
     return split(_source(data), data)
 
@@ -38,7 +44,7 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
     if source.test is None:
         return source.train, source.classes
     parts = (source.train, source.test)
-    images = np.concatenate([part.images for part in parts])
+    images = concatenate([part.images for part in parts])
     labels = [part.labels for part in parts if part.labels is not None]
     return Split(images, np.concatenate(labels) if len(labels) == 2 else None), source.classes
 
@@ -48,20 +54,30 @@ def _source(data: config.Data) -> Source:
     from jaxvae.data import arrays, digits, folder
 
     if data.source == "digits":
+        _check_in_memory(data)
         return digits.load()
     if not _is_path(data.source):
         from jaxvae.data import tfds_source
 
-        return tfds_source.load(data.source, data.resize)
+        return tfds_source.load(data.source, data.resize, data.streaming)
 
     path = Path(data.source).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"data.source = {data.source!r}: no such file or folder")
     if path.is_dir():
-        return folder.load(path, data.resize)
+        return folder.load(path, data.resize, data.streaming)
     if path.suffix not in (".npz", ".npy"):
         raise UsageError(f"data.source = {data.source!r}: must be a .npz or .npy file or a folder")
+    _check_in_memory(data)
     return arrays.load(path)
+
+
+def _check_in_memory(data: config.Data) -> None:
+    allowed = (
+        f"False for data.source = {data.source!r}, which is read into memory whole: only sets of"
+        " TensorFlow Datasets and folders of images can be streamed"
+    )
+    config.require(not data.streaming, "data.streaming", data.streaming, allowed)
 
 
 def _is_path(source: str) -> bool:

@@ -1,6 +1,12 @@
 """Images in a NumPy file: one array (.npy), or arrays by name (.npz)."""
 
+import math
+import os
+import reprlib
+import warnings
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -9,6 +15,8 @@ from jaxvae.data.splits import Source, Split
 
 TRAIN_NAMES = ("train_images", "x_train", "images")
 """Keys of a .npz file that may hold the training images; the first one present is used."""
+TEST_NAMES = ("test_images", "x_test")
+"""Keys of a .npz file that may hold the test images."""
 LABELS = {
     "train_images": "train_labels",
     "x_train": "y_train",
@@ -17,6 +25,8 @@ LABELS = {
     "x_test": "y_test",
 }
 """The key that holds the labels, for each key of images."""
+DEFLATED = 1032
+"""As many times larger than its compressed form can a file in a zip archive be."""
 
 
 def load(path: Path) -> Source:
@@ -25,33 +35,26 @@ def load(path: Path) -> Source:
     A .npz file holds `images` (or just one array of rank 3 or 4) and optionally `labels`; or
     `train_images`, `train_labels`, `test_images`, `test_labels`; or `x_train`, `y_train`,
     `x_test`, `y_test`. Images are (n, height, width) or (n, height, width, channels) with 1 to 4
-    channels: integers in 0..255, floats in [0, 1], or booleans.
+    channels: integers in 0..255, floats in [0, 1], or booleans. Labels are integers that fit int32.
+    Other arrays are not read.
 
     Raises:
-        ValueError: the file is damaged, holds Python objects, or its arrays do not fit the above.
+        ValueError: the file is damaged, its images or labels hold Python objects, or they do not
+            fit the above.
     """
+    if not path.is_file():
+        raise UsageError(f"{path}: not a file")  # a pipe would be waited for
     try:
-        # allow_pickle=False: a file that somebody shares must not be able to run code.
-        with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                arrays = {"images": content}
-            else:
-                arrays = {name: content[name] for name in content.files}
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strange headers, which are read or refused
+            arrays = _read(file, path)
+    except UsageError:
+        raise
     except Exception as error:  # zip, zlib, NumPy and the file system each raise their own
-        raise UsageError(f"{path}: not a readable NumPy file ({error})") from error
+        reason = str(error).partition("\n")[0][:300] or type(error).__name__
+        raise UsageError(f"{path}: not a readable NumPy file ({reason})") from error
 
-    train = next((name for name in TRAIN_NAMES if name in arrays), None)
-    if train is None:
-        candidates = [name for name, array in arrays.items() if array.ndim in (3, 4)]
-        if len(candidates) != 1:
-            raise UsageError(
-                f"{path}: needs an array named `images` or `train_images`, or exactly one of rank"
-                f" 3 or 4; it holds {sorted(arrays)}"
-            )
-        train = candidates[0]
-    test = next((name for name in ("test_images", "x_test") if name in arrays), None)
-
+    train, test = next(iter(arrays)), next((n for n in TEST_NAMES if n in arrays), None)
     source = Source(
         name=path.stem,
         train=_split(path, arrays, train),
@@ -67,6 +70,71 @@ def load(path: Path) -> Source:
     return source
 
 
+def _read(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
+    """The arrays of images and labels, the training images first.
+
+    Python objects are never loaded: a file that somebody shares must not be able to run code.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+        file.seek(0)
+        _shape(file, size)
+        file.seek(0)
+        return {"images": np.load(file, allow_pickle=False)}
+
+    with zipfile.ZipFile(file) as archive:
+        entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
+        members = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        shapes = {}
+        for name, entry in members.items():
+            largest = DEFLATED * min(entry.compress_size, size)
+            with archive.open(entry) as member:
+                shapes[name] = _shape(member, min(entry.file_size, largest))
+        train = next((name for name in TRAIN_NAMES if name in shapes), None)
+        if train is None:
+            candidates = [
+                name
+                for name, shape in shapes.items()
+                if len(shape) in (3, 4) and name not in TEST_NAMES
+            ]
+            if len(candidates) != 1:
+                raise UsageError(
+                    f"{path}: needs an array named `images` or `train_images`, or exactly one of"
+                    f" rank 3 or 4; it holds {reprlib.repr(sorted(shapes))}"
+                )
+            train = candidates[0]
+        needed = (train, LABELS.get(train, "labels"), *TEST_NAMES, *(LABELS[n] for n in TEST_NAMES))
+        arrays = {}
+        for name in needed:
+            if name in members:
+                with archive.open(members[name]) as member:
+                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+    return arrays
+
+
+def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:
+    """The shape of the array in a file that has `size` bytes.
+
+    Raises:
+        ValueError: it announces more numbers than these bytes can hold, or no array at all.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):  # 3.0 is for names of fields, which images do not have
+        raise ValueError(f"its NumPy format is {version}, not (1, 0) or (2, 0)")
+    shape, _, dtype = (
+        np.lib.format.read_array_header_1_0(file)
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0(file)
+    )
+    needed = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and needed > size - file.tell():
+        raise ValueError(
+            f"its header announces {needed} bytes, of shape {reprlib.repr(shape)}, but it holds at"
+            f" most {max(0, size - file.tell())}"
+        )
+    return shape
+
+
 def _split(path: Path, arrays: dict[str, np.ndarray], name: str) -> Split:
     images = to_uint8(arrays[name], f"{path}: {name}")
     key = LABELS.get(name, "labels")
@@ -77,8 +145,14 @@ def _split(path: Path, arrays: dict[str, np.ndarray], name: str) -> Split:
         raise UsageError(
             f"{path}: {key} has shape {labels.shape}: must be ({len(images)},), one per image"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.dtype.kind not in "iu":
         raise UsageError(f"{path}: {key} has dtype {labels.dtype}: must be integers")
+    low, high, bounds = int(labels.min()), int(labels.max()), np.iinfo(np.int32)
+    if low < bounds.min or high > bounds.max:
+        raise UsageError(
+            f"{path}: {key} has values from {low} to {high}: must be within"
+            f" [{bounds.min}, {bounds.max}]"
+        )
     return Split(images, labels.reshape(-1).astype(np.int32))
 
 
@@ -100,17 +174,20 @@ def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
 
-    floating = np.issubdtype(images.dtype, np.floating)
-    if not floating and not np.issubdtype(images.dtype, np.integer):
+    floating = images.dtype.kind == "f"
+    if images.dtype.kind not in "iuf":
         raise UsageError(
             f"{name} has dtype {images.dtype}: must be integers in 0..255, floats in [0, 1] or bool"
         )
-    low, high, top = images.min(), images.max(), 1 if floating else 255
-    if not (low >= 0 and high <= top):  # also where a value is not a number
-        raise UsageError(
-            f"{name} has {images.dtype} values from {low} to {high}: must be within [0, {top}]"
-            + (" (or integers in 0..255)" if floating else "")
-        )
+    with np.errstate(invalid="ignore"):  # of values that are not a number
+        low, high, top = images.min(), images.max(), 1 if floating else 255
+        if not (low >= 0 and high <= top):  # also where a value is not a number
+            good = ((images >= 0) & (images <= top)).reshape(len(images), -1).all(axis=1)
+            raise UsageError(
+                f"{name} has {images.dtype} values from {low} to {high}: must be within [0, {top}]"
+                + (" (or integers in 0..255)" if floating else "")
+                + f"; the first image with others is number {good.argmin()}, counted from 0"
+            )
     if floating:
         images = np.rint(images * 255)
     return images.astype(np.uint8)

@@ -4,6 +4,7 @@ A file's name holds a digest of everything that the arrays were made from, so a 
 decoded anew. The files are uncompressed zip archives, whose CRC-32 of each array reveals damage.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -57,11 +58,11 @@ def cached(
         decode: makes the splits: `train` and perhaps `test`, each with uint8 images.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, made_from]).encode()).hexdigest()[:24]
-    path = folder() / f"{''.join(c if c.isalnum() else '_' for c in name)}-{digest}.npz"
+    plain = "".join(c if c.isalnum() else "_" for c in name[:40])  # file systems allow 255 bytes
+    path = folder() / f"{plain}-{digest}.npz"
     try:
-        return _read(path)
-    except FileNotFoundError:
-        pass
+        if path.is_file():
+            return _read(path)
     except Exception as error:  # a flipped bit may surface as almost any error
         log.warning("cached images %s are damaged (%s): decoding again", path, error)
 
@@ -76,28 +77,40 @@ def cached(
 
 def _read(path: Path) -> dict[str, Split]:
     with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed, so not written here")  # it could grow without limit
         # ZipFile.read checks the CRC-32 of the whole array; np.load would stop where its header
         # says that the array ends, which may be damaged itself. A lost array is a KeyError.
         images, labels = (
             {
-                key: np.lib.format.read_array(io.BytesIO(archive.read(f"{key}_{kind}.npy")))
+                key: np.lib.format.read_array(
+                    io.BytesIO(archive.read(f"{key}_{kind}.npy")), allow_pickle=False
+                )
                 for key in SPLITS
             }
             for kind in ("images", "labels")
         )
-    return {
+    splits = {
         key: Split(images[key], labels[key] if labels[key].size else None)
         for key in SPLITS
         if images[key].size
     }
+    for split in (splits["train"], *splits.values()):
+        good = split.images.dtype == np.uint8 and split.images.ndim == 4
+        if split.labels is not None:
+            good &= split.labels.dtype == np.int32 and split.labels.shape == split.images.shape[:1]
+        if not good:
+            raise ValueError("it holds other arrays than images and their labels")
+    return splits
 
 
 def _write(path: Path, splits: dict[str, Split]) -> None:
     """Write to a temporary file beside `path`, then rename: `path` is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob("*.tmp"):
-        if time.time() - old.stat().st_mtime > STALE_SECONDS:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+            if time.time() - old.lstat().st_mtime > STALE_SECONDS:
+                old.unlink()
 
     # Always the same four arrays, so that a missing one shows; an empty one stands for None.
     nothing = np.zeros(0, np.uint8)

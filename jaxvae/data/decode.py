@@ -1,6 +1,7 @@
-"""Encoded images (PNG, JPEG, ...) to one uint8 array per split, with Pillow."""
+"""Encoded images (PNG, JPEG, ...) to uint8 arrays, with Pillow: all at once, or when asked for."""
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+from PIL.ImageFile import ImageFile
 
 from jaxvae.config import UsageError
+from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Split
 
 GREY_MODES = ("1", "L", "LA")
@@ -22,6 +25,17 @@ class Encoded(NamedTuple):
     files: Sequence[Path] | Sequence[bytes]
     names: Sequence[str]
     labels: np.ndarray | None
+
+
+class Plan(NamedTuple):
+    """What every image of a set is decoded to.
+
+    `shape` is (height, width, channels) with 1 (grey) or 3 channels (RGB). `resized`: images of
+    another size are resized to it; otherwise they are refused.
+    """
+
+    shape: tuple[int, int, int]
+    resized: bool
 
 
 def decode(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[str, Split]:
@@ -39,6 +53,58 @@ def decode(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[st
         ValueError: an image is damaged or has more than 8 bits per channel, or sizes differ and
             `resize` is None.
     """
+    plan = _plan(parts, resize)
+    splits = {}
+    for key, part in parts.items():
+        images = np.empty((len(part.files), *plan.shape), np.uint8)
+        for i, name in enumerate(part.names):
+            images[i] = decode_image(part.files[i], name, plan)
+        splits[key] = Split(images, part.labels)
+    return splits
+
+
+def decode_lazily(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[str, Split]:
+    """As `decode`, but only headers are read: images are decoded when they are asked for.
+
+    Raises:
+        ValueError: as `decode`; but damage beyond an image's header shows when it is decoded.
+    """
+    plan = _plan(parts, resize)
+    files = [file for part in parts.values() for file in part.files]
+    names = [name for part in parts.values() for name in part.names]
+    images = consecutive(
+        lambda numbers: (decode_image(files[i], names[i], plan) for i in numbers),
+        [len(part.files) for part in parts.values()],
+        plan.shape,
+    )
+    return {
+        key: Split(own, part.labels) for (key, part), own in zip(parts.items(), images, strict=True)
+    }
+
+
+def decode_image(file: Path | bytes, name: str, plan: Plan) -> np.ndarray:
+    """One image as `plan` says, uint8 (height, width, channels); from any thread.
+
+    Raises:
+        ValueError: it is damaged, has more than 8 bits per channel, or is of another size than
+            those that `plan` was made from; the message starts with `name`.
+    """
+    height, width, channels = plan.shape
+    with _opened(file, name) as image:
+        _check_depth(image.mode, name)
+        pixels = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+        if pixels.size != (width, height):
+            if not plan.resized:
+                raise UsageError(
+                    f"{name}: {_by(pixels.size)} (height x width), where the set has"
+                    f" {_by((width, height))}"
+                )
+            pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(pixels).reshape(plan.shape)
+
+
+def _plan(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> Plan:
+    """One size and one number of channels for all images, from their headers."""
     files = [file for part in parts.values() for file in part.files]
     names = [name for part in parts.values() for name in part.names]
     headers = [_header(file, name) for file, name in zip(files, names, strict=True)]
@@ -51,42 +117,51 @@ def decode(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[st
             " give one size for all with --data.resize HEIGHT WIDTH"
         )
     width, height = sizes[0]
-    if resize is not None and (odd is not None or width * height > resize[0] * resize[1]):
+    resized = resize is not None and (odd is not None or width * height > resize[0] * resize[1])
+    if resize is not None and resized:
         height, width = resize
-
     grey = all(mode in GREY_MODES for _, mode in headers)
-    images = np.empty((len(files), height, width, 1 if grey else 3), np.uint8)
-    for i, (file, name) in enumerate(zip(files, names, strict=True)):
-        with _opened(file, name) as image:
-            pixels = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
-            if pixels.size != (width, height):
-                pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
-            images[i] = np.asarray(pixels).reshape(images.shape[1:])
-
-    splits, start = {}, 0
-    for key, part in parts.items():
-        splits[key] = Split(images[start : start + len(part.files)], part.labels)
-        start += len(part.files)
-    return splits
+    return Plan((height, width, 1 if grey else 3), resized)
 
 
 def _header(file: Path | bytes, name: str) -> tuple[tuple[int, int], str]:
     """An image's (width, height) and mode, without decoding its pixels."""
     with _opened(file, name) as image:
         size, mode = image.size, image.mode
-        if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # lying on its side
+        if _exif(image).get(ExifTags.Base.Orientation, 1) >= 5:  # lying on its side
             size = size[::-1]
-    if mode.startswith(("I", "F")):
-        raise UsageError(f"{name}: Pillow mode {mode!r}; convert it to 8 bits per channel")
+        _check_depth(mode, name)
     return size, mode
 
 
+def _exif(image: ImageFile) -> Image.Exif:
+    """The EXIF data of an image that is just opened, without decoding its pixels."""
+    if image.format != "PNG" or image.fp is None:
+        return image.getexif()
+    # Pillow decodes a PNG's pixels to see whether EXIF data follow them, which they rarely do.
+    image.fp.seek(8)
+    chunks = []
+    while len(head := image.fp.read(8)) == 8:
+        chunks.append(head[4:])
+        image.fp.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    behind = chunks[chunks.index(b"IDAT") :]
+    late = not {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}.isdisjoint(behind)
+    return image.getexif() if late else Image.Image.getexif(image)
+
+
+def _check_depth(mode: str, name: str) -> None:
+    if mode.startswith(("I", "F")):
+        raise UsageError(f"{name}: Pillow mode {mode!r}; convert it to 8 bits per channel")
+
+
 @contextmanager
-def _opened(file: Path | bytes, name: str) -> Iterator[Image.Image]:
+def _opened(file: Path | bytes, name: str) -> Iterator[ImageFile]:
     """The opened image; whatever goes wrong with it becomes a ValueError that names it."""
     try:
         with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
             yield image
+    except UsageError:
+        raise
     except Exception as error:  # each of Pillow's decoders raises its own types on damaged files
         raise UsageError(f"{name}: not a readable image ({error})") from error
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from jaxvae.config import UsageError
 from jaxvae.data import cache
-from jaxvae.data.decode import Encoded, decode
+from jaxvae.data.decode import Encoded, decode, decode_lazily
 from jaxvae.data.splits import Source
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """File names that count as images, in any case; other files are ignored, hidden ones too."""
 
 
-def load(path: Path, resize: tuple[int, int] | None) -> Source:
+def load(path: Path, resize: tuple[int, int] | None, streaming: bool = False) -> Source:
     """The images below `path`, in sorted order.
 
     A subfolder `train` makes `train` and, where present, `test` the splits. Within a split, each
@@ -22,6 +22,7 @@ def load(path: Path, resize: tuple[int, int] | None) -> Source:
     Args:
         path: the folder.
         resize: height and width for images of different sizes.
+        streaming: leave the images in their files, of which only the headers are read.
 
     Raises:
         ValueError: there are no images, an image is damaged, images lie both inside and beside
@@ -40,13 +41,16 @@ def load(path: Path, resize: tuple[int, int] | None) -> Source:
         key: Encoded(files[key], [str(file) for file in files[key]], _labels(folders[key], classes))
         for key in roots
     }
-    every_file = [file for split in files.values() for file in split]
-    splits = cache.cached(
-        path.name,
-        len(every_file),
-        ["folder", str(path), [cache.fingerprint(file) for file in every_file], resize],
-        lambda: decode(parts, resize),
-    )
+    if streaming:
+        splits = decode_lazily(parts, resize)
+    else:
+        every_file = [file for split in files.values() for file in split]
+        splits = cache.cached(
+            path.name,
+            len(every_file),
+            ["folder", str(path), [cache.fingerprint(file) for file in every_file], resize],
+            lambda: decode(parts, resize),
+        )
     description = f"images of the folder {path.name}"
     return Source(path.name, splits["train"], splits.get("test"), classes or None, description)
 

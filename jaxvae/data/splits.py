@@ -6,15 +6,19 @@ import numpy as np
 
 from jaxvae import config
 from jaxvae.config import UsageError
+from jaxvae.data.lazy import LazyImages
 
 HELD_OUT = 0.2
 """Fraction held out from a set that has no test split of its own."""
 
 
 class Split(NamedTuple):
-    """Images of one split: uint8 (n, height, width, channels); labels int32 (n,), or None."""
+    """Images of one split: uint8 (n, height, width, channels); labels int32 (n,), or None.
 
-    images: np.ndarray
+    With `data.streaming` the images are `LazyImages`, which stay in their files until indexed.
+    """
+
+    images: np.ndarray | LazyImages
     labels: np.ndarray | None
 
 
@@ -83,8 +87,9 @@ def _divide(source: Source, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def _take(part: Split, indices: np.ndarray) -> Split:
-    return Split(part.images[indices], None if part.labels is None else part.labels[indices])
+    labels = None if part.labels is None else part.labels[indices]
+    return Split(part.images.take(indices, axis=0), labels)
 
 
 def _first(part: Split, limit: int | None) -> Split:
-    return Split(part.images[:limit], None if part.labels is None else part.labels[:limit])
+    return part if limit is None else _take(part, np.arange(min(limit, len(part.images))))

@@ -9,6 +9,7 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import tensorflow_datasets as tfds
 
 from jaxvae.config import UsageError
 from jaxvae.data import cache
-from jaxvae.data.decode import Encoded, decode
+from jaxvae.data.decode import Encoded, Plan, decode, decode_image
+from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Source, Split
 
 READABLE = ("array_record", "parquet")
 """TFDS file formats that can be read without TensorFlow."""
 CHUNK = 1000
-"""Records per read: far faster than one by one."""
+"""Records per read: every read takes a time that grows with the number of records in the file."""
 
 log = logging.getLogger("jaxvae")
 
@@ -40,7 +42,7 @@ def names() -> list[str]:
     return sorted({*tfds.list_builders(with_community_datasets=False), *prepared})
 
 
-def load(name: str, resize: tuple[int, int] | None) -> Source:
+def load(name: str, resize: tuple[int, int] | None, streaming: bool = False) -> Source:
     """The set `name` (`mnist`, `mnist:3.0.1`, `cifar10_corrupted/fog_1`), prepared if need be.
 
     Its splits `train` and `test` (or else `validation`) are used. An integer `label` is kept.
@@ -48,10 +50,13 @@ def load(name: str, resize: tuple[int, int] | None) -> Source:
     Args:
         name: a TFDS name; also that of a folder of `data_dir` that has no builder code.
         resize: height and width for images of different sizes.
+        streaming: leave the images in their records. No record is read here, so there are no
+            labels, and size and channels are those that the set declares: where it leaves the size
+            open, all images are resized to `resize`.
 
     Raises:
         FileNotFoundError: the set is not prepared and could not be; the message says what to do.
-        ValueError: there is no such set, or it does not hold 8-bit images.
+        ValueError: there is no such set, it does not hold 8-bit images, or it cannot be streamed.
     """
     builder = _builder(name)
     if not builder.is_prepared():
@@ -67,14 +72,17 @@ def load(name: str, resize: tuple[int, int] | None) -> Source:
     for key in ("test", "validation"):
         if key in splits and "test" not in keys:
             keys["test"] = key
-    files = [Path(path) for key in keys.values() for path in splits[key].filepaths]
     resize = resize if sizes_differ else None
-    decoded = cache.cached(
-        builder.info.name,
-        sum(splits[key].num_examples for key in keys.values()),
-        ["tfds", builder.info.full_name, [cache.fingerprint(file) for file in files], resize],
-        lambda: _decode(builder, keys, resize),
-    )
+    if streaming:
+        decoded = _in_records(builder, keys, resize)
+    else:
+        files = [Path(path) for key in keys.values() for path in splits[key].filepaths]
+        decoded = cache.cached(
+            builder.info.name,
+            sum(splits[key].num_examples for key in keys.values()),
+            ["tfds", builder.info.full_name, [cache.fingerprint(file) for file in files], resize],
+            lambda: _decode(builder, keys, resize),
+        )
     label = features.get("label")
     class_names = label.names if isinstance(label, tfds.features.ClassLabel) else None
     return Source(
@@ -176,19 +184,73 @@ def _read(builder: tfds.core.DatasetBuilder, key: str) -> Encoded:
     """All records of a split, their images still encoded."""
     label = _features(builder).get("label")
     labelled = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
+    records = _records(builder, key)
     files, labels = [], []
-    try:
-        # Pillow decodes one image in a third of the time that TFDS takes.
-        records = builder.as_data_source(split=key, decoders={"image": tfds.decode.SkipDecoding()})
-        for start in range(0, len(records), CHUNK):
-            chunk = range(start, min(start + CHUNK, len(records)))
-            for record in records.__getitems__(list(chunk)):
-                files.append(record["image"])
-                labels.append(record["label"] if labelled else 0)
-    except Exception as error:  # array_record reports damage with RuntimeError, ValueError, ...
-        raise UsageError(f"{builder.data_path}: cannot read {key!r} ({_reason(error)})") from error
+    for _, record in records(range(builder.info.splits[key].num_examples)):
+        files.append(record["image"])
+        labels.append(record["label"] if labelled else 0)
     names = [f"{builder.info.full_name} {key} image {i}" for i in range(len(files))]
     return Encoded(files, names, np.array(labels, np.int32) if labelled else None)
+
+
+def _in_records(
+    builder: tfds.core.DatasetBuilder, keys: dict[str, str], resize: tuple[int, int] | None
+) -> dict[str, Split]:
+    """The splits, their images still in their records."""
+    name = builder.info.full_name
+    if builder.info.file_format.value != "array_record":
+        raise UsageError(
+            f"data.streaming = True: must be False for {name}, which {builder.data_path} holds as"
+            f" {builder.info.file_format.value}: only array_record is read image by image"
+        )
+    height, width, channels = _features(builder)["image"].shape[-3:]
+    varying = None in (height, width)
+    if varying and resize is None:
+        raise UsageError(
+            f"data.resize = None: must be a height and a width to stream {name}, which leaves the"
+            " size of its images open; give --data.resize HEIGHT WIDTH"
+        )
+    height, width = resize or (height, width)
+    plan = Plan((height, width, 1 if channels == 1 else 3), resized=varying)
+
+    together = "+".join(keys.values())  # one reader, so that `data.whole` can join the splits
+    records = _records(builder, together)
+
+    def read(numbers: list[int]) -> Iterator[np.ndarray]:
+        for number, record in records(numbers):
+            yield decode_image(record["image"], f"{name} {together} image {number}", plan)
+
+    counts = [builder.info.splits[key].num_examples for key in keys.values()]
+    images = consecutive(read, counts, plan.shape)
+    return {part: Split(own, None) for part, own in zip(keys, images, strict=True)}
+
+
+def _records(
+    builder: tfds.core.DatasetBuilder, split: str
+) -> Callable[[Sequence[int]], Iterator[tuple[int, dict[str, Any]]]]:
+    """What reads records of a split by their numbers, the images still encoded."""
+
+    def unreadable(error: Exception) -> UsageError:
+        return UsageError(f"{builder.data_path}: cannot read {split!r} ({_reason(error)})")
+
+    # array_record reports damage with RuntimeError, ValueError, ...
+    try:
+        # Pillow decodes one image in a third of the time that TFDS takes.
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        source = builder.as_data_source(split=split, decoders=decoders)
+    except Exception as error:
+        raise unreadable(error) from error
+
+    def read(numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for start in range(0, len(numbers), CHUNK):
+            chunk = list(numbers[start : start + CHUNK])
+            try:
+                found = source.__getitems__(chunk)
+            except Exception as error:
+                raise unreadable(error) from error
+            yield from zip(chunk, found, strict=True)
+
+    return read
 
 
 def _reason(error: Exception) -> str:

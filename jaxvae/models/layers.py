@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvae import noise
+from jaxvae import axis, noise
 from jaxvae.models.convolution import conv, conv_transpose
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -177,7 +177,8 @@ KEEP, EPSILON = 0.9, 1e-5  # of BatchNorm; PyTorch's momentum is 1 - KEEP
 class BatchNorm(nn.Module):
     """scale (x - mean) / sqrt(var + epsilon) + bias, per channel (the last axis), as PyTorch's.
 
-    In training mean and var are those of the batch (var with 1/n, n entries per channel), and the
+    In training mean and var are those of the whole batch, on however many devices it is (var with
+    1/n, n entries per channel), and the
     running statistics move by 0.1 towards them, there with the unbiased variance (1/(n - 1));
     otherwise the running statistics are used. Flax's own layer keeps the biased variance. Ioffe and
     Szegedy 2015, algorithms 1 and 2.
@@ -193,9 +194,10 @@ class BatchNorm(nn.Module):
         mean, var = running_mean.value, running_var.value
         if train:
             rows = x.reshape(-1, *channels)
-            mean, var = jnp.mean(rows, axis=0), jnp.var(rows, axis=0)
+            mean = axis.mean(jnp.mean(rows, axis=0))
+            var = axis.mean(jnp.mean(jnp.square(rows - mean[None]), axis=0))
             if not self.is_initializing():
-                n = rows.shape[0]
+                n = rows.shape[0] * axis.size()
                 unbiased = var * (n / max(n - 1, 1))
                 running_mean.value = KEEP * running_mean.value + (1 - KEEP) * mean
                 running_var.value = KEEP * running_var.value + (1 - KEEP) * unbiased

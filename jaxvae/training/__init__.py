@@ -1,6 +1,7 @@
 """Training: a frozen state, one pure step, the compiled loop, checkpoints."""
 
-from jaxvae.training.loop import NonFiniteError, train
+from jaxvae.training.epoch import NonFiniteError
+from jaxvae.training.loop import train
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import TrainState, build_model, initial_state
 from jaxvae.training.step import make_advance, make_train_step

@@ -1,16 +1,26 @@
-"""Checkpoints by Orbax: asynchronous, atomic; the best by validation and the latest are kept."""
+"""Checkpoints by Orbax: asynchronous, atomic, verified when they are read.
 
+Kept are the latest two, so that a damaged one is no loss but of its own steps, and the best.
+"""
+
+import contextlib
+import hashlib
+import json
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax narrates every save
+from jaxvae.runs import RunError
+
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates, and prints what it raises
+log = logging.getLogger("jaxvae")
 
 
 class Stepped(Protocol):
@@ -23,83 +33,177 @@ class Stepped(Protocol):
 State = TypeVar("State", bound=Stepped)
 
 
+class _Kept:
+    """Which checkpoints Orbax keeps: the latest two, and the best."""
+
+    best_step: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> Sequence[bool]:
+        return [c in checkpoints[-2:] or c.step == self.best_step for c in checkpoints]
+
+
 class Checkpoints:
     """The `checkpoints` folder of a run, one entry per step. Use as a context manager.
 
-    Each entry holds a state and a JSON-able `progress`; an entry saved without a validation loss
-    (in mid-epoch) never counts as the best.
+    Each entry holds a state and a record: a JSON-able `progress`, which step was the best, and a
+    digest of all of this. One that does not match its digest is damaged.
     """
 
     def __init__(self, folder: Path, read_only: bool = False):
-        def rank(metrics: dict[str, float]) -> tuple[float, float]:
-            return metrics["val_loss"], metrics["step"]  # of equals, the earliest
-
-        best = BestN(
-            get_metric_fn=rank,
-            reverse=True,  # lowest first
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
+        self._kept = _Kept()
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
-            best_fn=rank,
-            best_mode="min",
+            preservation_policy=self._kept,
             read_only=read_only,
             create=not read_only,
+            cleanup_tmp_directories=not read_only,  # of a process that was killed
         )
+        self._folder = folder
+        self._last_step: int | None = None
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._manager.close()  # waits for a save in progress
+        with self._writing():
+            self._manager.close()  # waits for a save in progress
 
-    def save(self, state: Stepped, progress: dict[str, Any], val_loss: float | None = None) -> None:
-        """Start saving; the caller may donate `state` at once, since a copy is saved."""
+    def save(self, state: Stepped, progress: dict[str, Any], is_best: bool = False) -> None:
+        """Start saving; the caller may donate `state` at once, since a copy is saved.
+
+        What was saved or restored last is not saved again.
+
+        Raises:
+            RunError: this or the previous save could not be written.
+        """
         step = int(state.step)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
-                progress=ocp.args.JsonSave(progress),
-            ),
-            metrics=None if val_loss is None else {"val_loss": val_loss, "step": step},
-        )
+        if step == self._last_step:
+            return
+        self._last_step = step
+        if is_best:
+            self._kept.best_step = step
+        record: dict[str, Any] = {"progress": progress, "best_step": self._kept.best_step}
+        record["digest"] = _digest(state, record)
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
+                    record=ocp.args.JsonSave(record),
+                ),
+            )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the file system's, TensorStore's, Orbax's own
+            kept = ", ".join(map(str, self.steps())) or "none"
+            raise RunError(
+                f"{self._folder}: a checkpoint could not be written ({_brief(error)}); complete"
+                f" are those of steps: {kept}"
+            ) from error
 
     def steps(self) -> list[int]:
-        """Steps that have a complete checkpoint, ascending."""
+        """Steps that have a complete checkpoint, damaged or not, ascending."""
         return sorted(self._manager.all_steps())
 
-    def find(self, which: str) -> int:
-        """The step of the `latest` or the `best` checkpoint (the latest, before any validation).
+    def best_step(self) -> int | None:
+        """The step of the best checkpoint by validation, as the latest readable record says."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(Exception):  # damage may surface as almost any error
+                return self._record(step)["best_step"]
+        return None
+
+    def restore(self, which: str, abstract: State) -> tuple[State, dict[str, Any]]:
+        """State and progress of the `latest` or the `best` checkpoint that is not damaged.
+
+        A damaged one is passed over with a warning, for the latest that is whole. Without any
+        validation yet, the best is the latest.
+
+        Args:
+            which: `latest` or `best`.
+            abstract: has the state's shapes, and where it has them its shardings; by default the
+                state comes to the first device, whatever it was saved from.
 
         Raises:
             FileNotFoundError: there is no complete checkpoint.
+            RunError: all of them are damaged.
         """
         self._manager.wait_until_finished()
-        step = self._manager.best_step() if which == "best" else None
-        step = self._manager.latest_step() if step is None else step
-        if step is None:
-            raise FileNotFoundError(
-                f"no complete checkpoint in {self._manager.directory}; delete the run folder and"
-                " start again"
-            )
-        return step
-
-    def restore(self, step: int, abstract: State) -> tuple[State, dict[str, Any]]:
-        """The state and the progress saved at `step`; `abstract` gives the state's shapes.
-
-        The state comes to the first device, whatever it was saved from.
-        """
-        here = SingleDeviceSharding(jax.devices()[0])
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract
+        steps = self.steps()[::-1]
+        if not steps:
+            raise FileNotFoundError(f"{self._folder}: no complete checkpoint")
+        if which == "best" and (best := self.best_step()) in steps:
+            steps = [best, *(step for step in steps if step != best)]
+        for step in steps:
+            try:
+                state, record = self._read(step, abstract)
+            except Exception as error:  # as above
+                log.warning(
+                    "%s: the checkpoint of step %d is damaged (%s)",
+                    self._folder,
+                    step,
+                    _brief(error),
+                )
+                continue
+            if step != steps[0]:
+                log.warning("%s: using the checkpoint of step %d", self._folder, step)
+            self._kept.best_step, self._last_step = record["best_step"], step
+            return state, record["progress"]
+        raise RunError(
+            f"{self._folder}: every checkpoint is damaged (steps {steps[::-1]}); what can be saved"
+            " is in metrics.csv; train again into another folder"
         )
+
+    def set_aside_after(self, step: int) -> None:
+        """Move checkpoints later than `step`, which were damaged, out of the way of new ones."""
+        later = [s for s in self.steps() if s > step]
+        for damaged in later:
+            target = self._folder.with_name("damaged-checkpoints") / str(damaged)
+            target.parent.mkdir(exist_ok=True)
+            while target.exists():
+                target = target.with_name(f"{target.name}-again")
+            (self._folder / str(damaged)).rename(target)
+            log.warning("%s: moved to %s", self._folder / str(damaged), target)
+        if later:
+            self._manager.reload()
+
+    def _record(self, step: int) -> dict[str, Any]:
+        args = ocp.args.Composite(record=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=args)["record"]
+
+    def _read(self, step: int, abstract: State) -> tuple[State, dict[str, Any]]:
+        first = SingleDeviceSharding(jax.devices()[0])
+
+        def described(x: Any) -> jax.ShapeDtypeStruct:
+            sharding = getattr(x, "sharding", None) or first
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(jax.tree.map(described, abstract)),
+                record=ocp.args.JsonRestore(),
             ),
         )
-        return restored["state"], restored["progress"]
+        state, record = restored["state"], restored["record"]
+        if record["digest"] != _digest(state, {k: v for k, v in record.items() if k != "digest"}):
+            raise ValueError("its content does not match its digest")
+        return state, record
+
+
+def _digest(state: Any, record: dict[str, Any]) -> str:
+    """Of every name, type, shape and number in a state and its record."""
+    found = hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.data)
+    return found.hexdigest()
+
+
+def _brief(error: Exception) -> str:
+    """The end of an error's first line: TensorStore begins with long paths and says why last."""
+    line = (str(error).strip().splitlines() or [""])[0].partition(" [")[0]
+    return f"{type(error).__name__}: {': '.join(line.split(': ')[-2:])[-200:]}"

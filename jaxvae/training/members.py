@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -122,16 +122,17 @@ def stacked(state: TrainState) -> TrainState:
 class Program(NamedTuple):
     """Compiled functions of a population; arrays have a leading axis of members.
 
-    advance(state, sums, order, num_steps) -> state, sums: steps within an epoch; it consumes the
-        state and the sums that it is given.
+    chunks(step, stop) -> for each chunk of steps from `step` to `stop`, of one epoch, each member's
+        order of the training images, (k, n), and its number of steps.
+    advance(state, sums, order, num_steps) -> state, sums: so many steps; it consumes the state and
+        the sums that it is given.
     validate(variables) -> means over the validation images.
-    order(epoch) -> each member's order of the training images, (k, n); epochs count from 0.
     keep(latest, best, improved) -> best: the latest state of the members that improved, (k,).
     """
 
+    chunks: Callable[[int, int], Iterator[tuple[jax.Array, int]]]
     advance: Callable[..., tuple[TrainState, Metrics]]
     validate: Callable[[Any], Metrics]
-    order: Callable[[int], jax.Array]
     keep: Callable[..., TrainState]
     metrics: tuple[str, ...]
     steps_per_epoch: int
@@ -210,12 +211,18 @@ def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, St
         .lower(states.latest.variables, validation_images, keys, factors.beta)
         .compile()
     )
+
+    def chunks(step: int, stop: int) -> Iterator[tuple[jax.Array, int]]:
+        of_epoch = order(step // steps)
+        for first in range(step, stop, base.train.chunk_steps):
+            yield of_epoch, min(base.train.chunk_steps, stop - first)
+
     program = Program(
+        chunks=chunks,
         advance=lambda state, sums, order, num_steps: advance(
             state, sums, images, order, keys, factors, jnp.int32(num_steps)
         ),
         validate=lambda variables: evaluate(variables, validation_images, keys, factors.beta),
-        order=order,
         keep=jax.jit(keep_best, donate_argnums=1),
         metrics=metrics,
         steps_per_epoch=steps,

@@ -18,7 +18,8 @@ from jaxvae import figures, runs
 from jaxvae.config import Experiment, Optimizer, Population, require
 from jaxvae.evaluation import in_order
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.loop import NonFiniteError
+from jaxvae.training.epoch import NonFiniteError
+from jaxvae.training.interrupt import StopRequest
 from jaxvae.training.members import Program, States, build, members, swept
 from jaxvae.training.population_folder import (
     Rows,
@@ -83,27 +84,30 @@ def train_population(
         UsageError: a setting that is not allowed, or with `resume` one that differs from the
             population's; nothing is written.
         FileExistsError: `folder` is not empty and `resume` is False.
-        FileNotFoundError: no data, or nothing to resume from.
+        FileNotFoundError: no data.
         NonFiniteError: no member is finite any more; the last good checkpoint stays.
+        Interrupted: SIGTERM or SIGINT came; the epoch that ran is finished and saved.
     """
     folder = Path(folder)
     for name in ("max_steps", "checkpoint_steps", "tensorboard"):
         value = getattr(experiment.train, name)
         require(not value, f"train.{name}", value, "left out: a population is saved each epoch")
+    streaming = experiment.data.streaming
+    require(not streaming, "data.streaming", streaming, "left out: a population holds its images")
     everyone = members(experiment, population)
-    if resume:
-        saved = read_population(folder)
-        kept = "left out: a single run" if saved is None else f"that of the run, {saved}"
-        require(saved == population, "population", population, kept)
-        runs.refuse_changes(experiment, folder)
-    else:
-        runs.refuse_existing(folder)
-    try:
-        return _train(experiment, population, everyone, folder, resume, quiet)
-    except NonFiniteError as error:
-        failed = {"experiment": experiment.name, "status": f"failed: {error}"}
-        runs.write_json(folder / "summary.json", failed)
-        raise
+    with runs.held(folder), StopRequest() as stop:
+        if resume:
+            saved = read_population(folder)
+            kept = "left out: a single run" if saved is None else f"that of the run, {saved}"
+            require(saved == population, "population", population, kept)
+            runs.refuse_changes(experiment, folder)
+        else:
+            runs.refuse_existing(folder)
+        try:
+            return _train(experiment, population, everyone, folder, resume, quiet, stop)
+        except (NonFiniteError, runs.Interrupted) as error:
+            runs.write_json(folder / "summary.json", runs.ended_early(experiment, error))
+            raise
 
 
 def _train(
@@ -113,12 +117,17 @@ def _train(
     folder: Path,
     resume: bool,
     quiet: bool,
+    stop: StopRequest,
 ) -> dict[str, Any]:
     """What `train_population` does, once it is known that it may."""
     began = perf_counter()
     dataset = datasets.load(experiment.data)
     program, states = build(everyone, dataset)
     num_parameters = sum(x.size for x in jax.tree.leaves(states.latest.params)) // len(everyone)
+    config = runs.describe(experiment, dataset.train.images.shape[1:])
+    config["population"] = asdict(population)
+    if not resume:  # before any checkpoint, which could not be read without it
+        runs.write_json(folder / "config.json", config)
     settings, steps = experiment.train, program.steps_per_epoch
     standings = [Standing() for _ in everyone]
     rows: Rows = []
@@ -127,8 +136,9 @@ def _train(
         Checkpoints(folder / "checkpoints") as checkpoints,
         Reporter(settings.epochs, quiet) as reporter,
     ):
-        if resume:
-            states, progress = checkpoints.restore(checkpoints.find("latest"), states)
+        if resume and checkpoints.steps():
+            states, progress = checkpoints.restore("latest", states)
+            checkpoints.set_aside_after(int(states.step))
             done = progress["epoch"]
             allowed = f"above the {done} epochs that {folder} has finished"
             require(settings.epochs > done, "train.epochs", settings.epochs, allowed)
@@ -137,9 +147,8 @@ def _train(
                 for member in progress["members"]
             ]
             rows = read_rows(folder, done)
-        config = runs.describe(experiment, dataset.train.images.shape[1:])
-        config["population"] = asdict(population)
-        runs.write_json(folder / "config.json", config)
+        if resume:
+            runs.write_json(folder / "config.json", config)
         reporter.say(
             f"{experiment.name}: {len(everyone)} members; {dataset.description}; "
             f"{len(dataset.train.images)} training images, {num_parameters:,} parameters each; "
@@ -166,6 +175,8 @@ def _train(
             states = States(latest, program.keep(latest, states.best, improved))
             progress = {"epoch": epoch, "members": [asdict(s) for s in standings]}
             checkpoints.save(states, progress)
+            if stop and epoch < settings.epochs:
+                raise runs.Interrupted(f"after epoch {epoch}, which is saved")
 
     each: list[dict[str, Any]] = [
         {
@@ -217,14 +228,12 @@ def _train_epoch(
 ) -> tuple[TrainState, Rows]:
     """An epoch of all members, chunk by chunk, and its row of metrics.csv for each."""
     steps, settings = program.steps_per_epoch, everyone[0]
-    order = program.order(epoch - 1)
     sums = {name: jnp.zeros(len(everyone)) for name in program.metrics}
     reporter.start_epoch(epoch, 0, steps)
     done, began = 0, perf_counter()
-    while done < steps:
-        chunk = min(settings.train.chunk_steps, steps - done)
-        state, sums = program.advance(state, sums, order, chunk)
-        done += chunk
+    for order, num_steps in program.chunks(epoch * steps - steps, epoch * steps):
+        state, sums = program.advance(state, sums, order, num_steps)
+        done += num_steps
         means = {name: float(jnp.nanmean(value)) / done for name, value in sums.items()}
         seen = done * settings.data.batch_size * len(everyone)
         reporter.advance(done, means, seen / (perf_counter() - began))

@@ -11,7 +11,7 @@ from jaxvae import runs
 from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
 from jaxvae.data.preprocess import image_shape
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.loop import Progress
+from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
     base_and_factors,
     initial_states,
@@ -98,7 +98,7 @@ def extract(
         lambda: initial_states(base, model, optimizer, stored_shape, root_keys(everyone))
     )
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        states, progress = checkpoints.restore(checkpoints.find("latest"), abstract)
+        states, progress = checkpoints.restore("latest", abstract)
     rows = rows_of(read_rows(folder, progress["epoch"]), member)
     if not rows:
         raise runs.RunError(f"{folder}: member {member} was not finite in epoch 1")
@@ -114,7 +114,8 @@ def extract(
         for epoch, state in sorted(kept.items()):
             progress = asdict(Progress(sums | {"grad_norm": 0.0}, monitor=monitors[epoch - 1]))
             alone = jax.tree.map(lambda x: x[member], state)
-            checkpoints.save(alone, progress, rows[epoch - 1]["val_loss"])
+            is_best = epoch == monitors[epoch - 1].best_epoch
+            checkpoints.save(alone, progress, is_best)
     summary = {
         "experiment": own.name,
         "status": f"member {member} of {folder}",

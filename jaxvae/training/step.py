@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae import noise
+from jaxvae import axis, noise
 from jaxvae.config import Experiment, UsageError
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import noise_keys, preprocess
@@ -72,7 +72,7 @@ def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Arr
         num_pixels = x.target[0].size
         beta = beta_at(experiment, num_pixels, step) * factors.beta
         terms = objective.terms(output, x.target, beta)
-        scale = objective.scale(num_pixels, batch_size=images.shape[0])
+        scale = objective.scale(num_pixels, batch_size=images.shape[0] * axis.size())
         loss = scale * jnp.mean(terms["loss"])
         return loss, Forward(output, terms, updated.get("batch_stats", {}))
 
@@ -106,6 +106,7 @@ def make_train_step(
         gradient, forward = jax.grad(loss_fn, has_aux=True)(
             state.params, state.batch_stats, images, index, key, state.step, factors
         )
+        gradient, terms = axis.mean((gradient, jax.tree.map(jnp.mean, forward.terms)))
         with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
             learning_rate = jnp.asarray(schedule(state.step), float) * state.lr_scale
             learning_rate = learning_rate * factors.learning_rate
@@ -123,8 +124,7 @@ def make_train_step(
             opt_state=opt_state,
             ema=ema,
         )
-        metrics = jax.tree.map(jnp.mean, forward.terms)
-        return state, metrics | {"grad_norm": optax.tree.norm(gradient)}
+        return state, terms | {"grad_norm": optax.tree.norm(gradient)}
 
     return train_step
 
@@ -145,42 +145,63 @@ def metric_names(
     return tuple(metrics)
 
 
+class Resident(NamedTuple):
+    """What an epoch takes its batches from when all images are on the device."""
+
+    images: jax.Array  # uint8 (n, height, width, channels)
+    order: jax.Array  # (n,): the epoch's order of the images
+
+    def batch(self, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
+        """Images and indices of the batch of the epoch's step `step`, or this device's part."""
+        index = axis.divide(batch_index(self.order, step, batch_size))
+        return self.images[index], index
+
+
+class Streamed(NamedTuple):
+    """The batches of some steps, brought to the device one chunk after the other."""
+
+    images: jax.Array  # uint8 (steps, batch, height, width, channels)
+    indices: jax.Array  # (steps, batch): of the images in their data set
+    first: jax.Array  # (): which step of the epoch images[0] is for
+
+    def batch(self, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
+        """As `Resident.batch`; a device holds its part only."""
+        return self.images[step - self.first], self.indices[step - self.first]
+
+
 def make_advance(
     train_step: TrainStep, batch_size: int, steps_per_epoch: int, chunk_steps: int
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`advance(state, sums, images, order, key, num_steps) -> state, sums`, to be compiled once.
+    """`advance(state, sums, source, key, num_steps) -> state, sums`, to be compiled once.
 
-    Takes `num_steps` steps within one epoch, gathering each batch from the resident `uint8` images
-    (n, height, width, channels) by `order` (n,), and adds each step's metrics to `sums`. It stops
-    early after a step whose metrics are not finite: `sums` and `state.step` tell which. With
-    `chunk_steps` = 1 it is the plain step, without a loop around it.
+    Takes `num_steps` steps within one epoch, each batch from the `source`, which is `Resident` or
+    `Streamed`, and adds each step's metrics to `sums`. It stops early after a step whose metrics
+    are not finite: `sums` and `state.step` tell which. With `chunk_steps` = 1 it is the plain step,
+    without a loop around it.
     """
 
     def one(
-        state: TrainState, sums: Metrics, images: jax.Array, order: jax.Array, key: jax.Array
+        state: TrainState, sums: Metrics, source: Resident | Streamed, key: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        index = batch_index(order, state.step % steps_per_epoch, batch_size)
-        state, metrics = train_step(state, images[index], index, key)
+        images, index = source.batch(state.step % steps_per_epoch, batch_size)
+        state, metrics = train_step(state, images, index, key)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
     def advance(
         state: TrainState,
         sums: Metrics,
-        images: jax.Array,
-        order: jax.Array,
+        source: Resident | Streamed,
         key: jax.Array,
         num_steps: jax.Array,
     ) -> tuple[TrainState, Metrics]:
         if chunk_steps == 1:
-            return one(state, sums, images, order, key)
+            return one(state, sums, source, key)
         last = state.step + num_steps
 
         def unfinished(carry: tuple[TrainState, Metrics]) -> jax.Array:
             state, sums = carry
             return (state.step < last) & jnp.isfinite(jnp.stack(list(sums.values()))).all()
 
-        return jax.lax.while_loop(
-            unfinished, lambda carry: one(*carry, images, order, key), (state, sums)
-        )
+        return jax.lax.while_loop(unfinished, lambda carry: one(*carry, source, key), (state, sums))
 
     return advance

@@ -64,7 +64,7 @@ def final_state(folder):
     model, optimizer = build_model(experiment, stored_shape), make_optimizer(experiment.optimizer)
     abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        return checkpoints.restore(checkpoints.find("latest"), abstract)[0]
+        return checkpoints.restore("latest", abstract)[0]
 
 
 def rows_without_times(folder):
@@ -181,9 +181,11 @@ def test_early_stopping_and_best_checkpoint(small, tmp_path):
     assert len(rows) == best + 3 < 40
     assert summary["best"]["epoch"] == best
     with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
-        assert checkpoints.steps() == [8 * best, 8 * len(rows)]
-        assert checkpoints.find("best") == 8 * best
-        assert checkpoints.find("latest") == 8 * len(rows)
+        latest = [8 * (len(rows) - 1), 8 * len(rows)]
+        assert checkpoints.steps() == [8 * best, *latest]
+        assert checkpoints.best_step() == 8 * best
+    assert load(tmp_path / "run")[1] == 8 * best
+    assert load(tmp_path / "run", "latest")[1] == 8 * len(rows)
 
 
 def test_what_a_run_leaves(small, tmp_path):

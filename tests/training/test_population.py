@@ -62,7 +62,7 @@ def latest_state(folder):
     model, optimizer = build_model(experiment, stored_shape), make_optimizer(experiment.optimizer)
     abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        return checkpoints.restore(checkpoints.find("latest"), abstract)
+        return checkpoints.restore("latest", abstract)
 
 
 def assert_close(actual, expected):

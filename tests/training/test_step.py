@@ -12,7 +12,7 @@ from jaxvae.data.batches import epoch_order
 from jaxvae.objectives import bernoulli_nll, gaussian_kl
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import build_model, initial_state
-from jaxvae.training.step import beta_at, make_advance, make_train_step
+from jaxvae.training.step import Resident, beta_at, make_advance, make_train_step
 
 SHAPE, N, BATCH = (4, 4, 1), 40, 8
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (N, *SHAPE), np.uint8))
@@ -44,7 +44,7 @@ class Setup:
     def loop(self, chunk_steps: int):
         """advance(state, sums, num_steps), compiled."""
         loop = jax.jit(make_advance(self.train_step, BATCH, N // BATCH, chunk_steps))
-        return lambda state, sums, n: loop(state, sums, IMAGES, ORDER, KEY, jnp.int32(n))
+        return lambda state, sums, n: loop(state, sums, Resident(IMAGES, ORDER), KEY, jnp.int32(n))
 
 
 @pytest.fixture(scope="module")

@@ -133,9 +133,9 @@ def training_images() -> tuple[np.ndarray, str]:
     """60 000 images, uint8 (n, 28, 28, 1), and what they are: MNIST's where it is prepared."""
     if any(found["name"] == "mnist" and found["ready"] for found in data.available()):
         dataset = data.load(Data("mnist"))
-        return dataset.train.images, dataset.description
+        return dataset.train.images[:], dataset.description
     digits, _ = data.whole(Data("digits"))
-    tiled = np.resize(digits.images, (60000, *digits.images.shape[1:]))
+    tiled = np.resize(digits.images[:], (60000, *digits.images.shape[1:]))
     return tiled, "scikit-learn's digits, repeated (MNIST is not prepared)"
 
 

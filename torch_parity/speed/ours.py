@@ -39,7 +39,7 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     variables = to_flax(weights, weight_map, state.variables)
     params, batch_stats = jax.tree.map(jnp.asarray, (variables["params"], variables["batch_stats"]))
     state = replace(state, params=params, batch_stats=batch_stats)
-    yield from _epochs(program, state, (), experiment.train.chunk_steps)
+    yield from _epochs(program, state, ())
 
 
 def population(job: Job, size: str) -> Iterator[Report]:
@@ -52,7 +52,7 @@ def population(job: Job, size: str) -> Iterator[Report]:
     yield _device()
 
     program, states = members.build(everyone, dataset)
-    yield from _epochs(program, states.latest, (len(everyone),), experiment.train.chunk_steps)
+    yield from _epochs(program, states.latest, (len(everyone),))
 
 
 def _load(job: Job) -> tuple[Experiment, Dataset]:
@@ -72,17 +72,15 @@ def _epochs(
     program: programs.Program | members.Program,
     state: TrainState,
     shape: tuple[int, ...],
-    chunk_steps: int,
 ) -> Iterator[Report]:
     """Epoch after epoch, as the training loop does it; `shape` is that of a metric."""
     for epoch in itertools.count():
-        order = program.order(epoch)
         sums = {name: jnp.zeros(shape) for name in program.metrics}
-        for done in range(0, program.steps_per_epoch, chunk_steps):
-            num_steps = min(chunk_steps, program.steps_per_epoch - done)
+        first = epoch * program.steps_per_epoch
+        for source, num_steps in program.chunks(first, first + program.steps_per_epoch):
             before = sums
-            state, sums = program.advance(state, sums, order, num_steps)
-            if done and not shape:  # a chunk's metrics are fetched while the next one runs
+            state, sums = program.advance(state, sums, source, num_steps)
+            if not shape:  # a chunk's metrics are fetched while the next one runs
                 _fetched(before)
         memory = jax.devices()[0].memory_stats() or {}
         yield {

@@ -1,9 +1,12 @@
 """Files of PyTorch and safetensors: exact round trips; what cannot be read is one clear message."""
 
+import io
 import os
 import pickle
 import sys
+import tarfile
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -151,6 +154,54 @@ def test_truncated_files(tmp_path, suffix):
         path.write_bytes(whole[:length])
         with pytest.raises(UsageError, match=f"cut{suffix}: .*damaged"):
             files.read(path)
+
+
+def test_a_dict_that_holds_itself_is_read(tmp_path):
+    whole = {"a": torch.ones(2)}
+    whole["model"] = whole
+    arrays, _ = files.read(save(tmp_path / "model.pth", whole))
+    assert_same_bits(arrays, {"a": np.ones(2, np.float32)})
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".old.pth"])
+def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path, suffix):
+    """It would fill the memory where it is converted."""
+    huge = torch.zeros(1, dtype=torch.float16).expand(10**9, 10**6)
+    path = tmp_path / f"model{suffix}"
+    torch.save({"a": huge}, path, _use_new_zipfile_serialization=suffix == ".pth")
+    assert path.stat().st_size < 2000
+    with pytest.raises(UsageError, match=r"a: not a plain tensor \(TypeError: it repeats"):
+        files.read(path)
+
+
+def test_archives_that_grow_are_refused(tmp_path):
+    path, packed = save(tmp_path / "a.pth", {"a": torch.zeros(9999)}), tmp_path / "packed.pth"
+    with (
+        zipfile.ZipFile(path) as archive,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as other,
+    ):
+        for entry in archive.infolist():
+            other.writestr(entry.filename, archive.read(entry))
+    with pytest.raises(UsageError, match=r"packed.pth: damaged \(its parts are larger than"):
+        files.read(packed)
+    start = path.read_bytes()[:30]
+    (tmp_path / "only-start.pth").write_bytes(start + bytes(99))
+    with pytest.raises(UsageError, match=r"only-start.pth: damaged \(BadZipFile"):
+        files.read(tmp_path / "only-start.pth")
+
+
+def test_a_tar_archive_writes_nothing(tmp_path):
+    """The format of PyTorch before 0.1.10, which PyTorch would unpack."""
+    path = tmp_path / "in" / "model.pth"
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle", "../escaped"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 4
+            archive.addfile(entry, io.BytesIO(b"text"))
+    with pytest.raises(UsageError, match=r"model.pth: .*damaged"):
+        files.read(path)
+    assert [p.name for p in tmp_path.rglob("*")] == ["in", "model.pth"]
 
 
 def test_a_changed_byte_of_the_weights_is_noticed(tmp_path):

@@ -87,7 +87,7 @@ def test_an_imported_run_evaluates_as_pytorch_does_and_draws(tmp_path, capsys, r
     assert call(capsys, "import-torch", source, "--as", FILE, "--out", run, *SMALL)[0] == 0
     status, values, err = call(capsys, "evaluate", run, "--z", "mean")
     assert status == 0, err
-    images = load(Data("digits", limit=256)).test.images
+    images = load(Data("digits", limit=256)).test.images[:]
     x = torch.tensor(images.astype(np.float32) / 255).movedim(-1, 1)
     with torch.no_grad():
         h = reference.encoder(x).flatten(1)

@@ -1,0 +1,235 @@
+"""On which devices a run computes: the mesh, its runners, and what several processes agree on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import (
+    AxisType,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+    Sharding,
+    SingleDeviceSharding,
+)
+from orbax.checkpoint import multihost
+
+from jaxvae import axis
+from jaxvae.config import Parallel, UsageError, require
+
+WHOLE = PartitionSpec()  # every device holds all of an array
+EXAMPLES = PartitionSpec(axis.NAME)  # each device has its part of (batch, ...)
+BATCHES = PartitionSpec(None, axis.NAME)  # and of (steps, batch, ...)
+
+
+def start_process(parallel: Parallel) -> None:
+    """Join the other processes of a distributed run; before anything is computed.
+
+    Raises:
+        UsageError: the cluster is not known to JAX and not given, or it does not answer.
+    """
+    given = (parallel.coordinator, parallel.processes, parallel.index)
+    try:
+        jax.distributed.initialize(*given)
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"parallel.distributed: cannot start ({str(error).splitlines()[0]}); give"
+            " --parallel.coordinator HOST:PORT --parallel.processes N --parallel.index I"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks for all."""
+    return jax.process_index() == 0
+
+
+def first_decides(check: Callable[[], None]) -> None:
+    """Call `check` in the first process; where it raises, every process does."""
+    if jax.process_count() == 1:
+        return check()
+    refusal: Exception | None = None
+    if is_first():
+        try:
+            check()
+        except Exception as error:
+            refusal = error
+    refused = multihost_utils.broadcast_one_to_all(np.asarray(refusal is not None))
+    if refusal is not None:
+        raise refusal
+    if refused:
+        raise UsageError("refused by the first process, which says why")
+    return None
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` holds in at least one process."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+def wait_for_all(what: str) -> None:
+    """Every process waits here for the others, as long as it takes the slowest to get here."""
+    if jax.process_count() > 1:
+        multihost.sync_global_processes(what, timeout=24 * 3600)
+
+
+def local(tree: Any) -> Any:
+    """Arrays that every device holds, as arrays of this process's first device alone."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+class Runner(NamedTuple):
+    """How one pure program runs on a mesh of devices.
+
+    jit: on one device. sharded: `jit` over the mesh, XLA divides the work. shard_map, pmap: each
+    device runs the program on its part of each batch, and `jaxvae.axis` combines what it must.
+    """
+
+    name: str
+    mesh: Mesh
+
+    def describe(self) -> str:
+        """Such as `sharded over 8 devices of 2 processes`."""
+        if self.mesh.size == 1:
+            return f"{self.name} on 1 device"
+        processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+        return f"{self.name} over {self.mesh.size} devices{processes}"
+
+    def sharding(self, spec: PartitionSpec = WHOLE) -> Sharding:
+        """Where an array lives; on a mesh of one device simply there."""
+        if self.mesh.size == 1:
+            return SingleDeviceSharding(self.mesh.devices.item())
+        return NamedSharding(self.mesh, spec)
+
+    def put(self, tree: Any, spec: PartitionSpec = WHOLE) -> Any:
+        """Host arrays on the devices. Every process gives the whole of each array."""
+        sharding = self.sharding(spec)
+
+        def placed(x: Any) -> jax.Array:
+            x = np.asarray(x)
+            return jax.make_array_from_callback(x.shape, sharding, lambda where: x[where])
+
+        return jax.tree.map(placed, tree)
+
+    def put_parts(self, tree: Any, spec: PartitionSpec) -> Any:
+        """Host arrays on the devices. Every process gives the rows of its own devices alone."""
+        sharding = self.sharding(spec)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+        )
+
+    def own_rows(self, batch_size: int) -> slice:
+        """The rows of a batch that the devices of this process work on."""
+        if self.mesh.size == 1:
+            return slice(0, batch_size)
+        parts = self.sharding(EXAMPLES).addressable_devices_indices_map((batch_size,))
+        rows = [part[0].indices(batch_size)[:2] for part in parts.values() if part is not None]
+        return slice(min(start for start, _ in rows), max(stop for _, stop in rows))
+
+    def make(self, function: Callable[[], Any]) -> Any:
+        """What `function` returns, made on every device."""
+        return jax.jit(function, out_shardings=self.sharding())()
+
+    def compile_whole(
+        self, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
+    ) -> Any:
+        """Compile a program that sees whole batches, with results on every device."""
+        program = jax.jit(function, donate_argnums=donate, out_shardings=self.sharding())
+        if self.mesh.size == 1:
+            return program.lower(*args).compile()
+        with jax.set_mesh(self.mesh):
+            return program.lower(*args).compile()
+
+    def compile(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        specs: tuple[Any, ...],
+        donate: tuple[int, ...] = (),
+    ) -> Any:
+        """Compile a program in the runner's way; `specs` says how each argument is divided."""
+        if self.name == "shard_map":
+            # check_vma=False: with it, gradients of replicated parameters come summed over the
+            # devices already, and the mean over them would be too large by their number.
+            mapped = jax.shard_map(
+                function, mesh=self.mesh, in_specs=specs, out_specs=WHOLE, check_vma=False
+            )
+            return jax.jit(mapped, donate_argnums=donate).lower(*args).compile()
+        if self.name == "pmap":
+            return self._compile_pmap(function, *args, specs=specs, donate=donate)
+        return self.compile_whole(function, *args, donate=donate)
+
+    def _compile_pmap(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        specs: tuple[Any, ...],
+        donate: tuple[int, ...],
+    ) -> Any:
+        """`pmap` takes the state as it is, and (steps, batch, ...) as (steps, devices, part, ...).
+
+        It wants one argument along whose first axis the devices are counted, which none has.
+        """
+        count = self.mesh.size
+        numbers = np.arange(count)
+        axes = jax.tree.map(lambda spec: 1 if spec == BATCHES else None, specs)
+
+        def divided(args: tuple[Any, ...]) -> list[Any]:
+            def part(spec: PartitionSpec, x: Any) -> Any:
+                if spec != BATCHES:
+                    return x
+                return x.reshape(x.shape[0], count, x.shape[1] // count, *x.shape[2:])
+
+            return [
+                arg if isinstance(spec, PartitionSpec) else jax.tree.map(part, spec, arg)
+                for spec, arg in zip(specs, args, strict=True)
+            ]
+
+        mapped = jax.pmap(
+            lambda _, *args: function(*args),
+            axis_name=axis.NAME,
+            in_axes=(0, *axes),
+            out_axes=None,
+            devices=list(self.mesh.devices.flat),
+            donate_argnums=tuple(i + 1 for i in donate),
+        )
+        compiled = mapped.lower(numbers, *divided(args)).compile()
+        return lambda *args: compiled(numbers, *divided(args))
+
+
+def choose(parallel: Parallel, batch_size: int) -> Runner:
+    """The runner that `parallel` asks for, over the devices that are there.
+
+    Raises:
+        UsageError: there are not so many devices, the batch does not divide by them, or the runner
+            does not take them.
+    """
+    devices = jax.devices()
+    count = len(devices) if parallel.devices is None else parallel.devices
+    if parallel.runner == "jit" and parallel.devices is None and jax.process_count() == 1:
+        count = 1
+    more = "; on a CPU, JAX_NUM_CPU_DEVICES=N makes N" if jax.default_backend() == "cpu" else ""
+    there = f"in 1..{len(devices)}, the devices that are there{more}"
+    require(1 <= count <= len(devices), "parallel.devices", count, there)
+    name = parallel.runner
+    if name == "auto":
+        name = "jit" if count == 1 else "sharded"
+    single = (
+        f"'auto', 'sharded' or 'shard_map' on {count} devices of {jax.process_count()} processes"
+    )
+    require(name != "jit" or count == 1, "parallel.runner", name, single)
+    require(name != "pmap" or jax.process_count() == 1, "parallel.runner", name, single)
+    every = f"{len(devices)}, all that the processes have"
+    alone = jax.process_count() == 1
+    require(alone or count == len(devices), "parallel.devices", count, every)
+    require(
+        batch_size % count == 0,
+        "data.batch_size",
+        batch_size,
+        f"a multiple of the {count} devices that share each batch (--parallel.devices)",
+    )
+    mesh = jax.make_mesh((count,), (axis.NAME,), (AxisType.Auto,), devices=devices[:count])
+    return Runner(name, mesh)

@@ -1,0 +1,295 @@
+"""Damaged files and random values give a result or one clear error, whatever they are."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxvae import Experiment, cli, runs
+from jaxvae.config import UsageError
+from jaxvae.data import arrays, cache, folder
+from jaxvae.data.splits import Split
+from jaxvae.runs import COLUMNS
+
+DIGITS = Path(__file__).parents[1] / "experiments" / "digits_vae.py"
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5), np.uint8)
+EXAMPLES = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+SIZES = st.sampled_from([0, 1, 127, 255, 2**15, 2**31 - 1, 2**32 - 1, 2**63])
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """The file with some bytes changed, left out, put in, or all after some point lost."""
+    changed = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(changed)))
+        match draw(st.sampled_from(["bits", "number", "without", "with", "cut"])):
+            case "bits":
+                changed[at : at + 1] = bytes(b ^ (1 << at % 8) for b in changed[at : at + 1])
+            case "number":
+                number = draw(SIZES).to_bytes(8, draw(st.sampled_from(["little", "big"])))
+                changed[at : at + 8] = number[: len(changed[at : at + 8])]
+            case "without":
+                del changed[at : at + draw(st.integers(1, 20))]
+            case "with":
+                changed[at:at] = draw(st.binary(min_size=1, max_size=20))
+            case "cut":
+                del changed[at:]
+    return bytes(changed)
+
+
+def refusal(read: Callable[[], object], path: Path) -> str:
+    """What is said of a file that is not read, empty for one that is: an error for users, short,
+    that names the file. Any other exception fails the test."""
+    try:
+        read()
+    except UsageError as error:
+        assert str(path) in str(error)
+        assert len(str(error)) < 1500
+        return str(error)
+    return ""
+
+
+def of(make: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    make(stream)
+    return stream.getvalue()
+
+
+LABELS = np.arange(3)
+NUMPY = {
+    "a.npy": of(lambda s: np.save(s, IMAGES)),
+    "b.npy": of(lambda s: np.save(s, np.asfortranarray(IMAGES / 255))),
+    "a.npz": of(lambda s: np.savez(s, images=IMAGES, labels=LABELS)),
+    "b.npz": of(lambda s: np.savez_compressed(s, x_train=IMAGES, y_train=LABELS, x_test=IMAGES)),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+@EXAMPLES
+@given(d=st.data())
+def test_numpy_files(tmp_path, name, d):
+    path = tmp_path / name
+    path.write_bytes(NUMPY[name])
+    assert not refusal(lambda: arrays.load(path), path)
+    path.write_bytes(d.draw(damaged(NUMPY[name])))
+    refusal(lambda: arrays.load(path), path)
+
+
+DTYPES = ["|u1", "|b1", "<i8", ">u2", "<f2", ">f8", "<c8", "|S3", "<U0", "<M8[D]", "<m8[s]", "|V0"]
+DTYPES += ["|O", "|V3", ",", "u1,i1", "(2,2)u1", "O2", "\0", "nonsense"]
+LENGTHS = st.sampled_from([-1, 0, 1, 2, 3, 28, 2**31, 2**63, 10**30, True]) | st.integers(0, 9)
+
+
+@EXAMPLES
+@given(
+    descr=st.sampled_from(DTYPES) | st.text(max_size=5) | st.integers() | st.none(),
+    shape=st.lists(LENGTHS, max_size=6).map(tuple) | st.integers(),
+    order=st.booleans() | st.none(),
+    version=st.sampled_from([(1, 0), (2, 0), (3, 0), (0, 9)]),
+    content=st.binary(max_size=300),
+)
+def test_numpy_headers_that_announce_anything(tmp_path, descr, shape, order, version, content):
+    header = {"descr": descr, "fortran_order": order, "shape": shape}
+    text = f"{header}\n".encode("utf-8", "replace")
+    length = len(text).to_bytes(2 if version == (1, 0) else 4, "little")
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + bytes(version) + length + text + content)
+    refusal(lambda: arrays.load(tmp_path / "a.npy"), tmp_path / "a.npy")
+
+
+FORMATS = {"png": {}, "jpeg": {}, "gif": {}, "bmp": {}, "webp": {}, "tiff": {}, "ppm": {}}
+FORMATS["tiff"] = {"compression": "tiff_lzw"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@EXAMPLES
+@given(d=st.data())
+def test_image_files(tmp_path, monkeypatch, kind, d):
+    monkeypatch.setenv("JAXVAE_CACHE", os.devnull)  # nothing is kept
+    image = Image.fromarray(np.stack([IMAGES[0]] * 3, axis=-1))
+    content = of(lambda s: image.save(s, kind, **FORMATS[kind]))
+    path = tmp_path / "set" / f"0.{kind}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    assert not refusal(lambda: folder.load(path.parent, None), path)
+    path.write_bytes(d.draw(damaged(content)))
+    # Any size is fine where nothing is kept of it but a resized image.
+    refusal(lambda: folder.load(path.parent, (4, 4)), path)
+
+
+SPLITS = {
+    "train": Split(IMAGES[..., None], LABELS.astype(np.int32)),
+    "test": Split(IMAGES[..., None], None),
+}
+
+
+@EXAMPLES
+@given(d=st.data())
+def test_cached_images(tmp_path, monkeypatch, d):
+    """Whatever the file holds: the images are right, decoded again if need be."""
+    monkeypatch.setenv("JAXVAE_CACHE", str(tmp_path / "cache"))
+    whole = tmp_path / "whole"
+    if not whole.exists():
+        cache.cached("a", 6, ["x"], lambda: SPLITS)
+        whole.write_bytes(next((tmp_path / "cache").iterdir()).read_bytes())
+    (path,) = (tmp_path / "cache").iterdir()
+    path.write_bytes(d.draw(damaged(whole.read_bytes())))
+    found = cache.cached("a", 6, ["x"], lambda: SPLITS)
+    assert found.keys() == SPLITS.keys()
+    for key, (images, labels) in SPLITS.items():
+        np.testing.assert_array_equal(found[key].images, images)
+        np.testing.assert_array_equal(found[key].labels, labels)
+
+
+@EXAMPLES
+@given(
+    images=st.sampled_from(["u1", "i8", "f4", "m8[s]", "S3"]),
+    labels=st.sampled_from(["i4", "i8", "f8", "u1"]),
+    rank=st.integers(0, 5),
+    count=st.integers(0, 3),
+)
+def test_cached_arrays_of_other_kinds(tmp_path, monkeypatch, images, labels, rank, count):
+    """A well-formed file that holds something else is not taken for images."""
+    monkeypatch.setenv("JAXVAE_CACHE", str(tmp_path / "cache"))
+    cache.cached("a", 6, ["x"], lambda: SPLITS)
+    (path,) = (tmp_path / "cache").iterdir()
+    both = {"images": np.zeros((2,) * rank, images), "labels": np.zeros(count, labels)}
+    np.savez(path, **{f"{split}_{kind}": both[kind] for split in SPLITS for kind in both})
+    train = cache.cached("a", 6, ["x"], lambda: SPLITS)["train"]
+    assert train.images.dtype == np.uint8 and train.images.ndim == 4
+    assert train.labels is None or train.labels.dtype == np.int32
+    assert train.labels is None or train.labels.shape == train.images.shape[:1]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([2**31, 2**64, 10**400, -1, 0, "64", "../x", "\0", "nan"])
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda values: (
+        st.lists(values, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "data", "options", "more"]), values, max_size=3)
+    ),
+    max_leaves=5,
+)
+CONFIG = json.loads(json.dumps(runs.describe(Experiment("fuzz"), (28, 28, 1))))
+
+
+def places(value: dict, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The way to each value of a nested dict."""
+    found = [(*path, name) for name in value]
+    for name, inner in value.items():
+        found += places(inner, (*path, name)) if isinstance(inner, dict) else []
+    return found
+
+
+@settings(EXAMPLES, max_examples=300)
+@given(
+    place=st.sampled_from(places(CONFIG)), value=JSON, kind=st.sampled_from(["set", "add", "cut"])
+)
+def test_configurations_with_any_value_anywhere(tmp_path, place, value, kind):
+    config = json.loads(json.dumps(CONFIG))
+    *above, name = place
+    inner = config
+    for key in above:
+        inner = inner[key]
+    if kind == "cut":
+        del inner[name]
+    else:
+        inner["more" if kind == "add" else name] = value
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    said = refusal(lambda: runs.read_config(tmp_path), path)
+    if said:
+        names = {place[-1] for place in places(CONFIG)} | {"more"}
+        assert any(name in said.removeprefix(str(path)) for name in names), said
+        return
+    experiment, shape = runs.read_config(tmp_path)
+    again = json.loads(json.dumps(runs.describe(experiment, shape)))
+    assert places(again) == places(CONFIG) or place[-1] == "options"
+    runs.write_json(path, again)
+    assert runs.read_config(tmp_path) == (experiment, shape)
+
+
+METRICS = ",".join([*COLUMNS, "seconds"]) + "\n" + "1,10,3.5,3,0.5,3.25,3,0.25,0.001,2\n" * 3
+FILES: dict[str, tuple[bytes, Callable[[Path], object]]] = {
+    "config.json": (json.dumps(CONFIG).encode(), lambda path: runs.read_config(path.parent)),
+    "summary.json": (json.dumps({"best": [1.5]}).encode(), runs.read_json),
+    "metrics.csv": (METRICS.encode(), runs.read_metrics),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@EXAMPLES
+@given(d=st.data())
+def test_files_of_a_run(tmp_path, name, d):
+    content, read = FILES[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert not refusal(lambda: read(path), path)
+    path.write_bytes(d.draw(damaged(content) | st.binary(max_size=50)))
+    refusal(lambda: read(path), path)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".old.pth", ".safetensors"])
+@EXAMPLES
+@given(d=st.data())
+def test_weights(tmp_path, suffix, d):
+    torch = pytest.importorskip("torch")
+    from torch_parity import files
+
+    path = tmp_path / f"a{suffix}"
+    if not path.exists():
+        files.write(path, {"a.weight": IMAGES[0] / 255, "a.bias": np.zeros(3, np.float32)})
+        if suffix == ".old.pth":
+            torch.save(torch.load(path), path, _use_new_zipfile_serialization=False)
+        path.with_suffix(".whole").write_bytes(path.read_bytes())
+    whole = path.with_suffix(".whole").read_bytes()
+    path.write_bytes(d.draw(damaged(whole)))
+    refusal(lambda: files.read(path), path)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+WORDS = st.sampled_from(
+    ["nan", "inf", "-inf", "1e400", "-0.0", "1e-320", "None", "True", "", "-", "--", "0x10", "1_0"]
+) | st.sampled_from([0, 1, -1, 2**31, 2**32, 2**63, 10**30]).map(str)
+VALUES = TEXT | WORDS | st.integers().map(str) | st.floats().map(str)
+OPTIONS = [
+    *("name", "seed", "data.batch-size", "data.limit", "data.range", "data.resize", "data.pad"),
+    *("data.quantize", "data.binarize", "model.family", "model.hidden-dims", "model.latent-dim"),
+    *("model.dropout", "model.batch-norm", "objective.likelihood", "objective.beta"),
+    *("objective.convention", "optimizer.name", "optimizer.learning-rate", "optimizer.options"),
+    *("train.epochs", "train.chunk-steps", "population.seeds", "population.sweep", "out", "data"),
+]
+
+
+@settings(EXAMPLES, max_examples=200)
+@given(
+    options=st.lists(
+        st.tuples(st.sampled_from(OPTIONS), st.lists(VALUES, max_size=3)), min_size=1, max_size=3
+    )
+)
+def test_options_with_any_values(capsys, monkeypatch, tmp_path, options):
+    """Without data, so that what is allowed ends there."""
+    monkeypatch.chdir(tmp_path)
+    words = [word for name, values in options for word in (f"--{name}", *values)]
+    words += ["--data.source", "./none.npz"]
+    with pytest.raises(SystemExit) as error:
+        cli.main(["train", str(DIGITS), *words])
+    out, err = capsys.readouterr()
+    helped = error.value.code == 0
+    assert helped or (error.value.code in (1, 2) and out == "")
+    assert "Traceback" not in err and "JAXVAE_TRACEBACK" not in err, err
+    assert helped or 1 <= err.count("\n") <= 60, err  # one line, or tyro's suggestions
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,163 @@
+"""The answer does not depend on the devices: every runner against one device, on four CPU devices.
+
+The numbers come from `runners.py`, in a process of its own: how many devices JAX has is decided
+when it starts.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxvae import Parallel, runs
+from jaxvae.training import devices
+
+SCRIPT = Path(__file__).with_name("runners.py")
+TIMES = {"seconds", "images_per_second"}
+
+
+@pytest.fixture(scope="module", params=["float32", "float64"])
+def found(request, tmp_path_factory):
+    """The precision, and every runner's numbers."""
+    out = tmp_path_factory.mktemp("runners") / "found.npz"
+    settings = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "4",
+        "JAX_ENABLE_X64": str(request.param == "float64").lower(),
+    }
+    subprocess.run([sys.executable, SCRIPT, out], env={**os.environ, **settings}, check=True)
+    return request.param, dict(np.load(out))
+
+
+def test_every_runner_computes_the_same(found):
+    """Noise bit for bit; the rest to the rounding of sums in another order.
+
+    Raw gradients are compared, and steps of SGD: Adam divides by the gradient's size and would hide
+    a factor. 36 rows of float32 are summed: 1e-5 of the largest entry is a hundred roundings.
+    """
+    precision, numbers = found
+    runners = {key.rpartition("-")[0] for key in numbers}
+    assert len(runners) == (8 if precision == "float32" else 4)
+    tolerance = 1e-5 if precision == "float32" else 1e-12
+    for runner in runners:
+        for name in ("gradient", "batch_stats", "first", "losses"):
+            ours, one = numbers[f"{runner}-{name}"], numbers[f"jit-1-{name}"]
+            assert np.abs(one).max() > 0
+            assert np.abs(ours - one).max() <= tolerance * np.abs(one).max(), (runner, name)
+        np.testing.assert_array_equal(numbers[f"{runner}-eps"], numbers["jit-1-eps"])
+        if not runner.startswith("pmap"):
+            assert numbers[f"{runner}-is_divided"]  # and not computed on every device
+    assert len(np.unique(numbers["jit-1-eps"])) == 12 * 4
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """An experiment file over 60 random images, 48 of them to train on: 12 steps an epoch."""
+    folder = tmp_path_factory.mktemp("experiment")
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), np.uint8)
+    np.savez(folder / "images.npz", images=images)
+    (folder / "small.py").write_text(
+        "from jaxvae import Data, Experiment, Model, Optimizer, Train\n"
+        "experiment = Experiment('small',\n"
+        f"    data=Data({str(folder / 'images.npz')!r}, batch_size=4),\n"
+        "    model=Model(hidden_dims=(8,), latent_dim=2, batch_norm=True, dropout=0.3),\n"
+        "    optimizer=Optimizer('sgd', learning_rate=0.001),\n"
+        "    train=Train(epochs=3, figures_every=0, checkpoint_steps=5))\n"
+    )
+    return folder
+
+
+def rows(run: Path) -> np.ndarray:
+    """metrics.csv without its times."""
+    return np.array(
+        [
+            [value for name, value in row.items() if name not in TIMES]
+            for row in runs.read_metrics(run / "metrics.csv")
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(files, run_train):
+    """The run on one device."""
+    run_train(files / "small.py", "--out", files / "alone")
+    return rows(files / "alone")
+
+
+@pytest.fixture
+def together(files, start_train):
+    """Two processes of two devices each, over localhost: their exit statuses and what they said."""
+
+    def run(out: Path, *options: object) -> list[tuple[int, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+        shared = ("--out", out, *options, "--parallel.distributed")
+        processes = [
+            start_train(
+                *(files / "small.py", *shared, "--parallel.coordinator", coordinator),
+                *("--parallel.processes", 2, "--parallel.index", i),
+                devices=2,
+            )
+            for i in range(2)
+        ]
+        said = [process.communicate(timeout=300)[1] for process in processes]
+        return [(p.returncode, text) for p, text in zip(processes, said, strict=True)]
+
+    return run
+
+
+def test_two_processes_are_one_run(together, run_train, alone, tmp_path):
+    """The same curve; one folder, written by the first process; resumed on one device."""
+    run = tmp_path / "run"
+    ended = together(run, "--train.epochs", 2)
+    assert [status for status, _ in ended] == [0, 0], ended
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["runner"] == "sharded over 4 devices of 2 processes"
+    np.testing.assert_allclose(rows(run), alone[:2], rtol=1e-4)
+    assert (run / "figures" / "samples.png").stat().st_size > 0
+    assert ended[1][1] == ""  # the second says nothing
+    assert not list(run.glob(".*.tmp"))
+
+    run_train("--resume", run, "--train.epochs", 3)
+    np.testing.assert_allclose(rows(run), alone, rtol=1e-4)
+
+
+def test_refusal_of_one_ends_all(together, tmp_path):
+    """Only the first process looks at the folder, and the second hears of it."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("precious")
+    first, second = together(tmp_path / "run")
+    assert first[0] == second[0] == 2
+    assert "exists and is not empty" in first[1]
+    assert "refused by the first process" in second[1]
+
+
+@pytest.mark.parametrize("resumed_on", [1, 2])
+def test_a_run_moves_to_fewer_devices(files, run_train, alone, tmp_path, resumed_on):
+    """Stopped in mid-epoch on 4 devices, continued on fewer: the same curve."""
+    run = tmp_path / "run"
+    run_train(files / "small.py", "--out", run, "--train.max-steps", 17, devices=4)
+    options = ("--train.max-steps", "None", "--parallel.devices", resumed_on)
+    run_train("--resume", run, *options, devices=2)
+    np.testing.assert_allclose(rows(run), alone, rtol=1e-4)
+
+
+def test_what_is_refused(monkeypatch):
+    """With the numbers that do not fit."""
+    with pytest.raises(ValueError, match=r"parallel.devices = 2: must be in 1..1"):
+        devices.choose(Parallel(devices=2), 8)
+    with pytest.raises(ValueError, match=r"all three"):
+        Parallel(coordinator="localhost:1")
+    with pytest.raises(ValueError, match=r"parallel.index = 2"):
+        Parallel(distributed=True, coordinator="localhost:1", processes=2, index=2)
+    monkeypatch.setattr(devices.jax, "devices", lambda: [None] * 4)
+    with pytest.raises(ValueError, match=r"data.batch_size = 6: must be a multiple of the 4 dev"):
+        devices.choose(Parallel(), 6)
+    with pytest.raises(ValueError, match=r"parallel.runner = 'jit'"):
+        devices.choose(Parallel("jit", 4), 8)
