@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,12 @@ def _value_of(option: str, args: list[str]) -> str | None:
     return given
 
 
+def _printable(message: str) -> str:
+    """A message whose names cannot move the cursor; of its lines, only those of a list stay."""
+    lines = re.sub("\n(?!  )", r"\\n", message)
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in lines)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit."""
     args = sys.argv[1:] if args is None else args
@@ -135,10 +142,11 @@ def main(args: list[str] | None = None) -> None:
         if os.environ.get("JAXVAE_TRACEBACK"):
             raise
         usage = isinstance(error, (UsageError, FileExistsError))
-        expected = usage or isinstance(error, (OSError, runs.RunError))
+        expected = usage or isinstance(error, (OSError, MemoryError, runs.RunError))
         prefix = "" if expected else f"{type(error).__name__}: "
         hint = "" if expected else " (JAXVAE_TRACEBACK=1 shows where)"
-        print(f"jaxvae: {prefix}{error}{hint}", file=sys.stderr)
+        message = str(error) if expected else str(error).strip().partition("\n")[0]
+        print(f"jaxvae: {prefix}{_printable(message)}{hint}", file=sys.stderr)
         sys.exit(2 if usage else 1)
     except KeyboardInterrupt:
         print(

@@ -39,8 +39,9 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
     try:
         return _train(options, folder)
     finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only if it is still empty: refused before anything was written
+        for empty in (folder, folder.parent):
+            with contextlib.suppress(OSError):
+                empty.rmdir()  # only if it is still empty: refused before anything was written
 
 
 def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[str, Any]:
@@ -169,9 +170,17 @@ def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
         "config": config,
         "checkpoints": steps,
         "best_checkpoint": best,
-        "last_epoch": next(reversed(runs.read_metrics(run / "metrics.csv")), None),
+        "last_epoch": _last_epoch(run),
         "summary": runs.read_json(summary) if summary.exists() else None,
     }
+
+
+def _last_epoch(run: Path) -> dict[str, float | None] | None:
+    """The last row of metrics.csv; JSON has no number for what is not finite."""
+    rows = runs.read_metrics(run / "metrics.csv")
+    if not rows:
+        return None
+    return {name: value if math.isfinite(value) else None for name, value in rows[-1].items()}
 
 
 def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:

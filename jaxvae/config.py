@@ -9,7 +9,7 @@ its own experiment file. Fields that it adds appear on the command line like any
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
@@ -342,6 +342,8 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         require(self.name.isidentifier(), "optimizer.name", self.name, "the name of an optimizer")
+        finite = all(math.isfinite(value) for value in self.options.values())
+        require(finite, "optimizer.options", self.options, "finite numbers")
         require(
             0 < self.learning_rate < math.inf,
             "optimizer.learning_rate",
@@ -404,6 +406,7 @@ class Population:
 
     def __post_init__(self) -> None:
         require(self.seeds >= 1, "population.seeds", self.seeds, "at least 1")
+        require(self.seeds <= 10_000, "population.seeds", self.seeds, "at most 10000")
         single = self.seeds == 1 or "seed" not in self.values()
         require(single, "population.seeds", self.seeds, "1 where population.sweep names the seeds")
 
@@ -472,6 +475,18 @@ class Parallel:
         require(i is None or n is None or 0 <= i < n, "parallel.index", i, allowed)
 
 
+def _check_sizes(part: object, prefix: str) -> None:
+    """Refuse whole numbers that no program can count to, or that no image or layer can measure."""
+    for f in fields(part):  # type: ignore[arg-type]
+        value = getattr(part, f.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        measures = prefix == "model." or f.name in ("pad", "resize")
+        largest = 2**20 if measures else 2**31 - 1
+        too_large = any(isinstance(n, int) and n > largest for n in numbers)
+        allowed = f"at most {largest}"
+        require(not too_large or f.name == "seed", f"{prefix}{f.name}", value, allowed)
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One recipe: with its seed, it determines a run."""
@@ -488,7 +503,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         plain = self.name == PurePath(self.name).name and not self.name.startswith(".")
+        plain = plain and self.name.isprintable()
         require(plain and bool(self.name), "name", self.name, "a plain name without slashes")
+        for name in ("data", "model", "objective", "optimizer", "train"):
+            _check_sizes(getattr(self, name), f"{name}.")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
         bernoulli = self.objective.likelihood == "bernoulli"
         require(

@@ -91,7 +91,10 @@ def load_experiment(path: str | Path) -> Experiment:
         raise UsageError(
             f"experiment file {str(path)!r}: must define `experiment = Experiment(...)`"
         )
-    return experiment
+    try:
+        return from_json(experiment, dataclasses.asdict(experiment))  # checks each field's type
+    except UsageError as error:
+        raise UsageError(f"experiment file {str(path)!r}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -1,9 +1,12 @@
 """Bad data through the command line: one message that names what is wrong, and nothing written."""
 
 import io
+import logging
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -147,6 +150,16 @@ def test_a_bad_image_among_good_ones(capsys, monkeypatch, content, words):
     assert words in train(capsys, photos(n3=content))
 
 
+def test_a_suspiciously_large_image_outside_of_tests():
+    """Where Python's warnings, one of which Pillow gives here, are not errors by themselves."""
+    command = [sys.executable, "-m", "jaxvae", "train", str(DIGITS), "--out", "run"]
+    command += ["--data.source", photos(n3=bomb(10_000)), "--data.batch-size", "4"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "3.png: not a readable image (Image size (1000000" in last
+    assert "Warning" not in done.stderr and not Path("run").exists()
+
+
 def test_what_only_looks_like_an_image(capsys):
     folder = Path(photos())
     for name, make in {"link.png": lambda p: p.symlink_to("gone"), "pipe.png": os.mkfifo}.items():
@@ -158,20 +171,23 @@ def test_what_only_looks_like_an_image(capsys):
     assert len(data.load(Data(source="./photos", batch_size=1)).train.images) == 5
 
 
-NAMES = ["line\nbreak", "[bold]", "x" * 240, "\udcff", "naïve 猫", "-", "*"]
+NAMES = ["line\nbreak", "[bold]", "x" * 240, "\udcff", "naïve 猫", "-", "\x1b[2J"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_strange_names(capfd, name):
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_strange_names(capfd, monkeypatch, name):
+    # What pytest captures of the log cannot be sent between its processes as it is.
+    monkeypatch.setattr(logging.getLogger("jaxvae"), "disabled", True)
     folder = Path(f"./{name}")
     folder.mkdir()
     for i in range(6):
         (folder / f"{i} {name}.png").write_bytes(png(IMAGES[i]))
     dataset = data.load(Data(source=f"./{name}", batch_size=1))
     assert (dataset.name, len(dataset.train.images)) == (name, 5)
+    assert len(list(Path("cache").glob("*.npz"))) == 1  # however long the name
     (folder / f"3 {name}.png").write_bytes(b"")
     err = train(capfd, f"./{name}")
-    assert "not a readable image" in err and "/3 " in err
+    assert "not a readable image" in err and "/3 " in err and "\x1b" not in err
 
 
 def test_sets_that_are_empty_or_nearly(capsys):

@@ -110,7 +110,7 @@ CHANGES = [
     *[("model.family", value) for value in ("GAN", None, 3, ["VAE"])],
     *[("model.batch_norm", value) for value in (1, "yes", None)],
     *[("optimizer.options", value) for value in ([], {"b1": "x"}, {"b1": [0.9]}, None)],
-    *[("optimizer.learning_rate", value) for value in (10**400, "1e-3", False, None)],
+    *[("optimizer.learning_rate", value) for value in (10**400, "1e-3", True, None)],
     *[("name", value) for value in ("../x", "", 3, None, "a/b")],
     *[("seed", value) for value in (-1, 2**32, 0.5, "0")],
     *[("data", value) for value in (None, [], "digits", 3)],
@@ -169,6 +169,7 @@ def test_a_field_that_is_missing_has_its_default(capsys, run):
         (lambda text: text.replace("val_loss", "val_lost", 1), "no column val_loss"),
         (lambda text: text.replace("\n1,", "\nx,", 1), "'x'"),
         (lambda text: text.replace("\n1,", "\nnan,", 1), "NaN"),
+        (lambda text: text.replace("\n1,", "\ninf,", 1), "infinity"),
         (lambda text: text.replace("\n1,", "\n1,1,", 1), ""),
         (lambda text: text[: len(text) * 3 // 4], ""),
         (lambda text: text + '"', ""),
@@ -184,9 +185,10 @@ def test_a_damaged_table_of_metrics(capsys, run, damage, words):
 
 def test_pipes_are_not_waited_for(capsys, run):
     for name in ("metrics.csv", "summary.json", "config.json"):
-        (run / name).unlink()
+        (run / name).rename("kept")
         os.mkfifo(run / name)
-        refused(capsys, "info", run)
+        assert name in refused(capsys, "info", run)
+        Path("kept").rename(run / name)
 
 
 @pytest.mark.parametrize(

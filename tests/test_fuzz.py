@@ -2,7 +2,9 @@
 
 import io
 import json
+import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,6 +172,18 @@ def test_cached_arrays_of_other_kinds(tmp_path, monkeypatch, images, labels, ran
     assert train.labels is None or train.labels.shape == train.images.shape[:1]
 
 
+def test_a_cached_file_that_could_grow_is_not_read(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("JAXVAE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "old.tmp").symlink_to("gone")  # nor does this keep it from being written
+    cache.cached("a", 6, ["x"], lambda: SPLITS)
+    (path,) = (tmp_path / "cache").glob("*.npz")
+    with np.load(path) as content:
+        np.savez_compressed(path, **content)
+    cache.cached("a", 6, ["x"], lambda: SPLITS)
+    assert "compressed" in caplog.text and "cannot keep" not in caplog.text
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -293,3 +307,68 @@ def test_options_with_any_values(capsys, monkeypatch, tmp_path, options):
     assert "Traceback" not in err and "JAXVAE_TRACEBACK" not in err, err
     assert helped or 1 <= err.count("\n") <= 60, err  # one line, or tyro's suggestions
     assert list(tmp_path.iterdir()) == []
+
+
+INTEGERS = st.integers(-1, 6) | st.sampled_from([2**31, 2**40, 10**30])
+FLOATS = st.sampled_from([0.0, 1e-3, 0.5, 1.0, -1.0, 1e30, 1e-320, math.inf, math.nan])
+CHOICES = {
+    "data.batch-size": INTEGERS,
+    "data.limit": INTEGERS,
+    "data.validation-fraction": FLOATS,
+    "data.resize": st.tuples(INTEGERS, INTEGERS),
+    "data.pad": INTEGERS,
+    "data.quantize": INTEGERS,
+    "data.binarize": st.sampled_from(["threshold", "static", "dynamic"]),
+    "data.corruption-level": FLOATS,
+    "data.range": st.tuples(FLOATS, FLOATS),
+    "model.family": st.sampled_from(["AE", "CAE", "VAE"]),
+    "model.network": st.just("conv"),
+    "model.hidden-dims": st.lists(INTEGERS, max_size=3),
+    "model.strides": st.lists(INTEGERS, max_size=3),
+    "model.kernel-size": INTEGERS,
+    "model.latent-dim": INTEGERS,
+    "model.dropout": FLOATS,
+    "objective.beta": FLOATS,
+    "objective.warmup-steps": INTEGERS,
+    "optimizer.name": st.sampled_from(
+        ["sgd", "adamw", "lbfgs", "scale_by_adam", "contrib", "chain"]
+    ),
+    "optimizer.learning-rate": FLOATS,
+    "optimizer.options": st.tuples(st.sampled_from(["b1", "eps", "momentum", "decay"]), FLOATS),
+    "optimizer.warmup-steps": INTEGERS,
+    "optimizer.clip-norm": FLOATS,
+    "optimizer.ema-decay": FLOATS,
+    "train.chunk-steps": INTEGERS,
+    "train.max-steps": INTEGERS,
+    "train.checkpoint-steps": INTEGERS,
+    "population.seeds": st.sampled_from([0, 2, 10**9]),
+}
+SETTINGS = st.dictionaries(st.sampled_from(sorted(CHOICES)), st.none(), min_size=1, max_size=3)
+
+
+@settings(EXAMPLES, max_examples=10)
+@given(d=st.data(), names=SETTINGS)
+def test_settings_with_any_numbers(capsys, monkeypatch, tmp_path, d, names):
+    """With data: it trains, or says what is wrong and leaves nothing, or how it failed."""
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree("run", ignore_errors=True)
+    np.save("set.npy", np.concatenate([IMAGES] * 4))
+    words = ["--data.source", "./set.npy", "--data.batch-size", "4", "--train.epochs", "1"]
+    words += ["--train.figures-every", "None", "--out", "run"]
+    for name in names:
+        value = d.draw(CHOICES[name], name)
+        words += [f"--{name}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    status = 0
+    try:
+        cli.main(["train", str(DIGITS), *words])
+    except SystemExit as error:
+        status = error.code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err and "JAXVAE_TRACEBACK" not in err, err
+    assert status in (0, 1, 2)
+    if status == 2:
+        assert [path.name for path in tmp_path.iterdir()] == ["set.npy"], err
+    elif status == 1:
+        assert "not finite" in err.splitlines()[-1]
+    else:
+        assert json.loads(out)["steps"] >= 1

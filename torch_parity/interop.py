@@ -129,9 +129,7 @@ def export_torch(
     if path.exists():
         raise FileExistsError(f"{path}: exists; give another file")
     trained, step = saved.load(run, checkpoint, like)
-    imported: dict[str, Any] = {"map": "reference", "prefix": "", COUNTER: 0}
-    if (run / "import.json").exists():
-        imported = runs.read_json(run / "import.json")
+    imported = _imported(run)
     name = map_name or imported["map"]
     if map_name is None and name.endswith(".py"):
         raise UsageError(f"{run}: was imported by the map file {name}; give it with --map")
@@ -147,6 +145,20 @@ def export_torch(
         "parameters": sum(x.size for x in jax.tree.leaves(trained.variables["params"])),
         "arrays": len(arrays),
     }
+
+
+def _imported(run: Path) -> dict[str, Any]:
+    """What import.json says of where the weights came from; of a run trained here, nowhere."""
+    path = run / "import.json"
+    if not path.exists():
+        return {"map": "reference", "prefix": "", COUNTER: 0}
+    imported = runs.read_json(path)
+    for key, kind in {"map": str, "prefix": str, COUNTER: int}.items():
+        if not isinstance(imported, dict) or not isinstance(imported.get(key), kind):
+            raise UsageError(f"{path}: {key}: must be there, as {kind.__name__}")
+    count = imported[COUNTER]
+    require(0 <= count < 2**31, f"{path}: {COUNTER}", count, "in 0..2**31-1")
+    return imported
 
 
 def _stored_shape(experiment: Experiment, given: Shape | None) -> Shape:

@@ -31,7 +31,7 @@ def load(data: config.Data) -> Dataset:
         ValueError: the source is unknown, damaged, does not hold what `data` asks for, or cannot be
             streamed.
     """
-    return split(_source(data), data)
+    return split(_checked(_source(data), data.source), data)
 
 
 def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
@@ -40,13 +40,26 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
     Raises:
         FileNotFoundError, ValueError: as `load`.
     """
-    source = _source(data)
+    source = _checked(_source(data), data.source)
     if source.test is None:
         return source.train, source.classes
     parts = (source.train, source.test)
     images = concatenate([part.images for part in parts])
     labels = [part.labels for part in parts if part.labels is not None]
     return Split(images, np.concatenate(labels) if len(labels) == 2 else None), source.classes
+
+
+def _checked(source: Source, name: str) -> Source:
+    """The source itself, unless an image has a label that has no name. Below 0 is "unlabelled"."""
+    for part in (source.train, source.test):
+        if part is not None and part.labels is not None and source.classes is not None:
+            i = int(part.labels.argmax())
+            if part.labels[i] >= len(source.classes):
+                raise UsageError(
+                    f"data.source = {name!r}: label {part.labels[i]} of image {i} must be below the"
+                    f" number of names, those of {len(source.classes)} classes"
+                )
+    return source
 
 
 def _source(data: config.Data) -> Source:
@@ -61,7 +74,10 @@ def _source(data: config.Data) -> Source:
 
         return tfds_source.load(data.source, data.resize, data.streaming)
 
-    path = Path(data.source).expanduser()
+    try:
+        path = Path(data.source).expanduser()
+    except RuntimeError as error:  # ~NAME of nobody
+        raise UsageError(f"data.source = {data.source!r}: {error}") from error
     if not path.exists():
         raise FileNotFoundError(f"data.source = {data.source!r}: no such file or folder")
     if path.is_dir():

@@ -109,7 +109,7 @@ def _write(path: Path, splits: dict[str, Split]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob("*.tmp"):
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
-            if time.time() - old.lstat().st_mtime > STALE_SECONDS:
+            if time.time() - old.stat().st_mtime > STALE_SECONDS:
                 old.unlink()
 
     # Always the same four arrays, so that a missing one shows; an empty one stands for None.

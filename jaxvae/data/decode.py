@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,15 @@ from jaxvae.config import UsageError
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Split
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What a file may hold, whatever it is called: Pillow would start Ghostscript for PostScript."""
 GREY_MODES = ("1", "L", "LA")
 """Pillow's modes of grey 8-bit images (1 bit is widened to 0 and 255)."""
+
+# An image of more pixels than Pillow finds plausible is refused; what else it warns of, such as odd
+# metadata, does not matter here.
+warnings.filterwarnings("ignore", module="PIL")
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 class Encoded(NamedTuple):
@@ -158,7 +166,8 @@ def _check_depth(mode: str, name: str) -> None:
 def _opened(file: Path | bytes, name: str) -> Iterator[ImageFile]:
     """The opened image; whatever goes wrong with it becomes a ValueError that names it."""
     try:
-        with Image.open(file if isinstance(file, Path) else io.BytesIO(file)) as image:
+        stream = file if isinstance(file, Path) else io.BytesIO(file)
+        with Image.open(stream, formats=FORMATS) as image:
             yield image
     except UsageError:
         raise

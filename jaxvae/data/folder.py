@@ -1,5 +1,6 @@
 """A folder of image files as a data set."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,16 @@ def load(path: Path, resize: tuple[int, int] | None, streaming: bool = False) ->
 
 
 def _image_files(root: Path) -> list[Path]:
-    files = sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-    )
+    files = []
+    for folder, subfolders, names in os.walk(root, onerror=_refuse):  # follows no links to folders
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            file = Path(folder, name)
+            if file.suffix.lower() in SUFFIXES and not name.startswith("."):
+                if not file.is_file():
+                    raise UsageError(f"{file}: not a file")  # a pipe, or a link to nothing
+                files.append(file)
+    files.sort()
     if not files:
         raise UsageError(f"{root}: no images ({', '.join(SUFFIXES)}) in this folder")
     classes = [_class(file, root) for file in files]
@@ -72,6 +77,11 @@ def _image_files(root: Path) -> list[Path]:
             f" holds {direct.name} and {nested.relative_to(root)}"
         )
     return files
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed would be a class that is missing."""
+    raise error
 
 
 def _class(file: Path, root: Path) -> str | None:

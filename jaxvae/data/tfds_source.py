@@ -8,6 +8,7 @@ import difflib
 import importlib.util
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from jaxvae.data.decode import Encoded, Plan, decode, decode_image
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Source, Split
 
+NAME = r"[a-zA-Z]\w*(/[\w+.-]+)?(:[\d*.]+)?"
+"""Names of the sets that come with TFDS. Those of communities (namespace:name) would have it import
+what it downloads, and a name may come from a run folder that somebody shares."""
 READABLE = ("array_record", "parquet")
 """TFDS file formats that can be read without TensorFlow."""
 CHUNK = 1000
@@ -115,6 +119,11 @@ def _builder(name: str) -> tfds.core.DatasetBuilder:
     folder_hint = (
         f"the folder is written ./{name}" if is_folder else "a folder of images is written ./NAME"
     )
+    if not re.fullmatch(NAME, name, re.ASCII):
+        raise UsageError(
+            f"data.source = {name!r}: must be NAME, NAME:VERSION or NAME/CONFIGURATION of"
+            f" TensorFlow Datasets ({folder_hint})"
+        )
     try:
         return tfds.builder(name, data_dir=data_dir())
     except tfds.core.DatasetNotFoundError as error:
@@ -190,6 +199,9 @@ def _read(builder: tfds.core.DatasetBuilder, key: str) -> Encoded:
         files.append(record["image"])
         labels.append(record["label"] if labelled else 0)
     names = [f"{builder.info.full_name} {key} image {i}" for i in range(len(files))]
+    fits = np.iinfo(np.int32)
+    if wrong := [int(label) for label in labels if not fits.min <= int(label) <= fits.max]:
+        raise UsageError(f"{builder.data_path}: label {wrong[0]} of {key!r}: must fit in int32")
     return Encoded(files, names, np.array(labels, np.int32) if labelled else None)
 
 

@@ -106,7 +106,7 @@ def evaluate_streamed(
     batch_size: int,
     own: slice = slice(None),
     place: Callable[[Any], Any] = lambda parts: parts,
-) -> Means:
+) -> dict[str, float]:
     """What `make_evaluate` returns, for images that stay in their files, batch by batch.
 
     Args:
@@ -121,10 +121,11 @@ def evaluate_streamed(
     n = len(images)
     position = np.arange(-(-n // batch_size) * batch_size).reshape(-1, batch_size)
     index = np.minimum(position, n - 1)
-    total: Means = {}
+    total: dict[str, float] = {}
     with contextlib.closing(stream(images, index[:, own], 1)) as chunks:
         for i, chunk in enumerate(chunks):
             batch = chunk[0], index[i, own].astype(np.int32), position[i, own] < n
-            sums = batch_sums(variables, *place(batch), key)
-            total = jax.tree.map(jnp.add, total, sums) if total else sums
+            # Fetched one by one: of two programs at once, processes on CPUs may begin either.
+            for name, value in batch_sums(variables, *place(batch), key).items():
+                total[name] = total.get(name, 0.0) + float(value)
     return {name: value / n for name, value in total.items()}

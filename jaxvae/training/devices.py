@@ -18,6 +18,7 @@ from orbax.checkpoint import multihost
 
 from jaxvae import axis
 from jaxvae.config import Parallel, UsageError, require
+from jaxvae.training.state import refuse_more_than_memory
 
 WHOLE = PartitionSpec()  # every device holds all of an array
 EXAMPLES = PartitionSpec(axis.NAME)  # each device has its part of (batch, ...)
@@ -32,7 +33,10 @@ def start_process(parallel: Parallel) -> None:
     """
     given = (parallel.coordinator, parallel.processes, parallel.index)
     try:
-        jax.distributed.initialize(*given)
+        # Short, so that where one process fails the others end soon.
+        jax.distributed.initialize(
+            *given, heartbeat_timeout_seconds=30, shutdown_timeout_seconds=15
+        )
     except (RuntimeError, ValueError) as error:
         raise UsageError(
             f"parallel.distributed: cannot start ({str(error).splitlines()[0]}); give"
@@ -73,12 +77,28 @@ def any_process(flag: bool) -> bool:
 def wait_for_all(what: str) -> None:
     """Every process waits here for the others, as long as it takes the slowest to get here."""
     if jax.process_count() > 1:
-        multihost.sync_global_processes(what, timeout=24 * 3600)
+        # Not a collective of the devices, which gives up after half a minute.
+        multihost.get_barrier_sync_fn()(key=what, timeout_ms=24 * 3600 * 1000)
 
 
 def local(tree: Any) -> Any:
     """Arrays that every device holds, as arrays of this process's first device alone."""
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def _compiled(program: Any, *args: Any) -> Any:
+    """A jitted program compiled for these arguments.
+
+    Raises:
+        UsageError: it needs more memory than there is.
+    """
+    compiled = program.lower(*args).compile()
+    needs = compiled.memory_analysis()
+    if needs is not None:  # not every backend tells
+        arrays = needs.argument_size_in_bytes + needs.output_size_in_bytes
+        needed = arrays + needs.temp_size_in_bytes - needs.alias_size_in_bytes
+        refuse_more_than_memory("a step with data.batch_size images", needed)
+    return compiled
 
 
 class Runner(NamedTuple):
@@ -139,9 +159,9 @@ class Runner(NamedTuple):
         """Compile a program that sees whole batches, with results on every device."""
         program = jax.jit(function, donate_argnums=donate, out_shardings=self.sharding())
         if self.mesh.size == 1:
-            return program.lower(*args).compile()
+            return _compiled(program, *args)
         with jax.set_mesh(self.mesh):
-            return program.lower(*args).compile()
+            return _compiled(program, *args)
 
     def compile(
         self,
@@ -157,7 +177,7 @@ class Runner(NamedTuple):
             mapped = jax.shard_map(
                 function, mesh=self.mesh, in_specs=specs, out_specs=WHOLE, check_vma=False
             )
-            return jax.jit(mapped, donate_argnums=donate).lower(*args).compile()
+            return _compiled(jax.jit(mapped, donate_argnums=donate), *args)
         if self.name == "pmap":
             return self._compile_pmap(function, *args, specs=specs, donate=donate)
         return self.compile_whole(function, *args, donate=donate)

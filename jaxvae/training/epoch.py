@@ -106,6 +106,8 @@ def _advance(
                 fetched(*running)
             step += num_steps
             running = sums, step
+            if jax.process_count() > 1:  # which agree on `stop` while their devices rest
+                jax.block_until_ready(sums)
     return state, progress if running is None else fetched(*running)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 class StopRequest:
     """True once SIGTERM or SIGINT has come. Use as a context manager, around training.
 
-    A second signal does not wait. Outside the main thread, where Python takes no signals, it stays
-    False.
+    A second signal ends the process at once. Outside the main thread, where Python takes no
+    signals, it stays False.
     """
 
     def __init__(self) -> None:
@@ -31,6 +31,6 @@ class StopRequest:
         return self._asked
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
         self._asked = True
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)  # ends the process even while it waits for a device

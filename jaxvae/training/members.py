@@ -1,5 +1,6 @@
 """The members of a population: their experiments, their states, and the program of them all."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import Shape, image_shape
 from jaxvae.evaluation import make_evaluate
 from jaxvae.training.optimizer import make_optimizer, make_schedule
-from jaxvae.training.state import TrainState, build_model, initial_state
+from jaxvae.training.state import TrainState, build_model, initial_state, refuse_too_large
 from jaxvae.training.step import Factors, Metrics, TrainStep, make_train_step, metric_names
 
 # Of a population's state: all members are at the same step, the rest has a leading axis of members.
@@ -193,7 +194,9 @@ def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, St
     keys = root_keys(everyone)
     images = jnp.asarray(dataset.train.images)
     validation_images = jnp.asarray(dataset.validation.images)
-    states = jax.jit(lambda: initial_states(base, model, optimizer, stored_shape, keys))()
+    initial = functools.partial(initial_states, base, model, optimizer, stored_shape, keys)
+    refuse_too_large(jax.eval_shape(initial))
+    states = jax.jit(initial)()
 
     began = perf_counter()
     order = jax.jit(lambda epoch: jax.vmap(lambda k: epoch_order(k, epoch, num_examples))(keys))

@@ -10,6 +10,7 @@ import jax
 from jaxvae import runs
 from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
 from jaxvae.data.preprocess import image_shape
+from jaxvae.from_json import from_json
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
@@ -33,7 +34,10 @@ def read_population(folder: Path) -> Population | None:
         UsageError: not a run folder, or a damaged config.json.
     """
     saved = runs.saved_config(folder).get("population")
-    return None if saved is None else Population(saved["seeds"], tuple(saved["sweep"]))
+    try:
+        return None if saved is None else from_json(Population(), saved, "population.")
+    except UsageError as error:
+        raise UsageError(f"{folder / 'config.json'}: {error}") from error
 
 
 def read_rows(folder: Path, epochs: int) -> Rows:

@@ -22,9 +22,10 @@ from jaxvae.evaluation.evaluate import evaluate_streamed, make_batch_sums, make_
 from jaxvae.training import devices
 from jaxvae.training.devices import BATCHES, EXAMPLES, WHOLE, Runner
 from jaxvae.training.optimizer import make_optimizer, make_schedule
-from jaxvae.training.state import TrainState, build_model, initial_state
+from jaxvae.training.state import TrainState, build_model, initial_state, refuse_too_large
 from jaxvae.training.step import Resident, Streamed, make_advance, make_train_step, metric_names
 
+Validate = Callable[[Any], Mapping[str, jax.Array | float]]
 Chunks = Callable[[int, int], Generator[tuple[Resident | Streamed, int], None, None]]
 
 STREAMED_BYTES = 2**25
@@ -43,7 +44,7 @@ class Program(NamedTuple):
 
     chunks: Chunks
     advance: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    validate: Callable[[Any], dict[str, jax.Array]]
+    validate: Validate
     runner: Runner
     model: Any
     metrics: tuple[str, ...]  # what `sums` holds
@@ -78,7 +79,9 @@ def build(
     train_step = make_train_step(experiment, model, optimizer, schedule)
 
     key = runner.make(lambda: noise.root(experiment.seed))
-    state = runner.make(lambda: initial_state(experiment, model, optimizer, stored_shape))
+    initial = functools.partial(initial_state, experiment, model, optimizer, stored_shape)
+    refuse_too_large(jax.eval_shape(initial))
+    state = runner.make(initial)
     began = time.perf_counter()
     metrics = metric_names(train_step, state, stored_shape, key)
     sums = sums_of(runner, dict.fromkeys(metrics, 0.0))
@@ -171,7 +174,7 @@ def make_validate(
     runner: Runner,
     variables: Any,
     key: jax.Array,
-) -> Callable[[Any], dict[str, jax.Array]]:
+) -> Validate:
     """`Program.validate`, compiled for variables like these."""
     if not isinstance(images, LazyImages):
         resident = runner.put(images)

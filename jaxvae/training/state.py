@@ -1,5 +1,7 @@
 """All that changes while training, as one frozen pytree."""
 
+import math
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.config import Experiment, Optimizer
+from jaxvae.config import Experiment, Optimizer, require
 from jaxvae.data.preprocess import Shape, image_shape
 
 PyTree = Any
@@ -69,6 +71,28 @@ def state_of(
         opt_state=optimizer.init(params),
         ema=None if experiment.optimizer.ema_decay is None else jax.tree.map(jnp.copy, params),
         lr_scale=jnp.ones(()),
+    )
+
+
+def refuse_too_large(state: PyTree) -> None:
+    """Raise a UsageError where a state, which may be abstract, cannot fit on a device.
+
+    On a CPU XLA would wait for memory that it never gets.
+    """
+    needed = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+    refuse_more_than_memory("model and optimizer", needed)
+
+
+def refuse_more_than_memory(what: str, needed: int) -> None:
+    """Raise a UsageError where so many bytes are more than a device has."""
+    device = jax.local_devices()[0]
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = (device.memory_stats() or {}).get("bytes_limit", physical)
+    require(
+        needed < there,
+        what,
+        f"{needed / 1e9:.3g} GB",
+        f"less than the {there / 1e9:.3g} GB of memory of the {device.device_kind}",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxvae import Parallel, runs
 from jaxvae.training import devices
@@ -61,6 +62,9 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("experiment")
     images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), np.uint8)
     np.savez(folder / "images.npz", images=images)
+    (folder / "images").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / "images" / f"{i:02d}.png")
     (folder / "small.py").write_text(
         "from jaxvae import Data, Experiment, Model, Optimizer, Train\n"
         "experiment = Experiment('small',\n"
@@ -89,14 +93,18 @@ def alone(files, run_train):
     return rows(files / "alone")
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @pytest.fixture
 def together(files, start_train):
     """Two processes of two devices each, over localhost: their exit statuses and what they said."""
 
     def run(out: Path, *options: object) -> list[tuple[int, str]]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+        coordinator = f"127.0.0.1:{free_port()}"
         shared = ("--out", out, *options, "--parallel.distributed")
         processes = [
             start_train(
@@ -126,6 +134,35 @@ def test_two_processes_are_one_run(together, run_train, alone, tmp_path):
 
     run_train("--resume", run, "--train.epochs", 3)
     np.testing.assert_allclose(rows(run), alone, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_stream(files, together, alone, tmp_path):
+    """The same curve again, each process decoding the rows of its own devices."""
+    streamed = ("--data.source", files / "images", "--data.streaming")
+    ended = together(tmp_path / "run", *streamed)
+    assert [status for status, _ in ended] == [0, 0], ended
+    np.testing.assert_allclose(rows(tmp_path / "run"), alone, rtol=1e-4)
+
+
+OWN_ROWS = """
+import sys, jax
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from jaxvae import Parallel
+from jaxvae.training import devices
+print(devices.choose(Parallel(), 12).own_rows(12))
+"""
+
+
+def test_each_process_reads_its_own_rows():
+    settings = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    command = [sys.executable, "-c", OWN_ROWS, f"127.0.0.1:{free_port()}"]
+    processes = [
+        subprocess.Popen([*command, str(i)], env=settings, stdout=subprocess.PIPE, text=True)
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert said == ["slice(0, 6, None)\n", "slice(6, 12, None)\n"]
 
 
 def test_refusal_of_one_ends_all(together, tmp_path):

@@ -1,5 +1,7 @@
 """A run over images that stay in their files is the run over images in memory."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import jax
@@ -124,3 +126,39 @@ def test_a_population_holds_its_images(streaming, tmp_path):
     with pytest.raises(ValueError, match=r"data.streaming = True: must be left out"):
         train_population(streaming, Population(seeds=2), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+TWENTY_GB = """
+import resource, sys
+import numpy as np
+from jaxvae import Data, Experiment, Model, Train, data
+from jaxvae.data import Dataset, Split
+from jaxvae.data.lazy import LazyImages
+from jaxvae.training import train
+
+SHAPE, N = (64, 64, 3), 1_700_000  # 20.9 GB of pixels, made from their index when they are read
+noise = np.random.default_rng(0).integers(0, 256, (1000, *SHAPE), np.uint8)
+read = lambda records: (noise[record % 1000] ^ np.uint8(record // 1000 % 256) for record in records)
+train_images = LazyImages(read, np.arange(N), SHAPE)
+held_out = Split(train_images.take(np.arange(2000)), None)
+data.load = lambda settings: Dataset("big", Split(train_images, None), held_out, held_out, None, "")
+experiment = Experiment(
+    "big",
+    data=Data("big", batch_size=500, streaming=True),
+    model=Model(hidden_dims=(4,), latent_dim=2),
+    train=Train(epochs=1, figures_every=None),
+)
+summary = train(experiment, sys.argv[1], quiet=True)
+print(summary["steps"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_twenty_gigabytes_in_two(tmp_path):
+    """An epoch over more pixels than the memory it takes, ten times; only the size is simulated."""
+    command = [sys.executable, "-c", TWENTY_GB, tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    steps, megabytes = map(int, done.stdout.split())
+    assert steps == 3400
+    assert megabytes < 2000
