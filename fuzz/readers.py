@@ -142,6 +142,8 @@ def main() -> None:
     reader = READERS[sys.argv.pop(1)]
     if reader.read is weights:
         with atheris.instrument_imports(include=["torch_parity", "torch._weights_only_unpickler"]):
+            import torch  # noqa: F401
+
             import torch_parity.files  # noqa: F401
     with tempfile.TemporaryDirectory() as temporary:
         path, corpus = Path(temporary) / "in" / reader.name, Path(temporary) / "corpus"

@@ -3,11 +3,9 @@
 import io
 import logging
 import os
-import pickle
 import struct
 import subprocess
 import sys
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -228,81 +226,6 @@ def test_labels_beyond_the_class_names(capsys, monkeypatch):
     assert "data.source = 'digits': label 10 of image 42" in err and "10 classes" in err
 
 
-class Code:
-    """A pickle of it makes a folder when it is loaded."""
-
-    def __reduce__(self):
-        return os.mkdir, ("executed",)
-
-
-def header(shape: str, descr: str = "'|u1'") -> bytes:
-    """The start of a .npy file."""
-    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
-
-
-def zipped(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
-
-
-def enlarged(content: bytes) -> bytes:
-    """An archive whose directory says that its only file has 2^31 bytes more than it has."""
-    at = content.index(b"PK\x01\x02") + 24
-    size = struct.pack("<I", struct.unpack("<I", content[at : at + 4])[0] + 2**31)
-    return content[:at] + size + content[at + 4 :]
-
-
-HUGE = header(f"({10**12 // 784}, 28, 28)") + bytes(100)
-
-
-@pytest.mark.parametrize(
-    "name, content, words",
-    [
-        ("a.npy", b"", "not a readable"),
-        ("a.npy", HUGE, "its header announces 999999999"),
-        ("a.npy", header("(-1, 28, 28)") + bytes(784), "not a readable"),
-        ("a.npy", header("(1, 28, 28)", "'|O'") + pickle.dumps(Code()), "Object arrays"),
-        ("a.npy", header("(" * 4000 + "1" + ")" * 4000), "not a readable"),
-        ("a.npy", header("(1, 28, 28)", "[('a', '|u1')]") + bytes(784), "dtype [('a', 'u1')]"),
-        ("a.npy", pickle.dumps(Code()), "not a readable"),
-        ("a.npz", zipped(**{"images.npy": HUGE}), "its header announces 999999999"),
-        ("a.npz", enlarged(zipped(**{"images.npy": header("(2739137, 28, 28)")})), "at most"),
-        ("a.npz", zipped(**{"images.npy": b"text", "images": b"text"}), "not a readable"),
-        ("a.npz", zipped(**{"readme.txt": b"text"}), "it holds []"),
-        ("a.npz", pickle.dumps(Code()), "not a readable"),
-    ],
-)
-def test_damaged_and_hostile_arrays(capsys, name, content, words):
-    Path(name).write_bytes(content)
-    err = train(capsys, f"./{name}")
-    assert f"{name}: " in err and words in err and len(err) < 400
-    assert not Path("executed").exists()
-
-
-def test_an_archive_writes_nothing(here):
-    stream = io.BytesIO()
-    np.save(stream, IMAGES)
-    folder = here / "in"
-    folder.mkdir()
-    path = folder / "a.npz"
-    names = ("images.npy", "../escaped.npy", "/tmp/jaxvae-escaped.npy", "..\\escaped.npy")
-    path.write_bytes(zipped(**dict.fromkeys(names, stream.getvalue())))
-    before = files(here)
-    assert len(data.load(Data(source=str(path), batch_size=1)).train.images) == 16
-    assert files(here) == before and not Path("/tmp/jaxvae-escaped.npy").exists()
-
-
-def test_what_is_not_read_may_be_anything(here):
-    """Other arrays of an archive, such as the description that some sets hold as an object."""
-    np.savez("a.npz", images=IMAGES, metadata=np.array(Code()), more=np.zeros(3, "m8[s]"))
-    assert len(data.load(Data(source="./a.npz", batch_size=1)).train.images) == 16
-    assert not Path("executed").exists()
-
-
 def test_sources_that_are_no_files(capsys):
     os.mkfifo("pipe.npy")
     assert "pipe.npy: not a file" in train(capsys, "./pipe.npy")
@@ -311,6 +234,36 @@ def test_sources_that_are_no_files(capsys):
     for name in ("huggingface:evil", "kaggle:evil", "mnist/data_dir=x", "a b", "\x1b[2J"):
         err = train(capsys, name)
         assert f"data.source = {name!r}: " in err and "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--model.hidden-dims", 10**6, 10**6], "model and optimizer = '"),
+        (["--model.family", "CAE", "--data.pad", 20_000], "a step with data.batch_size images = '"),
+        (["--model.latent-dim", 10**18], "model.latent_dim = 1000000000000000000: must be at most"),
+    ],
+)
+def test_more_than_the_memory_holds(capsys, options, words):
+    """XLA would wait for ever for memory that is not there."""
+    assert words in train(capsys, npz(images=IMAGES), *options)
+
+
+@pytest.mark.parametrize(
+    "part, words",
+    [
+        ("data=Data('digits', batch_size=1.5)", "data.batch_size = 1.5: must be of the type int"),
+        ("model=Model(dropout=False)", "model.dropout = False: must be of the type float"),
+        ("model=Model(activation='swish')", "model.activation = 'swish': must be of the type Lit"),
+        ("seed='1'", "TypeError"),
+    ],
+)
+def test_fields_of_the_wrong_kind_in_an_experiment_file(capsys, part, words):
+    Path("mine.py").write_text(
+        f"from jaxvae import *\nexperiment = Experiment(name='mine', {part})\n"
+    )
+    err = refused(capsys, "train", "mine.py", "--out", "run")
+    assert "experiment file 'mine.py': " in err and words in err
 
 
 def test_nothing_is_left_without_out(capsys):

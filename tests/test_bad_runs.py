@@ -5,11 +5,16 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
-from jaxvae import cli
+from jaxvae import cli, saved
+from jaxvae.runs import RunError
 
 DIGITS = Path(__file__).parents[1] / "experiments" / "digits_vae.py"
 SMALL = ["--data.source", "digits", "--data.limit", "64", "--data.batch-size", "32"]
@@ -183,12 +188,56 @@ def test_a_damaged_table_of_metrics(capsys, run, damage, words):
         assert "metrics.csv: damaged in row " in err and words in err, err
 
 
+def test_an_epoch_that_was_not_finite_is_shown(capsys, run):
+    """JSON has no number for it. A population keeps such rows."""
+    header, row = (run / "metrics.csv").read_text().splitlines()
+    values = dict(zip(header.split(","), row.split(","), strict=True))
+    values["val_loss"] = "nan"
+    (run / "metrics.csv").write_text(f"{header}\n{','.join(values.values())}\n")
+    status, out, err = call(capsys, "info", run)
+    assert status == 0, err
+    assert json.loads(out)["last_epoch"]["val_loss"] is None
+
+
 def test_pipes_are_not_waited_for(capsys, run):
     for name in ("metrics.csv", "summary.json", "config.json"):
         (run / name).rename("kept")
         os.mkfifo(run / name)
         assert name in refused(capsys, "info", run)
         Path("kept").rename(run / name)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_every_file_of_a_checkpoint_may_be_damaged(trained, run):
+    """One at a time, in each step's folder: the numbers are the same, or it is refused."""
+    whole = jax.tree.leaves(saved.load(trained)[0].variables)
+    names = {path.relative_to(run) for path in (run / "checkpoints").rglob("*") if path.is_file()}
+    refused = 0
+    for name in sorted(names):
+        content = (run / name).read_bytes()
+        cut(run / name)
+        try:
+            loaded = jax.tree.leaves(saved.load(run)[0].variables)
+            assert all(np.array_equal(a, b) for a, b in zip(loaded, whole, strict=True)), name
+        except (RunError, FileNotFoundError) as error:
+            assert "run/checkpoints: " in str(error)
+            refused += 1
+        (run / name).write_bytes(content)
+    assert refused >= 3  # the rest are notes that are not needed
+
+
+def test_a_damaged_checkpoint_is_no_traceback(run):
+    """TensorStore's other reads go on when one has failed, and have nobody to tell."""
+    for path in (run / "checkpoints").glob("*/state/d/*"):
+        cut(path)
+    command = [sys.executable, "-m", "jaxvae", "evaluate", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    first, last = done.stderr.splitlines()  # of the one checkpoint, and the conclusion
+    assert "is damaged (" in first and "every checkpoint is damaged" in last
 
 
 @pytest.mark.parametrize(

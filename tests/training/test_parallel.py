@@ -22,7 +22,9 @@ SCRIPT = Path(__file__).with_name("runners.py")
 TIMES = {"seconds", "images_per_second"}
 
 
-@pytest.fixture(scope="module", params=["float32", "float64"])
+@pytest.fixture(
+    scope="module", params=["float64", pytest.param("float32", marks=pytest.mark.slow)]
+)
 def found(request, tmp_path_factory):
     """The precision, and every runner's numbers."""
     out = tmp_path_factory.mktemp("runners") / "found.npz"
@@ -175,7 +177,7 @@ def test_refusal_of_one_ends_all(together, tmp_path):
     assert "refused by the first process" in second[1]
 
 
-@pytest.mark.parametrize("resumed_on", [1, 2])
+@pytest.mark.parametrize("resumed_on", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_moves_to_fewer_devices(files, run_train, alone, tmp_path, resumed_on):
     """Stopped in mid-epoch on 4 devices, continued on fewer: the same curve."""
     run = tmp_path / "run"
