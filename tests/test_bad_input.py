@@ -169,6 +169,21 @@ def test_what_only_looks_like_an_image(capsys):
     assert len(data.load(Data(source="./photos", batch_size=1)).train.images) == 5
 
 
+def test_a_folder_that_cannot_be_listed(capsys, monkeypatch):
+    """Its images must not just be missing."""
+    folder = Path(photos())
+    (folder / "class").mkdir()
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if Path(path).name == "class":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "Permission denied: '" in train(capsys, "./photos", status=1)
+
+
 NAMES = ["line\nbreak", "[bold]", "x" * 240, "\udcff", "naïve 猫", "-", "\x1b[2J"]
 
 

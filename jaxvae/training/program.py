@@ -183,7 +183,6 @@ def make_validate(
 
     batch_size, lazy = experiment.data.batch_size, images
     own = runner.own_rows(batch_size)
-    # As many rows as this process reads.
     example = np.zeros((batch_size, *lazy.shape[1:]), np.uint8), np.zeros(batch_size, np.int32)
     batch = runner.put((*example, np.zeros(batch_size, bool)), EXAMPLES)
     batch_sums = runner.compile_whole(make_batch_sums(experiment, model), variables, *batch, key)

@@ -8,10 +8,10 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Parallel, Train, axis, noise
 from jaxvae.data import Dataset, Split
+from jaxvae.data.lazy import LazyImages
 from jaxvae.training import build_model, devices, initial_state
 from jaxvae.training import program as programs
 from jaxvae.training.devices import WHOLE
@@ -33,10 +33,15 @@ EXPERIMENT = Experiment(
 )
 
 
-def dataset() -> Dataset:
+def dataset(streamed: bool = False) -> Dataset:
     """40 images to train on, 3 batches an epoch; 17 to validate on, an uneven number."""
     images = np.random.default_rng(0).integers(0, 256, (57, *SHAPE), np.uint8)
     train, held_out = Split(images[:40], None), Split(images[40:], None)
+    if streamed:
+        everything = LazyImages(lambda records: (images[i] for i in records), np.arange(57), SHAPE)
+        train, held_out = (
+            Split(everything.take(np.arange(*rows)), None) for rows in ((0, 40), (40, 57))
+        )
     return Dataset("random", train, held_out, held_out, None, "")
 
 
@@ -77,9 +82,9 @@ def flat(tree) -> np.ndarray:
     return np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(tree)])
 
 
-def curve(parallel: Parallel) -> dict[str, np.ndarray]:
+def curve(parallel: Parallel, streamed: bool = False) -> dict[str, np.ndarray]:
     """Three epochs of the compiled program: the losses, and the parameters after the first step."""
-    program, state = programs.build(EXPERIMENT, dataset(), parallel)
+    program, state = programs.build(EXPERIMENT, dataset(streamed), parallel)
     losses, first = [], None
     for epoch in range(EXPERIMENT.train.epochs):
         step = epoch * program.steps_per_epoch
@@ -90,8 +95,7 @@ def curve(parallel: Parallel) -> dict[str, np.ndarray]:
                 first = flat(state.params) if first is None else first
         validation = program.validate(state.variables)
         losses.append([float(validation["loss"]), float(validation["mse"])])
-    rate = float(optax.tree.get(state.opt_state, "learning_rate"))
-    return {"losses": np.array(losses), "first": first, "rate": np.array(rate)}
+    return {"losses": np.array(losses), "first": first}
 
 
 def main(out: str) -> None:
@@ -100,6 +104,8 @@ def main(out: str) -> None:
         parallel = Parallel(name, count)
         runner = devices.choose(parallel, BATCH)
         numbers = curve(parallel) | gradient(runner)
+        if jax.config.jax_enable_x64:
+            numbers["streamed"] = curve(parallel, streamed=True)["losses"]
         found |= {f"{name}-{count}-{key}": value for key, value in numbers.items()}
     np.savez(out, **found)
 

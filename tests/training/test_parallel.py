@@ -22,9 +22,7 @@ SCRIPT = Path(__file__).with_name("runners.py")
 TIMES = {"seconds", "images_per_second"}
 
 
-@pytest.fixture(
-    scope="module", params=["float64", pytest.param("float32", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def found(request, tmp_path_factory):
     """The precision, and every runner's numbers."""
     out = tmp_path_factory.mktemp("runners") / "found.npz"
@@ -52,6 +50,9 @@ def test_every_runner_computes_the_same(found):
             ours, one = numbers[f"{runner}-{name}"], numbers[f"jit-1-{name}"]
             assert np.abs(one).max() > 0
             assert np.abs(ours - one).max() <= tolerance * np.abs(one).max(), (runner, name)
+        if precision == "float64":
+            streamed = numbers[f"{runner}-streamed"] - numbers["jit-1-losses"]
+            assert np.abs(streamed).max() <= 1e-12 * np.abs(numbers["jit-1-losses"]).max()
         np.testing.assert_array_equal(numbers[f"{runner}-eps"], numbers["jit-1-eps"])
         if not runner.startswith("pmap"):
             assert numbers[f"{runner}-is_divided"]  # and not computed on every device

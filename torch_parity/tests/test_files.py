@@ -190,6 +190,14 @@ def test_archives_that_grow_are_refused(tmp_path):
         files.read(tmp_path / "only-start.pth")
 
 
+def test_torchscript_is_refused(tmp_path):
+    path = save(tmp_path / "script.pt", {"a": torch.zeros(2)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("script/constants.pkl", b"")  # by this, PyTorch knows a program
+    with pytest.raises(UsageError, match=r"script.pt: damaged \(RuntimeError: .*TorchScript"):
+        files.read(path)
+
+
 def test_a_tar_archive_writes_nothing(tmp_path):
     """The format of PyTorch before 0.1.10, which PyTorch would unpack."""
     path = tmp_path / "in" / "model.pth"
