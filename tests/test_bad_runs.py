@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from jaxvae import cli, saved
 from jaxvae.runs import RunError
 
-DIGITS = Path(__file__).parents[1] / "experiments" / "digits_vae.py"
+ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "experiments" / "digits_vae.py"
 SMALL = ["--data.source", "digits", "--data.limit", "64", "--data.batch-size", "32"]
 SMALL += ["--train.epochs", "1", "--train.figures-every", "None"]
 
@@ -278,3 +280,15 @@ def test_nothing_of_a_run_folder_is_executed(capsys, run, monkeypatch):
     monkeypatch.chdir(run)
     assert "its objective is a 'evil.Objective'" in refused(capsys, "evaluate", ".")
     assert not Path("executed").exists() and not Path("../executed").exists()
+
+
+def test_no_source_loads_a_pickle():
+    unsafe = (
+        r"allow_pickle=True|weights_only=False|pickle\.loads?\(|extractall\(|torch\.jit\.load\("
+    )
+    for package in ("jaxvae", "torch_parity"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text()
+            if "tests" not in path.parts:
+                assert not re.search(unsafe, text), path
+                assert text.count("torch.load(") == text.count("weights_only=True"), path

@@ -66,9 +66,9 @@ def main(
 
     PyTorch is written as tutorials do it (each image a PNG that a Dataset decodes), and tuned
     (images in memory, BCE on logits, fused Adam, convolutions channels-last, torch.compile and on a
-    GPU CUDA graphs where they are faster); jaxvae runs one call per step, and its compiled loop. On
-    a GPU all of them multiply in TF32, JAX's default. The exit status is 1 when their losses do not
-    agree; a target that is not met does not change it.
+    GPU CUDA graphs where they are faster); jaxvae decodes the same PNGs while it trains, runs one
+    call per step, and its compiled loop. On a GPU all of them multiply in TF32, JAX's default. The
+    exit status is 1 when their losses do not agree; a target that is not met does not change it.
 
     Args:
         model: What to train.
@@ -179,7 +179,12 @@ def compare_speed(
         f"tuned {options}".strip()
         for options in tuned_options(experiment.model.network == "conv", is_gpu)
     ]
-    plain = {"tutorial": "tutorial", "step": "jaxvae step", "loop": "jaxvae loop"}
+    plain = {
+        "tutorial": "tutorial",
+        "streamed": "jaxvae streamed",
+        "step": "jaxvae step",
+        "loop": "jaxvae loop",
+    }
     together = {size: f"jaxvae population {size}" for size in populations}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -245,6 +250,7 @@ def compare_speed(
         contestants={
             "tutorial": contestant_of(plain["tutorial"]),
             "tuned": contestant_of(fastest, _options(fastest)),
+            "streamed": contestant_of(plain["streamed"]),
             "step": contestant_of(plain["step"]),
             "loop": contestant_of(plain["loop"]),
         },

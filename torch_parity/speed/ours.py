@@ -13,17 +13,20 @@ import numpy as np
 
 from jaxvae.config import Experiment, Population
 from jaxvae.data import Dataset, Split
+from jaxvae.data.decode import Encoded, decode_lazily
 from jaxvae.training import members
 from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
 from torch_parity.experiments import experiment_of
 from torch_parity.maps import reference_map
-from torch_parity.speed.workers import Job, Report
+from torch_parity.speed.workers import Job, Report, png
 from torch_parity.weights import to_flax
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:
     """By the compiled loop (`mode` is "loop"), or by one call per step ("step").
+
+    The compiled loop over images that stay PNG files and are decoded meanwhile is "streamed".
 
     Yields the device, then after each epoch the mean `loss` in nats per image and `device_bytes`,
     the largest memory of a GPU (None on a CPU).
@@ -31,6 +34,10 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     experiment, dataset = _load(job)
     if mode == "step":
         experiment = replace(experiment, train=replace(experiment.train, chunk_steps=1))
+    if mode == "streamed":
+        files = [png(image) for image in dataset.train.images[:]]
+        encoded = Encoded(files, [f"image {i}" for i in range(len(files))], None)
+        dataset = dataset._replace(train=decode_lazily({"train": encoded}, None)["train"])
     weights = dict(np.load(f"{job.folder}/weights.npz"))
     yield _device()
 

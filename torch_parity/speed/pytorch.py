@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from torch_parity import losses
 from torch_parity.recipes import RECIPES, Recipe
-from torch_parity.speed.workers import Job, Report
+from torch_parity.speed.workers import Job, Report, png
 
 
 def tutorial(job: Job) -> Iterator[Report]:
@@ -28,7 +28,7 @@ def tutorial(job: Job) -> Iterator[Report]:
     the largest memory of a GPU (None on a CPU).
     """
     recipe, device = RECIPES[job.experiment], device_to_use()
-    files = [_png(image) for image in stored_images(job)]
+    files = [png(image) for image in stored_images(job)]
     yield {"device": device_name()}
 
     model = initial(recipe, job).to(device)
@@ -150,12 +150,6 @@ class _Decoded:
     def __getitem__(self, i: int) -> Tensor:
         pixels = np.array(Image.open(io.BytesIO(self.files[i])))
         return self.inputs(torch.from_numpy(pixels)[None].float())
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(buffer, "png")
-    return buffer.getvalue()
 
 
 def stored_images(job: Job) -> np.ndarray:

@@ -18,10 +18,17 @@ NOISY = 1.5  # slowest / fastest round
 NAMES = {
     "tutorial": "PyTorch, tutorial",
     "tuned": "PyTorch, tuned",
+    "streamed": "jaxvae, from PNG files",
     "step": "jaxvae, step by step",
     "loop": "jaxvae, compiled loop",
 }
-COLORS = {"tutorial": "0.75", "tuned": "0.5", "step": "tab:orange", "loop": "tab:red"}
+COLORS = {
+    "tutorial": "0.75",
+    "tuned": "0.5",
+    "streamed": "tab:blue",
+    "step": "tab:orange",
+    "loop": "tab:red",
+}
 
 
 class Target(NamedTuple):
@@ -234,7 +241,7 @@ def draw(lines: Sequence[Line], subtitle: str) -> Figure:
                 speeds = sorted(line.num_images / seconds for seconds in c.seconds)
                 middle = median(speeds)
                 axes.bar(
-                    position + (i - 1.5) * width,
+                    position + (i - (len(NAMES) - 1) / 2) * width,
                     middle,
                     width,
                     yerr=[[middle - speeds[0]], [speeds[-1] - middle]],

@@ -6,6 +6,7 @@ once per epoch, so what runs between two yields is what is timed. The first epoc
 and compiling.
 """
 
+import io
 import json
 import os
 import resource
@@ -16,9 +17,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import numpy as np
+from PIL import Image
+
 from jaxvae.runs import RunError
 
 Report = dict[str, Any]
+
+
+def png(image: np.ndarray) -> bytes:
+    """A grey image, uint8 (height, width, 1), as a PNG file: what is decoded while training."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(buffer, "png")
+    return buffer.getvalue()
 
 
 class Job(NamedTuple):
@@ -45,7 +56,7 @@ class Worker:
     """A contestant's process, as its parent sees it.
 
     `contestant` is `tutorial`, `tuned` and its options, `jaxvae loop`, `jaxvae step`,
-    `jaxvae population SIZE` or `limit`.
+    `jaxvae streamed`, `jaxvae population SIZE` or `limit`.
     """
 
     def __init__(self, contestant: str, job: Job):

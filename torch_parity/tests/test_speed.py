@@ -30,6 +30,7 @@ def line(**changed) -> Line:
         for name, seconds, loss in (
             ("tutorial", [8.0, 18.0, 24.0], 100.0),
             ("tuned", [2.0, 3.0, 3.0], 101.0),
+            ("streamed", [4.0, 4.0, 4.0], 100.0),
             ("step", [1.0, 3.0, 2.0], 100.0),
             ("loop", [1.0, 2.0, 4.0], 100.0),
         )
@@ -78,7 +79,7 @@ def test_table_and_figure_say_what_was_found():
     assert "NOT TO BE QUOTED" in text and line().noisy == ["tutorial", "step", "loop"]
     figure = draw([line(), line(batch_size=256, target=None)], "CPU")
     heights = [patch.get_height() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
-    assert heights == [1280 / seconds for seconds in (18, 3, 2, 2)] * 2
+    assert heights == [1280 / seconds for seconds in (18, 3, 4, 2, 2)] * 2
 
 
 def test_products_of_dense_and_convolutional_layers():
@@ -118,6 +119,7 @@ def test_all_contestants_train_the_same(job):
         "tutorial": pytorch.tutorial(job),
         "tuned": pytorch.tuned(job),
         "channels_last": pytorch.tuned(job, "channels_last"),
+        "streamed": ours.train(job, "streamed"),
         "step": ours.train(job, "step"),
         "loop": ours.train(job, "loop"),
     }
