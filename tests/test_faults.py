@@ -26,9 +26,6 @@ from jaxvae.training.checkpoint import Checkpoints
 
 TIMES = {"seconds", "images_per_second"}
 
-# Where a damaged file ends a reading, Orbax leaves its other coroutines to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):

@@ -4,9 +4,11 @@ Kept are the latest two, so that a damaged one is no loss but of its own steps, 
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -50,6 +52,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, read_only: bool = False):
+        _quieten()
         self._kept = _Kept()
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept,
@@ -137,16 +140,10 @@ class Checkpoints:
         if which == "best" and (best := self.best_step()) in steps:
             steps = [best, *(step for step in steps if step != best)]
         for step in steps:
-            try:
-                state, record = self._read(step, abstract)
-            except Exception as error:  # as above
-                log.warning(
-                    "%s: the checkpoint of step %d is damaged (%s)",
-                    self._folder,
-                    step,
-                    _brief(error),
-                )
+            found = self._read_whole(step, abstract)
+            if found is None:
                 continue
+            state, record = found
             if step != steps[0]:
                 log.warning("%s: using the checkpoint of step %d", self._folder, step)
             self._kept.best_step, self._last_step = record["best_step"], step
@@ -172,6 +169,16 @@ class Checkpoints:
     def _record(self, step: int) -> dict[str, Any]:
         args = ocp.args.Composite(record=ocp.args.JsonRestore())
         return self._manager.restore(step, args=args)["record"]
+
+    def _read_whole(self, step: int, abstract: State) -> tuple[State, dict[str, Any]] | None:
+        """State and record; None, with a warning, where they are damaged."""
+        try:
+            return self._read(step, abstract)
+        except Exception as error:  # as above
+            log.warning(
+                "%s: the checkpoint of step %d is damaged (%s)", self._folder, step, _brief(error)
+            )
+            return None
 
     def _read(self, step: int, abstract: State) -> tuple[State, dict[str, Any]]:
         first = SingleDeviceSharding(jax.devices()[0])
@@ -201,6 +208,24 @@ def _digest(state: Any, record: dict[str, Any]) -> str:
         found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         found.update(array.data)
     return found.hexdigest()
+
+
+@functools.cache  # once
+def _quieten() -> None:
+    """When a reading has failed, TensorStore's other reads go on and have nobody to tell.
+
+    Each would print that its event loop is closed, or that nobody asked for its exception.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)  # where it is a coroutine
+        of_orbax = code is not None and "orbax" in code.co_filename
+        if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _brief(error: Exception) -> str:
