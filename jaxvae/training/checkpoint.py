@@ -86,12 +86,13 @@ class Checkpoints:
         if is_best:
             self._kept.best_step = step
         record: dict[str, Any] = {"progress": progress, "best_step": self._kept.best_step}
-        record["digest"] = _digest(state, record)
+        copy = jax.tree.map(jnp.copy, state)  # nothing keeps a view of what is donated
+        record["digest"] = _digest(copy, record)
         with self._writing():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
+                    state=ocp.args.StandardSave(copy),
                     record=ocp.args.JsonSave(record),
                 ),
             )

@@ -86,8 +86,8 @@ def local(tree: Any) -> Any:
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
-def _compiled(program: Any, *args: Any) -> Any:
-    """A jitted program compiled for these arguments.
+def compile_within_memory(program: Any, *args: Any) -> Any:
+    """Compile a jitted program for these arguments.
 
     Raises:
         UsageError: it needs more memory than there is.
@@ -159,9 +159,9 @@ class Runner(NamedTuple):
         """Compile a program that sees whole batches, with results on every device."""
         program = jax.jit(function, donate_argnums=donate, out_shardings=self.sharding())
         if self.mesh.size == 1:
-            return _compiled(program, *args)
+            return compile_within_memory(program, *args)
         with jax.set_mesh(self.mesh):
-            return _compiled(program, *args)
+            return compile_within_memory(program, *args)
 
     def compile(
         self,
@@ -177,7 +177,7 @@ class Runner(NamedTuple):
             mapped = jax.shard_map(
                 function, mesh=self.mesh, in_specs=specs, out_specs=WHOLE, check_vma=False
             )
-            return _compiled(jax.jit(mapped, donate_argnums=donate), *args)
+            return compile_within_memory(jax.jit(mapped, donate_argnums=donate), *args)
         if self.name == "pmap":
             return self._compile_pmap(function, *args, specs=specs, donate=donate)
         return self.compile_whole(function, *args, donate=donate)

@@ -18,6 +18,7 @@ from jaxvae.data import Dataset
 from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import Shape, image_shape
 from jaxvae.evaluation import make_evaluate
+from jaxvae.training.devices import compile_within_memory
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import TrainState, build_model, initial_state, refuse_too_large
 from jaxvae.training.step import Factors, Metrics, TrainStep, make_train_step, metric_names
@@ -204,15 +205,13 @@ def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, St
     one = jax.tree.map(lambda x: x[0], stacked(states.latest))
     metrics = metric_names(train_step, one, stored_shape, keys[0])
     sums = {name: jnp.zeros(len(everyone)) for name in metrics}
-    advance = (
-        jax.jit(make_population_advance(train_step, batch_size, steps), donate_argnums=(0, 1))
-        .lower(states.latest, sums, images, orders, keys, factors, jnp.int32(1))
-        .compile()
+    advance = compile_within_memory(
+        jax.jit(make_population_advance(train_step, batch_size, steps), donate_argnums=(0, 1)),
+        *(states.latest, sums, images, orders, keys, factors, jnp.int32(1)),
     )
-    evaluate = (
-        jax.jit(jax.vmap(make_evaluate(base, model), in_axes=(0, None, 0, 0)))
-        .lower(states.latest.variables, validation_images, keys, factors.beta)
-        .compile()
+    evaluate = compile_within_memory(
+        jax.jit(jax.vmap(make_evaluate(base, model), in_axes=(0, None, 0, 0))),
+        *(states.latest.variables, validation_images, keys, factors.beta),
     )
 
     def chunks(step: int, stop: int) -> Iterator[tuple[jax.Array, int]]:
