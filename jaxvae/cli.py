@@ -136,7 +136,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         result = _run(args)
     except runs.Interrupted as error:
-        print(f"jaxvae: interrupted {error}; continue it with --resume RUN", file=sys.stderr)
+        print(f"jaxvae: {_printable(str(error))}; continue it with --resume", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if os.environ.get("JAXVAE_TRACEBACK"):

@@ -162,6 +162,14 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return rows
 
 
+def first_epochs(path: Path, epochs: int) -> list[dict[str, float]]:
+    """The rows of metrics.csv up to an epoch; a warning names those that are missing."""
+    rows = {row["epoch"]: row for row in read_metrics(path)}
+    if missing := [epoch for epoch in range(1, epochs + 1) if epoch not in rows]:
+        log.warning("%s: without the rows of epochs %s", path, missing)
+    return [rows[epoch] for epoch in range(1, epochs + 1) if epoch in rows]
+
+
 def describe(experiment: Experiment, stored_shape: tuple[int, ...]) -> dict[str, Any]:
     """What config.json holds: versions, the experiment, its classes, the stored images' shape."""
     return {
@@ -179,8 +187,8 @@ def _class_name(value: object) -> str:
 
 def ended_early(experiment: Experiment, error: RunError) -> dict[str, Any]:
     """What summary.json holds of a run that failed or was interrupted."""
-    status = "interrupted" if isinstance(error, Interrupted) else "failed:"
-    return {"experiment": experiment.name, "status": f"{status} {error}"}
+    prefix = "" if isinstance(error, Interrupted) else "failed: "
+    return {"experiment": experiment.name, "status": f"{prefix}{error}"}
 
 
 def saved_config(folder: Path) -> dict[str, Any]:

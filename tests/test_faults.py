@@ -141,7 +141,7 @@ def test_asked_to_stop(start_train, run_train, file, tmp_path, number):
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert said.splitlines()[-1].startswith("jaxvae: interrupted at step")
+    assert said.splitlines()[-1].startswith(f"jaxvae: {run}: interrupted at step")
     status = json.loads((run / "summary.json").read_text())["status"]
     step = int(status.split("step ")[1].split()[0])
     assert status.startswith("interrupted") and (run / "checkpoints" / str(step)).is_dir()

@@ -63,7 +63,7 @@ def train_epoch(
             _validate(program, state, f"step {step} (epoch {epoch})", checkpoints)
             checkpoints.save(state, asdict(progress))
         if stopped:
-            raise runs.Interrupted(f"at step {step} (epoch {epoch}), which is saved")
+            raise runs.Interrupted(f"interrupted at step {step} (epoch {epoch}), which is saved")
     return state, progress
 
 

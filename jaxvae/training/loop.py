@@ -14,6 +14,7 @@ from jaxvae import data as datasets
 from jaxvae import runs
 from jaxvae.config import Experiment, Parallel, Train, require
 from jaxvae.evaluation import Trained
+from jaxvae.from_json import from_json
 from jaxvae.training import devices
 from jaxvae.training import program as programs
 from jaxvae.training.checkpoint import Checkpoints
@@ -66,7 +67,7 @@ def train(
             return _train(experiment, folder, resume, quiet, parallel, stop)
         except (NonFiniteError, runs.Interrupted) as error:
             _write_summary(folder, runs.ended_early(experiment, error))
-            raise
+            raise type(error)(f"{folder}: {error}") from None
 
 
 def _train(
@@ -113,8 +114,8 @@ def _train(
                 settings.epochs,
                 f"above the {int(state.step) // steps} epochs that {folder} has finished",
             )
-            progress = Progress(saved["sums"], saved["seconds"], Monitor(**saved["monitor"]))
-            rows = runs.read_metrics(folder / "metrics.csv")[: int(state.step) // steps]
+            progress = from_json(progress, saved, "progress.")
+            rows = runs.first_epochs(folder / "metrics.csv", int(state.step) // steps)
         if first and resume:
             runs.write_json(folder / "config.json", config)
         reporter.say(

@@ -107,7 +107,7 @@ def train_population(
             return _train(experiment, population, everyone, folder, resume, quiet, stop)
         except (NonFiniteError, runs.Interrupted) as error:
             runs.write_json(folder / "summary.json", runs.ended_early(experiment, error))
-            raise
+            raise type(error)(f"{folder}: {error}") from None
 
 
 def _train(
@@ -176,7 +176,7 @@ def _train(
             progress = {"epoch": epoch, "members": [asdict(s) for s in standings]}
             checkpoints.save(states, progress)
             if stop and epoch < settings.epochs:
-                raise runs.Interrupted(f"after epoch {epoch}, which is saved")
+                raise runs.Interrupted(f"interrupted after epoch {epoch}, which is saved")
 
     each: list[dict[str, Any]] = [
         {

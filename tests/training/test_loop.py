@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
+from jaxvae.config import UsageError
 from jaxvae.saved import load
 from jaxvae.training import NonFiniteError, train
 from jaxvae.training.checkpoint import Checkpoints
@@ -109,9 +110,30 @@ def test_resume_after_a_crash_discards_the_unfinished(small, tmp_path):
         quiet=True,
     )
     metrics = tmp_path / "a" / "metrics.csv"
-    metrics.write_text(metrics.read_text() + metrics.read_text().splitlines()[1] + "\n")
+    metrics.write_text(metrics.read_text() + "3" + metrics.read_text().splitlines()[1][1:] + "\n")
     train(experiment, tmp_path / "a", resume=True, quiet=True)
     assert_same(tmp_path / "whole", tmp_path / "a")
+
+
+def test_progress_of_another_kind_is_refused(small, tmp_path):
+    """A checkpoint that is whole, but was made by a program that notes other things."""
+    train(small, tmp_path, quiet=True)
+    state = final_state(tmp_path)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(replace(state, step=state.step + 1), {"sums": {}, "epoch": 2})
+    with pytest.raises(UsageError, match=r"'progress\.epoch': not a field of Progress"):
+        train(replace(small, train=Train(epochs=4)), tmp_path, resume=True, quiet=True)
+
+
+def test_lost_rows_are_named(small, tmp_path, caplog):
+    """Training goes on without the rows that metrics.csv has lost, and says which."""
+    train(replace(small, train=replace(small.train, epochs=2)), tmp_path, quiet=True)
+    metrics = tmp_path / "metrics.csv"
+    header, _, second = metrics.read_text().splitlines()
+    metrics.write_text(f"{header}\n{second}\n")
+    train(replace(small, train=replace(small.train, epochs=3)), tmp_path, resume=True, quiet=True)
+    assert "metrics.csv: without the rows of epochs [1]" in caplog.text
+    assert [row["epoch"] for row in runs.read_metrics(metrics)] == [2, 3]
 
 
 def test_nothing_is_compiled_after_the_first_epoch(small, tmp_path):
