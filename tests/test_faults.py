@@ -297,6 +297,7 @@ def test_disk_full_while_checkpointing(file, tmp_path):
     assert json.loads((tmp_path / "resumed").read_text())["steps"] == 9 * 120
 
 
+@pytest.mark.slow
 def test_disk_full_while_writing_metrics(file, tmp_path):
     """metrics.csv and config.json stay what they were."""
     done = in_small_disk(

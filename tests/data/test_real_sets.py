@@ -26,7 +26,9 @@ SETS = {"mnist": (60_000, 28, 28, 1), "fashion_mnist": (60_000, 28, 28, 1)}
 SETS["cifar10_jpeg"] = (50_000, 32, 32, 3)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(
+    "name", ["mnist", "fashion_mnist", pytest.param("cifar10_jpeg", marks=pytest.mark.slow)]
+)
 def test_counts_shapes_and_labels(load, name):
     dataset = load(name)
     n, *shape = SETS[name]

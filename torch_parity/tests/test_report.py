@@ -23,6 +23,7 @@ def status(*arguments, **keywords) -> object:
     return exit_.value.code
 
 
+@pytest.mark.slow  # make parity runs every experiment
 def test_equal(capsys):
     assert status((NAME,)) == 0
     text = capsys.readouterr().out

@@ -148,6 +148,7 @@ def status(**arguments) -> object:
     return exit_.value.code
 
 
+@pytest.mark.slow
 def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     """End to end, without MNIST; torch.compile is left out, since it takes half a minute."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))
