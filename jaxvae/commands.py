@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxvae import runs
+from jaxvae import guards, runs
 from jaxvae.config import Parallel, Population, UsageError, require
 from jaxvae.options import (
     NO_PREFIX,
@@ -35,7 +35,7 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
         return _train(options, options.out, resume=options.or_resume and started)
     if options.or_resume or options.parallel.distributed:
         raise UsageError("--out: needed with --or-resume and with --parallel.distributed")
-    folder = runs.claim_folder(options.experiment.name)
+    folder = guards.claim_folder(options.experiment.name)
     try:
         return _train(options, folder)
     finally:
@@ -46,13 +46,12 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
 
 def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[str, Any]:
     """The experiment alone, or a population of it."""
-    if options.parallel.distributed:
-        from jaxvae.training import devices
-
-        devices.start_process(options.parallel)
     if options.population == Population():
         from jaxvae import training
+        from jaxvae.training import devices
 
+        if options.parallel.distributed:
+            devices.start_process(options.parallel)
         return training.train(
             options.experiment,
             folder,

@@ -469,6 +469,9 @@ class Parallel:
             given,
             "all three with parallel.distributed, or none",
         )
+        host, _, port = (self.coordinator or "localhost:1").rpartition(":")
+        known = bool(host) and port.isdecimal() and int(port) < 2**16
+        require(known, "parallel.coordinator", self.coordinator, "HOST:PORT, such as node1:1234")
         n, i = self.processes, self.index
         require(n is None or n >= 1, "parallel.processes", n, "at least 1")
         allowed = "at least 0 and below parallel.processes"

@@ -13,14 +13,14 @@ from jaxvae.config import UsageError
 T = TypeVar("T")
 
 
-def from_json(template: T, values: Any, prefix: str = "") -> T:
+def from_json(template: T | type[T], values: Any, prefix: str = "") -> T:
     """A dataclass of the template's class, its parts of the classes that the template's have.
 
     Lists become tuples, and whole numbers become floats where the field is a float. A field that
-    is left out has its default.
+    is left out has its default, and so has one that is not an argument of its class.
 
     Args:
-        template: only its classes count.
+        template: only its classes count; a class, where the parts are of those that it names.
         values: a JSON object: the fields by name.
         prefix: of the names in messages, such as "data.".
 
@@ -28,7 +28,7 @@ def from_json(template: T, values: Any, prefix: str = "") -> T:
         UsageError: no object; a field that is unknown, that is missing though it has no default, or
             whose value is of another type or not allowed. The message names the field.
     """
-    cls: Any = type(template)
+    cls: Any = template if isinstance(template, type) else type(template)
     if not isinstance(values, dict):
         name = prefix.removesuffix(".") or "experiment"
         raise UsageError(f"{name} = {reprlib.repr(values)}: must be an object with fields")
@@ -38,21 +38,39 @@ def from_json(template: T, values: Any, prefix: str = "") -> T:
         if name not in fields:
             unknown = reprlib.repr(prefix + name)
             raise UsageError(f"{unknown}: not a field of {cls.__name__} in this version")
-        part = getattr(template, name)
+        part = getattr(template, name, None)
         if dataclasses.is_dataclass(part):
             found[name] = from_json(part, value, f"{prefix}{name}.")
-            continue
-        try:
-            found[name] = _as(hints[name], value)
-        except TypeError:
-            kind = inspect.formatannotation(hints[name])
-            raise UsageError(
-                f"{prefix}{name} = {reprlib.repr(value)}: must be of the type {kind}"
-            ) from None
+        elif fields[name].init:
+            found[name] = _checked(hints[name], value, prefix + name)
     for name, field in fields.items():
-        if name not in found and field.default is field.default_factory is dataclasses.MISSING:
+        has_default = not field.default is field.default_factory is dataclasses.MISSING
+        if field.init and name not in found and not has_default:
             raise UsageError(f"{prefix}{name}: missing")
     return cls(**found)
+
+
+def check_types(value: Any, prefix: str = "") -> None:
+    """Raise a UsageError that names the first field of a dataclass whose value is of another type.
+
+    Args:
+        value: a dataclass; its parts are checked too.
+        prefix: as for `from_json`.
+    """
+    hints = typing.get_type_hints(type(value))
+    for field in dataclasses.fields(value):
+        item, name = getattr(value, field.name), prefix + field.name
+        _checked(hints[field.name], item, name)
+        if dataclasses.is_dataclass(item):
+            check_types(item, f"{name}.")
+
+
+def _checked(hint: Any, value: Any, name: str) -> Any:
+    try:
+        return _as(hint, value)
+    except TypeError:
+        kind = inspect.formatannotation(hint)
+        raise UsageError(f"{name} = {reprlib.repr(value)}: must be of the type {kind}") from None
 
 
 def _as(hint: Any, value: Any) -> Any:
@@ -65,11 +83,11 @@ def _as(hint: Any, value: Any) -> Any:
     elif origin is typing.Literal:
         if value in args:
             return value
-    elif origin is tuple:
+    elif origin in (tuple, list):
         if isinstance(value, list | tuple):
-            kinds = args[:1] * len(value) if args[1:] == (...,) else args
+            kinds = args[:1] * len(value) if origin is list or args[1:] == (...,) else args
             if len(kinds) == len(value):
-                return tuple(map(_as, kinds, value))
+                return origin(map(_as, kinds, value))
     elif origin is dict:
         if isinstance(value, dict):
             return {_as(args[0], key): _as(args[1], item) for key, item in value.items()}
@@ -80,6 +98,11 @@ def _as(hint: Any, value: Any) -> Any:
     elif hint in (int, str, bool, types.NoneType):
         if isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
             return value
+    elif dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):  # type: ignore[arg-type]
+            return value
+        if isinstance(value, dict):
+            return from_json(hint, value)
     else:  # a type that only a class of a user's own has: __post_init__ knows it
         return tuple(value) if isinstance(value, list) else value
     raise TypeError

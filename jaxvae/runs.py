@@ -7,54 +7,25 @@ of its own needs its experiment file again to be loaded.
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import importlib.util
-import itertools
 import json
 import logging
 import os
 import reprlib
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jaxvae.config import Experiment, UsageError, require
-from jaxvae.from_json import from_json
+from jaxvae.config import Experiment, UsageError
+from jaxvae.from_json import check_types, from_json
 
 log = logging.getLogger("jaxvae")
 
 PARTS = ("data", "model", "objective", "optimizer", "train")
 TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
 COLUMNS = ("epoch", "step", *TERMS, "learning_rate")  # of every metrics.csv; most have more
-
-# What a resumed run may change, because it does not change what a step computes.
-FREE_ON_RESUME = {
-    "name",
-    "train.epochs",
-    "train.max_steps",
-    "train.early_stopping",
-    "train.chunk_steps",
-    "train.checkpoint_steps",
-    "train.figures_every",
-    "train.tensorboard",
-    "data.streaming",
-}
-
-# What it may change when told so: the saved state fits, and the run goes on in another way.
-CHANGEABLE = (
-    "jaxvae",
-    "data.source",
-    "objective.beta",
-    "objective.warmup_steps",
-    "optimizer.learning_rate",
-    "optimizer.schedule",
-    "optimizer.decay",
-    "optimizer.patience",
-    "optimizer.warmup_steps",
-    "train.epochs",
-)
 
 
 class RunError(RuntimeError):
@@ -92,9 +63,10 @@ def load_experiment(path: str | Path) -> Experiment:
             f"experiment file {str(path)!r}: must define `experiment = Experiment(...)`"
         )
     try:
-        return from_json(experiment, dataclasses.asdict(experiment))  # checks each field's type
+        check_types(experiment)
     except UsageError as error:
         raise UsageError(f"experiment file {str(path)!r}: {error}") from error
+    return experiment
 
 
 @contextlib.contextmanager
@@ -170,12 +142,16 @@ def first_epochs(path: Path, epochs: int) -> list[dict[str, float]]:
     return [rows[epoch] for epoch in range(1, epochs + 1) if epoch in rows]
 
 
-def describe(experiment: Experiment, stored_shape: tuple[int, ...]) -> dict[str, Any]:
-    """What config.json holds: versions, the experiment, its classes, the stored images' shape."""
+def describe(
+    experiment: Experiment, stored_shape: tuple[int, ...], num_train: int | None = None
+) -> dict[str, Any]:
+    """What config.json holds: versions, the experiment, its classes, the stored images' shape and
+    how many there are to train on (None: not known, of weights that were imported)."""
     return {
         "jaxvae": version("jaxvae"),
         "jax": version("jax"),
         "stored_shape": list(stored_shape),
+        "num_train": num_train,
         "classes": {name: _class_name(getattr(experiment, name)) for name in PARTS},
         "experiment": dataclasses.asdict(experiment),
     }
@@ -200,6 +176,9 @@ def saved_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UsageError(f"{folder}: not a run folder (it has no config.json)")
+    for entry in folder.iterdir():
+        if entry.is_symlink() and entry.is_dir():  # what is written would land elsewhere
+            raise UsageError(f"{entry}: a link; must be a folder inside the run folder")
     saved = read_json(path)
     for name in ("jaxvae", "stored_shape", "classes", "experiment"):
         if not isinstance(saved, dict) or name not in saved:
@@ -243,97 +222,3 @@ def read_config(
         raise UsageError(f"{path}: {error}") from error
     height, width, channels = shape
     return experiment, (height, width, channels)
-
-
-def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Fields in which two experiments differ, by dotted name: (value in a, value in b)."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for f in dataclasses.fields(a):
-        left, right = getattr(a, f.name), getattr(b, f.name)
-        if dataclasses.is_dataclass(left):
-            found |= differences(left, right, f"{prefix}{f.name}.")
-        elif left != right:
-            found[prefix + f.name] = (left, right)
-    return found
-
-
-def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[str] = ()) -> None:
-    """A resumed run must compute what it computed before, except as `may_change` says.
-
-    Raises:
-        UsageError: fields differ that may not; all of them, with both values.
-    """
-    for name in may_change:
-        require(name in CHANGEABLE, "--may-change", name, f"one of {', '.join(CHANGEABLE)}")
-    saved, _ = read_config(folder, like=experiment)
-    free = FREE_ON_RESUME | set(may_change)
-    if experiment.optimizer.schedule == "cosine" and "train.epochs" not in may_change:
-        free = free - {"train.epochs"}  # the cosine ends at the last epoch
-    changed = differences(saved, experiment)
-    made_by, this = saved_config(folder)["jaxvae"], version("jaxvae")
-    if made_by != this:
-        changed["jaxvae"] = (made_by, this)
-    changed = {name: values for name, values in changed.items() if name not in free}
-    if changed:
-        listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
-        told = [name for name in changed if name in CHANGEABLE]
-        hint = f"; unless told so: --may-change {' '.join(told)}" if told == list(changed) else ""
-        raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}")
-
-
-def refuse_population(folder: Path) -> None:
-    """What needs a single run says so.
-
-    Raises:
-        UsageError: not a run folder, or a population's.
-    """
-    if "population" in saved_config(folder):
-        raise UsageError(
-            f"{folder}: a population; take a member out of it first:"
-            f" jaxvae extract {folder} --member 0 --out RUN"
-        )
-
-
-def refuse_existing(folder: Path, instead: str = "give another --out") -> None:
-    """Raise a FileExistsError that says what to do `instead`, unless `folder` is new or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder}: exists and is not empty; {instead}")
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a run folder, new or not: no other process can train there meanwhile.
-
-    The lock is the kernel's, so it ends with the process, however that ends. What a killed process
-    has left half-written is removed, and the folder too if it is empty in the end.
-
-    Raises:
-        UsageError: another process holds it.
-        OSError: it cannot be made.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"{folder}: another process is training in it") from error
-        except OSError as error:  # some network file systems cannot
-            log.warning("%s: cannot be locked (%s): train in it only once", folder, error)
-        for unfinished in folder.glob(".*.tmp"):
-            unfinished.unlink(missing_ok=True)
-        yield
-    finally:
-        os.close(handle)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def claim_folder(name: str) -> Path:
-    """Create the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
-    for n in itertools.count(1):
-        folder = Path("runs") / (name if n == 1 else f"{name}-{n}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise AssertionError  # count never ends

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from jaxvae import runs
+from jaxvae import guards, runs
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
 from jaxvae.training import build_model, initial_state, make_optimizer
@@ -27,7 +27,7 @@ def load(
         RunError: all of its checkpoints are damaged.
     """
     folder = Path(folder)
-    runs.refuse_population(folder)
+    guards.refuse_population(folder)
     experiment, stored_shape = runs.read_config(folder, like)
     model = build_model(experiment, stored_shape)
     optimizer = make_optimizer(experiment.optimizer)

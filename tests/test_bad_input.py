@@ -254,8 +254,11 @@ def test_sources_that_are_no_files(capsys):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--model.hidden-dims", 10**6, 10**6], "model and optimizer = '"),
-        (["--model.family", "CAE", "--data.pad", 20_000], "a step with data.batch_size images = '"),
+        (["--model.hidden-dims", 10**6, 10**6], "the model with its optimizer needs "),
+        (
+            ["--model.family", "CAE", "--data.pad", 20_000],
+            "a program over data.batch_size images needs ",
+        ),
         (["--model.latent-dim", 10**18], "model.latent_dim = 1000000000000000000: must be at most"),
     ],
 )

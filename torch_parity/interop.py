@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import data, noise, runs, saved
+from jaxvae import data, guards, noise, runs, saved
 from jaxvae.config import Experiment, UsageError, require
 from jaxvae.data.preprocess import image_shape
 from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
@@ -53,7 +53,7 @@ def import_torch(
     """
     source, out = Path(source), None if out is None else Path(out)
     if out is not None:
-        runs.refuse_existing(out)
+        guards.refuse_existing(out)
     arrays, prefix = files.read(source)
     shape = _stored_shape(experiment, stored_shape)
     model, optimizer = build_model(experiment, shape), make_optimizer(experiment.optimizer)
@@ -89,7 +89,7 @@ def import_torch(
             checkpoints.save(state, progress)
         runs.write_json(run / "config.json", runs.describe(experiment, shape))
         runs.write_json(run / "import.json", imported)
-        folder = runs.claim_folder(experiment.name) if out is None else out
+        folder = guards.claim_folder(experiment.name) if out is None else out
         if folder.exists():
             folder.rmdir()  # it is empty
         run.rename(folder)

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: asynchronous, atomic, verified when they are read.
+"""Checkpoints by Orbax: written beside the training, atomic, verified when they are read.
 
 Kept are the latest two, so that a damaged one is no loss but of its own steps, and the best.
 """
@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
 from jaxvae.runs import RunError
+from jaxvae.training import devices
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates, and prints what it raises
 log = logging.getLogger("jaxvae")
@@ -47,8 +48,8 @@ class _Kept:
 class Checkpoints:
     """The `checkpoints` folder of a run, one entry per step. Use as a context manager.
 
-    Each entry holds a state and a record: a JSON-able `progress`, which step was the best, and a
-    digest of all of this. One that does not match its digest is damaged.
+    Each entry holds a state and a record: a JSON-able `progress`, which step was the best, what the
+    state consists of, and digests of all of this. One that does not match them is damaged.
     """
 
     def __init__(self, folder: Path, read_only: bool = False):
@@ -74,7 +75,8 @@ class Checkpoints:
     def save(self, state: Stepped, progress: dict[str, Any], is_best: bool = False) -> None:
         """Start saving; the caller may donate `state` at once, since a copy is saved.
 
-        What was saved or restored last is not saved again.
+        The copy is brought to the host for its digest here; it is written meanwhile. What was saved
+        or restored last is not saved again.
 
         Raises:
             RunError: this or the previous save could not be written.
@@ -85,9 +87,14 @@ class Checkpoints:
         self._last_step = step
         if is_best:
             self._kept.best_step = step
-        record: dict[str, Any] = {"progress": progress, "best_step": self._kept.best_step}
-        copy = jax.tree.map(jnp.copy, state)  # nothing keeps a view of what is donated
-        record["digest"] = _digest(copy, record)
+        copy = jax.tree.map(jnp.copy, _plain(state))  # nothing keeps a view of what is donated
+        record = {
+            "progress": progress,
+            "best_step": self._kept.best_step,
+            "dtypes": [str(x.dtype) for x in jax.tree.leaves(copy)],
+            "state": _digest_of_state(copy),
+        }
+        record["digest"] = _digest(record)
         with self._writing():
             self._manager.save(
                 step,
@@ -127,8 +134,9 @@ class Checkpoints:
 
         Args:
             which: `latest` or `best`.
-            abstract: has the state's shapes, and where it has them its shardings; by default the
-                state comes to the first device, whatever it was saved from.
+            abstract: has the state's shapes and types (float32 may have been saved as float64, and
+                the other way round), and where it has them its shardings; by default the state
+                comes to the first device, whatever it was saved from.
 
         Raises:
             FileNotFoundError: there is no complete checkpoint.
@@ -157,19 +165,24 @@ class Checkpoints:
     def set_aside_after(self, step: int) -> None:
         """Move checkpoints later than `step`, which were damaged, out of the way of new ones."""
         later = [s for s in self.steps() if s > step]
-        for damaged in later:
+        devices.wait_for_all("listed")
+        for damaged in later if devices.is_first() else ():
             target = self._folder.with_name("damaged-checkpoints") / str(damaged)
             target.parent.mkdir(exist_ok=True)
             while target.exists():
                 target = target.with_name(f"{target.name}-again")
             (self._folder / str(damaged)).rename(target)
             log.warning("%s: moved to %s", self._folder / str(damaged), target)
+        devices.wait_for_all("set aside")
         if later:
             self._manager.reload()
 
     def _record(self, step: int) -> dict[str, Any]:
         args = ocp.args.Composite(record=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=args)["record"]
+        record = self._manager.restore(step, args=args)["record"]
+        if record.pop("digest") != _digest(record):
+            raise ValueError("its record does not match its digest")
+        return record
 
     def _read_whole(self, step: int, abstract: State) -> tuple[State, dict[str, Any]] | None:
         """State and record; None, with a warning, where they are damaged."""
@@ -182,32 +195,56 @@ class Checkpoints:
             return None
 
     def _read(self, step: int, abstract: State) -> tuple[State, dict[str, Any]]:
-        first = SingleDeviceSharding(jax.devices()[0])
-
-        def described(x: Any) -> jax.ShapeDtypeStruct:
-            sharding = getattr(x, "sharding", None) or first
-            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(jax.tree.map(described, abstract)),
-                record=ocp.args.JsonRestore(),
-            ),
-        )
-        state, record = restored["state"], restored["record"]
-        if record["digest"] != _digest(state, {k: v for k, v in record.items() if k != "digest"}):
-            raise ValueError("its content does not match its digest")
-        return state, record
+        record = self._record(step)
+        plain, structure = jax.tree.flatten(_plain(abstract))
+        # As it was saved, in host memory: only so the digest can be compared.
+        empty = [np.empty(x.shape, d) for x, d in zip(plain, record["dtypes"], strict=True)]
+        args = ocp.args.StandardRestore(jax.tree.unflatten(structure, empty))
+        saved = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        if record["state"] != _digest_of_state(saved):
+            raise ValueError("its numbers do not match their digest")
+        return jax.tree.map(_placed, abstract, saved), record
 
 
-def _digest(state: Any, record: dict[str, Any]) -> str:
-    """Of every name, type, shape and number in a state and its record."""
-    found = hashlib.blake2b(json.dumps(record, sort_keys=True).encode(), digest_size=16)
+def _is_key(x: Any) -> bool:
+    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _plain(tree: Any) -> Any:
+    """The tree, or its shapes, with typed PRNG keys as their numbers."""
+
+    def plain(x: Any) -> Any:
+        if not _is_key(x):
+            return x
+        abstract = isinstance(x, jax.ShapeDtypeStruct)
+        return jax.eval_shape(jax.random.key_data, x) if abstract else jax.random.key_data(x)
+
+    return jax.tree.map(plain, tree)
+
+
+def _placed(like: Any, saved: np.ndarray) -> jax.Array:
+    """The saved numbers as an array like the abstract one, on its devices."""
+    sharding = getattr(like, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
+    if _is_key(like):
+        return jax.device_put(jax.random.wrap_key_data(jnp.asarray(saved)), sharding)
+    if saved.shape != like.shape:
+        raise ValueError(f"holds an array {saved.shape} where {like.shape} is needed")
+    array = saved.astype(like.dtype)
+    return jax.make_array_from_callback(array.shape, sharding, lambda where: array[where])
+
+
+def _digest(value: Any) -> str:
+    """Of what JSON can hold."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _digest_of_state(state: Any) -> str:
+    """Of every name, type, shape and number in it."""
+    found = hashlib.blake2b(digest_size=16)
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         array = np.ascontiguousarray(leaf)
         found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        found.update(array.data)
+        found.update(array.view(np.uint8).data)
     return found.hexdigest()
 
 

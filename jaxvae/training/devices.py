@@ -28,8 +28,10 @@ BATCHES = PartitionSpec(None, axis.NAME)  # and of (steps, batch, ...)
 def start_process(parallel: Parallel) -> None:
     """Join the other processes of a distributed run; before anything is computed.
 
+    Waits five minutes for them. Then, as when one of them fails later, JAX ends the process.
+
     Raises:
-        UsageError: the cluster is not known to JAX and not given, or it does not answer.
+        UsageError: the cluster is not known to JAX and not given, or the port is taken.
     """
     given = (parallel.coordinator, parallel.processes, parallel.index)
     try:
@@ -39,7 +41,7 @@ def start_process(parallel: Parallel) -> None:
         )
     except (RuntimeError, ValueError) as error:
         raise UsageError(
-            f"parallel.distributed: cannot start ({str(error).splitlines()[0]}); give"
+            f"parallel.distributed: cannot start ({str(error).partition(chr(10))[0]}); give"
             " --parallel.coordinator HOST:PORT --parallel.processes N --parallel.index I"
         ) from error
 
@@ -87,7 +89,7 @@ def local(tree: Any) -> Any:
 
 
 def compile_within_memory(program: Any, *args: Any) -> Any:
-    """Compile a jitted program for these arguments.
+    """Compile a jitted program that works on batches, for these arguments.
 
     Raises:
         UsageError: it needs more memory than there is.
@@ -97,7 +99,7 @@ def compile_within_memory(program: Any, *args: Any) -> Any:
     if needs is not None:  # not every backend tells
         arrays = needs.argument_size_in_bytes + needs.output_size_in_bytes
         needed = arrays + needs.temp_size_in_bytes - needs.alias_size_in_bytes
-        refuse_more_than_memory("a step with data.batch_size images", needed)
+        refuse_more_than_memory("a program over data.batch_size images", needed)
     return compiled
 
 
@@ -147,7 +149,9 @@ class Runner(NamedTuple):
             return slice(0, batch_size)
         parts = self.sharding(EXAMPLES).addressable_devices_indices_map((batch_size,))
         rows = [part[0].indices(batch_size)[:2] for part in parts.values() if part is not None]
-        return slice(min(start for start, _ in rows), max(stop for _, stop in rows))
+        own = slice(min(start for start, _ in rows), max(stop for _, stop in rows))
+        assert own.stop - own.start == sum(stop - start for start, stop in rows)  # no gap
+        return own
 
     def make(self, function: Callable[[], Any]) -> Any:
         """What `function` returns, made on every device."""
@@ -227,7 +231,9 @@ def choose(parallel: Parallel, batch_size: int) -> Runner:
         UsageError: there are not so many devices, the batch does not divide by them, or the runner
             does not take them.
     """
-    devices = jax.devices()
+    # In this order each process has neighbouring rows of a batch. On TPUs JAX would choose another,
+    # as the chips are wired; the collectives here span all of them, in any order.
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     count = len(devices) if parallel.devices is None else parallel.devices
     if parallel.runner == "jit" and parallel.devices is None and jax.process_count() == 1:
         count = 1
@@ -245,11 +251,9 @@ def choose(parallel: Parallel, batch_size: int) -> Runner:
     every = f"{len(devices)}, all that the processes have"
     alone = jax.process_count() == 1
     require(alone or count == len(devices), "parallel.devices", count, every)
-    require(
-        batch_size % count == 0,
-        "data.batch_size",
-        batch_size,
-        f"a multiple of the {count} devices that share each batch (--parallel.devices)",
-    )
-    mesh = jax.make_mesh((count,), (axis.NAME,), (AxisType.Auto,), devices=devices[:count])
+    fewer = max(n for n in range(1, count + 1) if batch_size % n == 0)
+    hint = f", or --parallel.devices {fewer}" if alone else ""
+    allowed = f"a multiple of the {count} devices that share each batch{hint}"
+    require(batch_size % count == 0, "data.batch_size", batch_size, allowed)
+    mesh = Mesh(np.asarray(devices[:count]), (axis.NAME,), axis_types=(AxisType.Auto,))
     return Runner(name, mesh)

@@ -2,7 +2,9 @@
 
 import contextlib
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from time import perf_counter
+from typing import Any
 
 import jax
 import optax
@@ -28,8 +30,26 @@ class Progress:
     """Where a run stands besides its state, in plain numbers: a checkpoint holds both."""
 
     sums: dict[str, float]  # of the metrics of the epoch's steps so far
-    seconds: float = 0.0  # spent on them
+    basis: dict[str, list[Any]] = field(default_factory=dict)  # of the monitor's numbers
     monitor: Monitor = field(default_factory=Monitor)
+    seconds: float = 0.0  # spent on the epoch's steps so far
+
+    def on(self, basis: dict[str, list[Any]], epoch: int) -> "Progress":
+        """The same, but what rests on another basis begins anew after `epoch` epochs."""
+        monitor = self.monitor
+        if self.basis.get("loss", basis["loss"]) != basis["loss"]:
+            monitor = replace(monitor, best_loss=inf, best_epoch=epoch)
+            monitor = replace(monitor, plateau_loss=inf, plateau_epochs=0)
+        if self.basis.get("rate", basis["rate"]) != basis["rate"]:
+            monitor = replace(monitor, plateau_loss=inf, plateau_epochs=0, lr_scale=1.0)
+        return replace(self, basis=basis, monitor=monitor)
+
+
+def basis(experiment: Experiment) -> dict[str, list[Any]]:
+    """What a resumed run may change so that losses, or learning rates, cannot be compared."""
+    objective, optimizer = experiment.objective, experiment.optimizer
+    rate = [optimizer.learning_rate, optimizer.schedule, optimizer.decay, optimizer.patience]
+    return {"loss": [objective.beta, objective.warmup_steps], "rate": rate}
 
 
 def train_epoch(
@@ -88,7 +108,7 @@ def _advance(
 
     def fetched(sums: dict[str, jax.Array], step: int) -> Progress:
         host_sums = {name: float(value) for name, value in sums.items()}  # waits for the device
-        if not_finite(host_sums):
+        if not_finite(host_sums) and experiment.train.chunk_steps > 1:
             step = int(state.step)  # chunks end there, and later ones take no step
         _refuse_non_finite(host_sums, f"step {step} (epoch {epoch})", checkpoints)
         seconds, taken = before + perf_counter() - began, step - first

@@ -11,17 +11,18 @@ import jax
 import numpy as np
 
 from jaxvae import data as datasets
-from jaxvae import runs
+from jaxvae import guards, runs
 from jaxvae.config import Experiment, Parallel, Train, require
 from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
 from jaxvae.training import devices
 from jaxvae.training import program as programs
 from jaxvae.training.checkpoint import Checkpoints
-from jaxvae.training.epoch import NonFiniteError, Progress, epoch_row, train_epoch
+from jaxvae.training.epoch import NonFiniteError, Progress, basis, epoch_row, train_epoch
 from jaxvae.training.interrupt import StopRequest
+from jaxvae.training.program import Program
 from jaxvae.training.reporting import EventWriter, Reporter
-from jaxvae.training.state import Monitor
+from jaxvae.training.state import Monitor, TrainState
 
 
 def train(
@@ -37,14 +38,16 @@ def train(
     Args:
         experiment: the recipe.
         folder: the run folder: a new one, or with `resume` one of a run.
-        resume: continue exactly where the latest checkpoint stands; from the start without one.
+        resume: continue exactly where the latest checkpoint stands; from the start without one. A
+            run that has finished takes no step more, and is summarised and drawn again.
         quiet: print nothing.
         parallel: on which devices; in a distributed run every process calls this function.
-        may_change: settings, of `runs.CHANGEABLE`, in which a resumed run may differ from before.
+        may_change: settings, of `guards.CHANGEABLE`, in which a resumed run may differ from before.
 
     Raises:
-        UsageError: a setting that the data, the devices or Optax do not allow, or with `resume` one
-            that differs from the run's, or another process trains there; nothing is written.
+        UsageError: a setting that the data, the devices or Optax do not allow, or with `resume`
+            settings or images that differ from the run's, or another process trains there; nothing
+            is written.
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data.
         NonFiniteError: the loss or its gradient is not finite; the last good checkpoint stays.
@@ -52,14 +55,16 @@ def train(
         RunError: a checkpoint cannot be written, or none can be read.
     """
     folder = Path(folder)
+    guards.refuse_unchangeable(may_change)
 
     def refuse() -> None:
-        claim.enter_context(runs.held(folder))
+        claim.enter_context(guards.held(folder))
         if resume:
-            runs.refuse_population(folder)
-            runs.refuse_changes(experiment, folder, may_change)
+            guards.refuse_population(folder)
+            guards.refuse_changes(experiment, folder, may_change)
+            guards.remove_unfinished(folder)
         else:
-            runs.refuse_existing(folder, "give another --out, or continue it with --resume")
+            guards.refuse_existing(folder, "give another --out, or continue it with --resume")
 
     with contextlib.ExitStack() as claim, StopRequest() as stop:
         devices.first_decides(refuse)
@@ -81,17 +86,19 @@ def _train(
     """What `train` does, once it is known that it may, except for noting how it failed."""
     began, first = perf_counter(), devices.is_first()
     dataset = datasets.load(experiment.data)
+    if resume:
+        guards.refuse_other_images(folder, dataset.train.images.shape)
     program, state = programs.build(experiment, dataset, parallel)
     stored_shape = dataset.train.images.shape[1:]
     trained = Trained(experiment, program.model, state.variables, stored_shape)
-    config = runs.describe(experiment, stored_shape)
+    config = runs.describe(experiment, stored_shape, len(dataset.train.images))
     if first and not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
     devices.wait_for_all("compiled")
     num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
 
     settings, steps = experiment.train, program.steps_per_epoch
-    progress = Progress(sums=dict.fromkeys(program.metrics, 0.0))
+    progress = Progress(dict.fromkeys(program.metrics, 0.0), basis(experiment))
     rows: list[dict[str, float]] = []
     status = "finished"
     with (
@@ -101,22 +108,26 @@ def _train(
     ):
         if resume and checkpoints.steps():
             state, saved = checkpoints.restore("latest", state)
-            checkpoints.set_aside_after(int(state.step))
+            taken = int(state.step)
             require(
-                settings.max_steps is None or settings.max_steps > int(state.step),
+                settings.max_steps is None or settings.max_steps >= taken,
                 "train.max_steps",
                 settings.max_steps,
-                f"None or above the {int(state.step)} steps that {folder} has taken",
+                f"None or at least the {taken} steps that {folder} has taken",
             )
             require(
-                settings.epochs * steps > int(state.step),
+                settings.epochs * steps >= taken,
                 "train.epochs",
                 settings.epochs,
-                f"above the {int(state.step) // steps} epochs that {folder} has finished",
+                f"at least {-(-taken // steps)}, since {folder} has taken {taken} steps",
             )
             progress = from_json(progress, saved, "progress.")
-            rows = runs.first_epochs(folder / "metrics.csv", int(state.step) // steps)
+            progress = progress.on(basis(experiment), taken // steps)
+            state = _scaled(state, progress.monitor, program)
+            rows = runs.first_epochs(folder / "metrics.csv", taken // steps)
+            checkpoints.set_aside_after(taken)
         if first and resume:
+            (folder / "summary.json").unlink(missing_ok=True)  # of before
             runs.write_json(folder / "config.json", config)
         reporter.say(
             f"{experiment.name}: {dataset.description}; {len(dataset.train.images)} training "
@@ -143,9 +154,8 @@ def _train(
             events.write(row)
             reporter.end_epoch(row, is_best=monitor.best_epoch == epoch)
 
-            lr_scale = program.runner.put(np.asarray(monitor.lr_scale, state.lr_scale.dtype))
-            state = replace(state, lr_scale=lr_scale)
-            progress = Progress(dict.fromkeys(program.metrics, 0.0), 0.0, monitor)
+            state = _scaled(state, monitor, program)
+            progress = Progress(dict.fromkeys(program.metrics, 0.0), progress.basis, monitor)
             checkpoints.save(state, asdict(progress), is_best=monitor.best_epoch == epoch)
             if settings.figures_every and epoch % settings.figures_every == 0:
                 if first:
@@ -196,6 +206,12 @@ def _train(
 def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
     if devices.is_first():
         runs.write_json(folder / "summary.json", summary)
+
+
+def _scaled(state: TrainState, monitor: Monitor, program: Program) -> TrainState:
+    """The state with the learning rate's factor that the plateau schedule has come to."""
+    lr_scale = program.runner.put(np.asarray(monitor.lr_scale, state.lr_scale.dtype))
+    return replace(state, lr_scale=lr_scale)
 
 
 def _is_stale(monitor: Monitor, epoch: int, settings: Train) -> bool:

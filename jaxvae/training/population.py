@@ -14,7 +14,7 @@ import optax
 from matplotlib.figure import Figure
 
 from jaxvae import data as datasets
-from jaxvae import figures, runs
+from jaxvae import figures, guards, runs
 from jaxvae.config import Experiment, Optimizer, Population, require
 from jaxvae.evaluation import in_order
 from jaxvae.training.checkpoint import Checkpoints
@@ -77,7 +77,8 @@ def train_population(
         experiment: the recipe.
         population: how many seeds, and what to sweep.
         folder: the run folder: a new one, or with `resume` one that holds a population.
-        resume: continue exactly where the latest checkpoint, at the end of an epoch, stands.
+        resume: continue exactly where the latest checkpoint, at the end of an epoch, stands. One
+            that has finished takes no step more, and is summarised and drawn again.
         quiet: print nothing.
 
     Raises:
@@ -95,14 +96,15 @@ def train_population(
     streaming = experiment.data.streaming
     require(not streaming, "data.streaming", streaming, "left out: a population holds its images")
     everyone = members(experiment, population)
-    with runs.held(folder), StopRequest() as stop:
+    with guards.held(folder), StopRequest() as stop:
         if resume:
             saved = read_population(folder)
             kept = "left out: a single run" if saved is None else f"that of the run, {saved}"
             require(saved == population, "population", population, kept)
-            runs.refuse_changes(experiment, folder)
+            guards.refuse_changes(experiment, folder)
+            guards.remove_unfinished(folder)
         else:
-            runs.refuse_existing(folder)
+            guards.refuse_existing(folder)
         try:
             return _train(experiment, population, everyone, folder, resume, quiet, stop)
         except (NonFiniteError, runs.Interrupted) as error:
@@ -122,9 +124,12 @@ def _train(
     """What `train_population` does, once it is known that it may."""
     began = perf_counter()
     dataset = datasets.load(experiment.data)
+    if resume:
+        guards.refuse_other_images(folder, dataset.train.images.shape)
     program, states = build(everyone, dataset)
     num_parameters = sum(x.size for x in jax.tree.leaves(states.latest.params)) // len(everyone)
-    config = runs.describe(experiment, dataset.train.images.shape[1:])
+    num_train, *stored_shape = dataset.train.images.shape
+    config = runs.describe(experiment, tuple(stored_shape), num_train)
     config["population"] = asdict(population)
     if not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
@@ -138,16 +143,17 @@ def _train(
     ):
         if resume and checkpoints.steps():
             states, progress = checkpoints.restore("latest", states)
-            checkpoints.set_aside_after(int(states.step))
             done = progress["epoch"]
-            allowed = f"above the {done} epochs that {folder} has finished"
-            require(settings.epochs > done, "train.epochs", settings.epochs, allowed)
+            allowed = f"at least the {done} epochs that {folder} has finished"
+            require(settings.epochs >= done, "train.epochs", settings.epochs, allowed)
             standings = [
                 Standing(Monitor(**member["monitor"]), member["failed_epoch"])
                 for member in progress["members"]
             ]
             rows = read_rows(folder, done)
+            checkpoints.set_aside_after(int(states.step))
         if resume:
+            (folder / "summary.json").unlink(missing_ok=True)  # of before
             runs.write_json(folder / "config.json", config)
         reporter.say(
             f"{experiment.name}: {len(everyone)} members; {dataset.description}; "

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxvae import runs
+from jaxvae import guards, runs
 from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
 from jaxvae.data.preprocess import image_shape
 from jaxvae.from_json import from_json
@@ -94,7 +94,7 @@ def extract(
     experiment, stored_shape = runs.read_config(folder, like)
     everyone = members(experiment, population)
     require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
-    runs.refuse_existing(out)
+    guards.refuse_existing(out)
 
     base, _ = base_and_factors(everyone)
     model, optimizer = build_model(base, stored_shape), make_optimizer(base.optimizer)
@@ -133,5 +133,6 @@ def extract(
     }
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
-    runs.write_json(out / "config.json", runs.describe(own, stored_shape))  # now it is a run
+    config = runs.describe(own, stored_shape, runs.saved_config(folder).get("num_train"))
+    runs.write_json(out / "config.json", config)  # now it is a run
     return summary

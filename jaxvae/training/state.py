@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.config import Experiment, Optimizer, require
+from jaxvae.config import Experiment, Optimizer, UsageError
 from jaxvae.data.preprocess import Shape, image_shape
 
 PyTree = Any
@@ -80,7 +80,7 @@ def refuse_too_large(state: PyTree) -> None:
     On a CPU XLA would wait for memory that it never gets.
     """
     needed = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
-    refuse_more_than_memory("model and optimizer", needed)
+    refuse_more_than_memory("the model with its optimizer", needed)
 
 
 def refuse_more_than_memory(what: str, needed: int) -> None:
@@ -88,12 +88,11 @@ def refuse_more_than_memory(what: str, needed: int) -> None:
     device = jax.local_devices()[0]
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     there = (device.memory_stats() or {}).get("bytes_limit", physical)
-    require(
-        needed < there,
-        what,
-        f"{needed / 1e9:.3g} GB",
-        f"less than the {there / 1e9:.3g} GB of memory of the {device.device_kind}",
-    )
+    if needed >= there:
+        raise UsageError(
+            f"{what} needs {needed / 1e9:,.0f} GB of memory: must be less than the"
+            f" {there / 1e9:.3g} GB of the {device.device_kind}"
+        )
 
 
 @dataclass(frozen=True)

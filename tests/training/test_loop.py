@@ -182,9 +182,10 @@ def test_the_last_good_checkpoint_is_kept(small, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxvae.training.program.make_schedule", exploding)
-        longer = replace(experiment, train=replace(experiment.train, epochs=3))
-        with pytest.raises(NonFiniteError, match=r"step 13 \(epoch 2\): .*step 8 is kept"):
-            train(longer, run, resume=True, quiet=True)
+        for chunk_steps in (3, 1):
+            longer = replace(experiment, train=Train(3, chunk_steps=chunk_steps))
+            with pytest.raises(NonFiniteError, match=r"step 13 \(epoch 2\): .*step 8 is kept"):
+                train(longer, run, resume=True, quiet=True)
     jax.tree.map(np.testing.assert_array_equal, final_state(run), kept)
 
 
@@ -252,14 +253,24 @@ def test_resume_past_its_end_is_refused(small, tmp_path):
     run = tmp_path / "run"
     stopped = replace(small, train=replace(small.train, max_steps=3))
     train(stopped, run, quiet=True)
-    for max_steps in (2, 3):
-        again = replace(small, train=replace(small.train, max_steps=max_steps))
-        with pytest.raises(
-            ValueError, match=rf"train.max_steps = {max_steps}: .*above the 3 steps"
-        ):
-            train(again, run, resume=True, quiet=True)
+    again = replace(small, train=replace(small.train, max_steps=2))
+    with pytest.raises(ValueError, match=r"train.max_steps = 2: .*at least the 3 steps"):
+        train(again, run, resume=True, quiet=True)
     train(small, run, resume=True, quiet=True)
     assert runs.read_config(run)[0] == small  # the folder tells what the run is now
+    shorter = replace(small, train=replace(small.train, epochs=1))
+    with pytest.raises(ValueError, match=r"train.epochs = 1: .*at least 2, since .* has taken"):
+        train(shorter, run, resume=True, quiet=True)
+
+
+def test_an_optimizer_with_a_random_key(small, tmp_path):
+    """`optax.noisy_sgd` keeps a typed PRNG key in its state: saved, and continued bit for bit."""
+    noisy = replace(small, optimizer=Optimizer("noisy_sgd", 1e-3, {"key": 0}))
+    train(noisy, tmp_path / "whole", quiet=True)
+    train(replace(noisy, train=replace(noisy.train, epochs=1)), tmp_path / "a", quiet=True)
+    train(noisy, tmp_path / "a", resume=True, quiet=True)
+    whole, resumed = (load(tmp_path / name)[0].variables for name in ("whole", "a"))
+    jax.tree.map(np.testing.assert_array_equal, whole, resumed)
 
 
 def test_a_checkpoint_of_another_device_is_loaded(small, tmp_path):

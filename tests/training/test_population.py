@@ -180,12 +180,16 @@ def test_resume_is_exact(trained, tmp_path):
     """1 epoch and 1 more, as the program of 2: the same program, so bit for bit on a CPU."""
     experiment, population, _ = SWEEPS["dense"]
     short = replace(experiment, train=replace(experiment.train, epochs=1))
-    train_population(short, population, tmp_path / "run", quiet=True)
-    with pytest.raises(UsageError, match="epochs = 1: must be above the 1 epochs"):
-        train_population(short, population, tmp_path / "run", resume=True, quiet=True)
+    once, again = (
+        train_population(short, population, tmp_path / "run", resume=resume, quiet=True)
+        for resume in (False, True)
+    )
+    assert once["members"] == again["members"]  # it has finished, and takes no step more
     with pytest.raises(UsageError, match="population = Population"):
         train_population(experiment, Population(2), tmp_path / "run", resume=True, quiet=True)
     train_population(experiment, population, tmp_path / "run", resume=True, quiet=True)
+    with pytest.raises(UsageError, match="epochs = 1: must be at least the 2 epochs"):
+        train_population(short, population, tmp_path / "run", resume=True, quiet=True)
     found, expected = (read_rows(folder, 2) for folder in (tmp_path / "run", trained / "dense"))
     for row, other in zip(found, expected, strict=True):
         assert {k: row[k] for k in row.keys() - TIMES} == {k: other[k] for k in row.keys() - TIMES}

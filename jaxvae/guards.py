@@ -1,0 +1,172 @@
+"""Whether a command may write to a run folder: its lock, and what a resumed run may change."""
+
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import logging
+import os
+from collections.abc import Collection, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jaxvae.config import Experiment, UsageError, require
+from jaxvae.runs import read_config, saved_config
+
+log = logging.getLogger("jaxvae")
+
+# What a resumed run may change, because it does not change what a step computes.
+FREE_ON_RESUME = {
+    "name",
+    "train.epochs",
+    "train.max_steps",
+    "train.early_stopping",
+    "train.chunk_steps",
+    "train.checkpoint_steps",
+    "train.figures_every",
+    "train.tensorboard",
+    "data.streaming",
+}
+
+# What it may change when told so: the saved state fits, and the run goes on in another way.
+CHANGEABLE = (
+    "jaxvae",
+    "data.source",
+    "objective.beta",
+    "objective.warmup_steps",
+    "optimizer.learning_rate",
+    "optimizer.schedule",
+    "optimizer.decay",
+    "optimizer.patience",
+    "optimizer.warmup_steps",
+    "train.epochs",
+)
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Fields in which two experiments differ, by dotted name: (value in a, value in b)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for f in dataclasses.fields(a):
+        left, right = getattr(a, f.name), getattr(b, f.name)
+        if dataclasses.is_dataclass(left):
+            found |= differences(left, right, f"{prefix}{f.name}.")
+        elif left != right:
+            found[prefix + f.name] = (left, right)
+    return found
+
+
+def refuse_unchangeable(may_change: Collection[str]) -> None:
+    """Raise a UsageError unless all of these settings are `CHANGEABLE`."""
+    for name in may_change:
+        require(name in CHANGEABLE, "--may-change", name, f"one of {', '.join(CHANGEABLE)}")
+
+
+def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[str] = ()) -> None:
+    """A resumed run must compute what it computed before, except as `may_change` says.
+
+    Raises:
+        UsageError: fields differ that may not; all of them, with both values.
+    """
+    saved, _ = read_config(folder, like=experiment)
+    free = FREE_ON_RESUME | set(may_change)
+    if experiment.optimizer.schedule == "cosine" and "train.epochs" not in may_change:
+        free = free - {"train.epochs"}  # the cosine ends at the last epoch
+    changed = differences(saved, experiment)
+    made_by, this = saved_config(folder)["jaxvae"], version("jaxvae")
+    if made_by != this:
+        changed["jaxvae"] = (made_by, this)
+    changed = {name: values for name, values in changed.items() if name not in free}
+    if changed:
+        listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
+        told = [name for name in changed if name in CHANGEABLE]
+        hint = f"; unless told so: --may-change {' '.join(told)}" if told == list(changed) else ""
+        raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}")
+
+
+def refuse_other_images(folder: Path, shape: tuple[int, ...]) -> None:
+    """A resumed run trains on images (n, height, width, channels) of the same shape as before.
+
+    Raises:
+        UsageError: their number or size differs.
+    """
+    saved = saved_config(folder)
+    for name, found in (("stored_shape", list(shape[1:])), ("num_train", shape[0])):
+        allowed = f"as when {folder} was started: {saved.get(name)}"
+        require(saved.get(name) in (None, found), f"{name} of the training images", found, allowed)
+
+
+def refuse_population(folder: Path) -> None:
+    """What needs a single run says so.
+
+    Raises:
+        UsageError: not a run folder, or a population's.
+    """
+    if "population" in saved_config(folder):
+        raise UsageError(
+            f"{folder}: a population; take a member out of it first:"
+            f" jaxvae extract {folder} --member 0 --out RUN"
+        )
+
+
+def refuse_existing(folder: Path, instead: str = "give another --out") -> None:
+    """Raise a FileExistsError that says what to do `instead`, unless `folder` is new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder}: exists and is not empty; {instead}")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run folder, new or not: no other process can train there meanwhile.
+
+    The lock is the kernel's, so it ends with the process, however that ends. A folder that is empty
+    in the end is removed, with those above it that were made for it.
+
+    Raises:
+        UsageError: another process holds it.
+        OSError: it cannot be made.
+    """
+    made = [folder, *(parent for parent in folder.parents if not parent.exists())]
+    handle = _locked(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for empty in made:
+                empty.rmdir()
+        os.close(handle)
+
+
+def _locked(folder: Path) -> int:
+    """A handle of the folder, made where it is missing, that holds its lock until it is closed."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise UsageError(f"{folder}: another process is training in it") from error
+        except OSError as error:  # some network file systems cannot
+            log.warning("%s: cannot be locked (%s): train in it only once", folder, error)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(folder)):
+                return handle
+        os.close(handle)  # whoever held it before has removed it meanwhile: once more
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed has left half-written in a run folder, by `atomic`."""
+    for unfinished in (*folder.glob(".*.*.tmp"), *folder.glob("figures/.*.*.tmp")):
+        if unfinished.name.split(".")[-2].isdigit():
+            unfinished.unlink(missing_ok=True)
+
+
+def claim_folder(name: str) -> Path:
+    """Create the first of runs/NAME, runs/NAME-2, ... that does not exist yet."""
+    for n in itertools.count(1):
+        folder = Path("runs") / (name if n == 1 else f"{name}-{n}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError  # count never ends

@@ -1,0 +1,195 @@
+"""Who may write to a run folder: its lock, what is left behind, links, other images."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, guards, runs
+from jaxvae.config import UsageError
+from jaxvae.training import train
+from jaxvae.training.checkpoint import Checkpoints
+
+
+def held_by_another(folder) -> bool:
+    """A lock belongs to the handle it was taken with, so a second one can be tried from here."""
+    try:
+        with guards.held(folder):
+            return False
+    except UsageError as error:
+        assert str(error) == f"{folder}: another process is training in it"
+        return True
+
+
+def test_who_is_refused_leaves_the_lock_alone(tmp_path):
+    """Also before the first has written anything."""
+    run = tmp_path / "run"
+    with guards.held(run):
+        assert held_by_another(run) and held_by_another(run) and run.is_dir()
+        (run / "config.json").touch()
+    assert not held_by_another(run) and (run / "config.json").exists()
+
+
+def test_a_folder_that_vanishes_before_it_is_locked(tmp_path, monkeypatch):
+    """The one who held it has removed it, empty: the lock is then one of the new folder."""
+    run, flock, handles = tmp_path / "run", guards.fcntl.flock, []
+
+    def vanishing(handle: int, operation: int) -> None:
+        handles.append(handle)
+        if len(handles) == 1:
+            run.rmdir()
+        flock(handle, operation)
+
+    monkeypatch.setattr(guards.fcntl, "flock", vanishing)
+    with guards.held(run):
+        assert len(handles) == 2 and held_by_another(run)
+
+
+def test_what_was_made_for_nothing_is_removed(tmp_path):
+    (tmp_path / "a").mkdir()
+    with guards.held(tmp_path / "a" / "b" / "c"):
+        pass
+    assert (tmp_path / "a").is_dir() and not (tmp_path / "a" / "b").exists()
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, images=np.random.default_rng(0).integers(0, 256, (50, 6, 6), np.uint8))
+    return path
+
+
+@pytest.fixture
+def experiment(images):
+    """5 steps an epoch."""
+    return Experiment(
+        "guarded",
+        data=Data(str(images), batch_size=8),
+        model=Model(hidden_dims=(8,), latent_dim=2),
+        train=Train(epochs=2, figures_every=None),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "run"
+    train(experiment.__wrapped__(images), run, quiet=True)
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def contents(folder) -> dict:
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.is_symlink()}
+
+
+def longer(experiment: Experiment, epochs: int = 3) -> Experiment:
+    return replace(experiment, train=replace(experiment.train, epochs=epochs))
+
+
+def test_files_of_others_stay(experiment, run, tmp_path):
+    """Only what `atomic` left in a run's own folder is removed, and only by its next life."""
+    mine = tmp_path / "mine"
+    (mine / ".folder.tmp").mkdir(parents=True)
+    (mine / ".config.json.12.tmp").touch()
+    before = sorted(mine.rglob("*"))
+    with pytest.raises(FileExistsError, match="exists and is not empty"):
+        train(experiment, mine, quiet=True)
+    assert sorted(mine.rglob("*")) == before
+
+    (run / "figures").mkdir()
+    for name in (".metrics.csv.12.tmp", "figures/.loss.png.12.tmp", ".notes.tmp"):
+        (run / name).touch()
+    train(longer(experiment), run, resume=True, quiet=True)
+    assert [p.name for p in run.rglob(".*")] == [".notes.tmp"]
+
+
+def test_links_are_not_written_through(experiment, run, tmp_path):
+    """Somebody's run folder could otherwise have files elsewhere removed as old checkpoints."""
+    (run / "checkpoints").rename(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", run / "checkpoints")
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match="run/checkpoints: a link; must be a folder"):
+        train(longer(experiment), run, resume=True, quiet=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "shape, words",
+    [
+        ((80, 6, 6), r"num_train of the training images = 64: must be .*: 40$"),
+        ((50, 6, 7), r"stored_shape of the training images = \[6, 7, 1\]: must be .*\[6, 6, 1\]$"),
+    ],
+)
+def test_other_images_are_refused(experiment, images, run, shape, words):
+    """Epochs would end elsewhere, and the model would not fit."""
+    kept = images.with_name("kept.npz")
+    shutil.copy(images, kept)
+    before = contents(run)
+    try:
+        np.savez(images, images=np.zeros(shape, np.uint8))
+        with pytest.raises(UsageError, match=words):
+            train(longer(experiment), run, resume=True, quiet=True)
+    finally:
+        shutil.copy(kept, images)
+    assert contents(run) == before
+
+
+def test_a_finished_run_is_completed_by_its_own_command(experiment, run):
+    """Killed after the last step: the summary comes, and no step more."""
+    before, summary = contents(run / "checkpoints"), runs.read_json(run / "summary.json")
+    (run / "summary.json").unlink()
+    again = train(experiment, run, resume=True, quiet=True)
+    assert contents(run / "checkpoints") == before
+    for name in ("status", "epochs", "steps", "best", "last"):
+        assert again[name] == summary[name]
+    assert runs.read_json(run / "summary.json")["status"] == "finished"
+
+
+def test_refusals_come_before_anything_is_moved(experiment, run):
+    """A damaged checkpoint stays where it is while the command is refused."""
+    latest = max((run / "checkpoints" / "10").rglob("*"), key=lambda path: path.stat().st_size)
+    latest.write_bytes(b"")
+    before = contents(run)
+    with pytest.raises(UsageError, match=r"train.max_steps = 4: .*the 5 steps"):
+        short = replace(experiment, train=replace(experiment.train, max_steps=4))
+        train(short, run, resume=True, quiet=True)
+    assert contents(run) == before
+
+
+def test_a_changed_loss_has_a_best_of_its_own(experiment, run):
+    """The loss under another beta is another one: the old best, which is lower, is no best."""
+    heavy = replace(longer(experiment, 4), objective=Objective(beta=100.0))
+    heavy = replace(heavy, train=replace(heavy.train, early_stopping=2))
+    summary = train(heavy, run, resume=True, quiet=True, may_change=["objective.beta"])
+    rows = runs.read_metrics(run / "metrics.csv")
+    assert min(rows[2]["val_loss"], rows[3]["val_loss"]) > rows[1]["val_loss"]
+    assert summary["epochs"] == 4 and summary["best"]["epoch"] in (3, 4)
+    with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.best_step() == 5 * summary["best"]["epoch"]
+
+
+def test_a_changed_rate_is_the_one_that_is_asked_for(experiment, tmp_path):
+    """The factor that the plateau schedule had come to does not multiply it."""
+    plateau = Optimizer(learning_rate=1e-30, schedule="plateau", patience=1, decay=0.1)
+    train(longer(replace(experiment, optimizer=plateau), 4), tmp_path, quiet=True)
+    reached = runs.read_metrics(tmp_path / "metrics.csv")[-1]["learning_rate"]
+    assert reached == pytest.approx(1e-31, rel=1e-6)  # epochs 2 and 3 brought no improvement
+    constant = longer(replace(experiment, optimizer=Optimizer(learning_rate=1e-3)), 5)
+    names = ("learning_rate", "schedule", "decay", "patience")
+    may_change = [f"optimizer.{name}" for name in names]
+    train(constant, tmp_path, resume=True, quiet=True, may_change=may_change)
+    rate = runs.read_metrics(tmp_path / "metrics.csv")[-1]["learning_rate"]
+    assert rate == pytest.approx(1e-3, rel=1e-6)
+
+
+def test_what_may_change_is_checked_at_the_first_start_too(experiment, tmp_path):
+    with pytest.raises(UsageError, match=r"--may-change = 'model.nonsense': must be one of"):
+        train(experiment, tmp_path / "run", quiet=True, may_change=["model.nonsense"])
+    assert not (tmp_path / "run").exists()
