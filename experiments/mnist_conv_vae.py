@@ -26,5 +26,5 @@ experiment = Experiment(
     ),
     objective=Objective("mse"),
     optimizer=Optimizer("adam", learning_rate=5e-4),
-    train=Train(epochs=200),
+    train=Train(epochs=200, chunk_steps=20),  # some 2 s; a signal waits for a chunk to end
 )

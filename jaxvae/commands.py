@@ -57,7 +57,7 @@ def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[st
             folder,
             resume,
             parallel=options.parallel,
-            may_change=options.may_change,
+            may_change=[name.replace("-", "_") for name in options.may_change],
         )
     from jaxvae.training.population import train_population
 

@@ -84,16 +84,31 @@ def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[
         raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}")
 
 
-def refuse_other_images(folder: Path, shape: tuple[int, ...]) -> None:
-    """A resumed run trains on images (n, height, width, channels) of the same shape as before.
+def refuse_other_images(
+    folder: Path,
+    stored_shape: tuple[int, ...],
+    images: dict[str, Any],
+    may_change: Collection[str] = (),
+) -> None:
+    """A resumed run uses the same images as before; with "data.source" in `may_change`, as many.
+
+    Args:
+        folder: the run folder.
+        stored_shape: (height, width, channels).
+        images: their `data.fingerprint`.
+        may_change: as for `refuse_changes`.
 
     Raises:
-        UsageError: their number or size differs.
+        UsageError: their number or size differs, or what they show.
     """
     saved = saved_config(folder)
-    for name, found in (("stored_shape", list(shape[1:])), ("num_train", shape[0])):
-        allowed = f"as when {folder} was started: {saved.get(name)}"
-        require(saved.get(name) in (None, found), f"{name} of the training images", found, allowed)
+    before = {"stored_shape": saved["stored_shape"]} | dict(saved.get("images") or {})
+    now: dict[str, Any] = {"stored_shape": list(stored_shape)} | images
+    if "data.source" in may_change:
+        before.pop("digest", None)
+    if changed := [name for name in before if before[name] != now.get(name)]:
+        listed = ", ".join(f"{name} ({before[name]} to {now.get(name)})" for name in changed)
+        raise UsageError(f"{folder}: its images have changed: {listed}")
 
 
 def refuse_population(folder: Path) -> None:

@@ -130,7 +130,10 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
                     raise ValueError(f"no column {', '.join(missing)}")
                 rows.append(row | {name: int(row[name]) for name in ("epoch", "step")})
     except (OSError, ValueError, TypeError, OverflowError, csv.Error) as error:
-        raise UsageError(f"{path}: damaged in row {len(rows) + 1} ({error})") from error
+        raise UsageError(
+            f"{path}: damaged in row {len(rows) + 1} ({error}); mend it, or remove it to go on"
+            " without its rows"
+        ) from error
     return rows
 
 
@@ -143,15 +146,15 @@ def first_epochs(path: Path, epochs: int) -> list[dict[str, float]]:
 
 
 def describe(
-    experiment: Experiment, stored_shape: tuple[int, ...], num_train: int | None = None
+    experiment: Experiment, stored_shape: tuple[int, ...], images: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What config.json holds: versions, the experiment, its classes, the stored images' shape and
-    how many there are to train on (None: not known, of weights that were imported)."""
+    their `data.fingerprint` (None: not known, of weights that were imported)."""
     return {
         "jaxvae": version("jaxvae"),
         "jax": version("jax"),
         "stored_shape": list(stored_shape),
-        "num_train": num_train,
+        "images": images,
         "classes": {name: _class_name(getattr(experiment, name)) for name in PARTS},
         "experiment": dataclasses.asdict(experiment),
     }

@@ -123,12 +123,13 @@ def test_links_are_not_written_through(experiment, run, tmp_path):
 @pytest.mark.parametrize(
     "shape, words",
     [
-        ((80, 6, 6), r"num_train of the training images = 64: must be .*: 40$"),
-        ((50, 6, 7), r"stored_shape of the training images = \[6, 7, 1\]: must be .*\[6, 6, 1\]$"),
+        ((80, 6, 6), r"train \(40 to 64\), validation \(10 to 16\)"),
+        ((50, 6, 7), r"stored_shape \(\[6, 6, 1\] to \[6, 7, 1\]\)"),
+        ((50, 6, 6), r"its images have changed: digest"),
     ],
 )
 def test_other_images_are_refused(experiment, images, run, shape, words):
-    """Epochs would end elsewhere, and the model would not fit."""
+    """Epochs would end elsewhere, the model would not fit, or it would not be the same training."""
     kept = images.with_name("kept.npz")
     shutil.copy(images, kept)
     before = contents(run)
@@ -138,6 +139,29 @@ def test_other_images_are_refused(experiment, images, run, shape, words):
             train(longer(experiment), run, resume=True, quiet=True)
     finally:
         shutil.copy(kept, images)
+    assert contents(run) == before
+
+
+def test_other_images_in_another_place_when_told_so(experiment, images, run, tmp_path):
+    """As many as before; not more of them."""
+    for n in (80, 50):
+        other = tmp_path / f"{n}.npz"
+        np.savez(other, images=np.zeros((n, 6, 6), np.uint8))
+        moved = longer(replace(experiment, data=replace(experiment.data, source=str(other))))
+        if n == 80:
+            with pytest.raises(UsageError, match=r"have changed: train \(40 to 64\), validation"):
+                train(moved, run, resume=True, quiet=True, may_change=["data.source"])
+    train(moved, run, resume=True, quiet=True, may_change=["data.source"])
+    assert len(runs.read_metrics(run / "metrics.csv")) == 3
+
+
+def test_nothing_to_go_on_from(experiment, run):
+    """What was reached is not silently begun again."""
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    before = contents(run)
+    with pytest.raises(runs.RunError, match="tells of several epochs, but there is no checkpoint"):
+        train(longer(experiment), run, resume=True, quiet=True)
     assert contents(run) == before
 
 

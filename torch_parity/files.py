@@ -156,7 +156,7 @@ def _import_torch(path: Path) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise UsageError(f"{path}: needs PyTorch: pip install 'jaxvae[parity]'") from error
+        raise UsageError(f"{path}: needs PyTorch: pip install -e '.[parity]'") from error
     return torch
 
 
@@ -164,5 +164,5 @@ def _import_safetensors(path: Path) -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise UsageError(f"{path}: needs safetensors: pip install 'jaxvae[parity]'") from error
+        raise UsageError(f"{path}: needs safetensors: pip install -e '.[parity]'") from error
     return safetensors.numpy

@@ -3,6 +3,7 @@
 With `data.streaming`, sets of TensorFlow Datasets and folders stay in their files instead.
 """
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from jaxvae.config import UsageError
 from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, split
 
-__all__ = ["Dataset", "LazyImages", "Split", "available", "load", "whole"]
+__all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "load", "whole"]
 
 USUAL = ("mnist", "fashion_mnist", "cifar10")
 """Sets of TensorFlow Datasets that `available` lists even where they are missing."""
@@ -49,6 +50,17 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
     return Split(images, np.concatenate(labels) if len(labels) == 2 else None), source.classes
 
 
+def fingerprint(dataset: Dataset) -> dict[str, Any]:
+    """What tells data sets apart: how many images there are to train on and to validate on, and a
+    digest of up to 64 of each, evenly spaced. Whether all are the same would take reading all."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in (dataset.train, dataset.validation):
+        n = len(part.images)
+        found.update(part.images[np.unique(np.linspace(0, n - 1, 64).astype(int))].tobytes())
+    counts = {"train": len(dataset.train.images), "validation": len(dataset.validation.images)}
+    return {**counts, "digest": found.hexdigest()}
+
+
 def _checked(source: Source, name: str) -> Source:
     """The source itself, unless an image has a label that has no name. Below 0 is "unlabelled"."""
     for part in (source.train, source.test):
@@ -79,7 +91,10 @@ def _source(data: config.Data) -> Source:
     except RuntimeError as error:  # ~NAME of nobody
         raise UsageError(f"data.source = {data.source!r}: {error}") from error
     if not path.exists():
-        raise FileNotFoundError(f"data.source = {data.source!r}: no such file or folder")
+        raise FileNotFoundError(
+            f"data.source = {data.source!r}: no such file or folder"
+            + ("" if path.is_absolute() else f" in {Path.cwd()}")
+        )
     if path.is_dir():
         return folder.load(path, data.resize, data.streaming)
     if path.suffix not in (".npz", ".npy"):

@@ -1,5 +1,6 @@
 """Images in a NumPy file: one array (.npy), or arrays by name (.npz)."""
 
+import logging
 import math
 import os
 import reprlib
@@ -12,6 +13,8 @@ import numpy as np
 
 from jaxvae.config import UsageError
 from jaxvae.data.splits import Source, Split
+
+log = logging.getLogger("jaxvae")
 
 TRAIN_NAMES = ("train_images", "x_train", "images")
 """Keys of a .npz file that may hold the training images; the first one present is used."""
@@ -35,8 +38,8 @@ def load(path: Path) -> Source:
     A .npz file holds `images` (or just one array of rank 3 or 4) and optionally `labels`; or
     `train_images`, `train_labels`, `test_images`, `test_labels`; or `x_train`, `y_train`,
     `x_test`, `y_test`. Images are (n, height, width) or (n, height, width, channels) with 1 to 4
-    channels: integers in 0..255, floats in [0, 1], or booleans. Labels are integers that fit int32.
-    Other arrays are not read.
+    channels: integers in 0..255, floats in [0, 1] (kept as multiples of 1/255), or booleans. Labels
+    are integers that fit int32. Other arrays are not read.
 
     Raises:
         ValueError: the file is damaged, its images or labels hold Python objects, or they do not
@@ -167,10 +170,16 @@ def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
     if images.ndim != 4 or images.size == 0 or images.shape[-1] > 4:
         raise UsageError(
             f"{name} has shape {images.shape}: must be (n, height, width) or (n, height, width,"
-            " channels) with at least one image and 1 to 4 channels"
+            " channels), channels last, with at least one image and 1 to 4 channels"
         )
     if images.dtype == np.bool_:
         return images.astype(np.uint8) * np.uint8(255)
+    if images.dtype.kind in "iu" and images.max() == 1:
+        log.warning(
+            "%s: the integers 0 and 1 are taken as they are, of 0..255: almost black; black and"
+            " white images are given as booleans",
+            name,
+        )
     if images.dtype == np.uint8:
         return images
 
@@ -189,5 +198,8 @@ def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
                 + f"; the first image with others is number {good.argmin()}, counted from 0"
             )
     if floating:
-        images = np.rint(images * 255)
+        scaled = images * images.dtype.type(255)
+        images = np.rint(scaled)
+        if np.abs(images - scaled).max() > 0.2:  # more than float16's rounding, 0.13
+            log.info("%s: floats are rounded to multiples of 1/255", name)
     return images.astype(np.uint8)

@@ -1,6 +1,11 @@
 """On which devices a run computes: the mesh, its runners, and what several processes agree on."""
 
+import logging
+import os
+import secrets
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +25,8 @@ from jaxvae import axis
 from jaxvae.config import Parallel, UsageError, require
 from jaxvae.training.state import refuse_more_than_memory
 
+log = logging.getLogger("jaxvae")
+
 WHOLE = PartitionSpec()  # every device holds all of an array
 EXAMPLES = PartitionSpec(axis.NAME)  # each device has its part of (batch, ...)
 BATCHES = PartitionSpec(None, axis.NAME)  # and of (steps, batch, ...)
@@ -34,6 +41,7 @@ def start_process(parallel: Parallel) -> None:
         UsageError: the cluster is not known to JAX and not given, or the port is taken.
     """
     given = (parallel.coordinator, parallel.processes, parallel.index)
+    log.info("waiting for the other processes%s", f" at {given[0]}" if given[0] else "")
     try:
         # Short, so that where one process fails the others end soon.
         jax.distributed.initialize(
@@ -67,6 +75,38 @@ def first_decides(check: Callable[[], None]) -> None:
     if refused:
         raise UsageError("refused by the first process, which says why")
     return None
+
+
+def from_first(text: str) -> str:
+    """The text of the first process."""
+    if jax.process_count() == 1:
+        return text
+    own = np.frombuffer(text.encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.asarray(own.size)))
+    padded = np.resize(own, length)
+    return multihost_utils.broadcast_one_to_all(padded).astype(np.uint8).tobytes().decode()
+
+
+def refuse_other_folder(folder: Path) -> None:
+    """Every process must see what the first one writes.
+
+    Raises:
+        UsageError: one does not, in every process.
+    """
+    if jax.process_count() == 1:
+        return
+    token = folder / from_first(f".seen-{secrets.token_hex(8)}.{os.getpid()}.tmp")
+    if is_first():
+        token.touch()
+    wait_for_all("a token is written")
+    deadline = time.monotonic() + 10  # a network file system may take a moment to tell
+    while not token.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    missing = any_process(not token.exists())
+    if is_first():
+        token.unlink()
+    allowed = "one folder that all processes see"
+    require(not missing, "--out", str(folder), allowed)
 
 
 def any_process(flag: bool) -> bool:
@@ -243,13 +283,12 @@ def choose(parallel: Parallel, batch_size: int) -> Runner:
     name = parallel.runner
     if name == "auto":
         name = "jit" if count == 1 else "sharded"
-    single = (
-        f"'auto', 'sharded' or 'shard_map' on {count} devices of {jax.process_count()} processes"
-    )
-    require(name != "jit" or count == 1, "parallel.runner", name, single)
-    require(name != "pmap" or jax.process_count() == 1, "parallel.runner", name, single)
-    every = f"{len(devices)}, all that the processes have"
     alone = jax.process_count() == 1
+    several = "'auto', 'sharded', 'shard_map'" + (" or 'pmap'" if alone else "")
+    several += f" on {count} devices" + ("" if alone else f" of {jax.process_count()} processes")
+    require(name != "jit" or count == 1, "parallel.runner", name, several)
+    require(name != "pmap" or alone, "parallel.runner", name, several)
+    every = f"{len(devices)}, all that the processes have"
     require(alone or count == len(devices), "parallel.devices", count, every)
     fewer = max(n for n in range(1, count + 1) if batch_size % n == 0)
     hint = f", or --parallel.devices {fewer}" if alone else ""

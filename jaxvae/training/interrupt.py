@@ -1,5 +1,6 @@
 """Being asked to stop: SIGTERM, as preemptible machines send it, and SIGINT (Ctrl-C)."""
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -32,5 +33,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
+        name = signal.Signals(number).name
+        said = f"{name}: finishing the chunk that runs, saving; a second one ends at once\n"
+        os.write(2, said.encode())  # print may be what was interrupted
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)  # ends the process even while it waits for a device

@@ -1,6 +1,7 @@
 """The training loop: epochs of compiled chunks, validation, checkpoints, metrics, figures."""
 
 import contextlib
+import json
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from jaxvae import data as datasets
 from jaxvae import guards, runs
-from jaxvae.config import Experiment, Parallel, Train, require
+from jaxvae.config import Experiment, Parallel, Train, UsageError, require
 from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
 from jaxvae.training import devices
@@ -69,7 +70,8 @@ def train(
     with contextlib.ExitStack() as claim, StopRequest() as stop:
         devices.first_decides(refuse)
         try:
-            return _train(experiment, folder, resume, quiet, parallel, stop)
+            devices.refuse_other_folder(folder)
+            return _train(experiment, folder, resume, quiet, parallel, may_change, stop)
         except (NonFiniteError, runs.Interrupted) as error:
             _write_summary(folder, runs.ended_early(experiment, error))
             raise type(error)(f"{folder}: {error}") from None
@@ -81,17 +83,19 @@ def _train(
     resume: bool,
     quiet: bool,
     parallel: Parallel,
+    may_change: Collection[str],
     stop: StopRequest,
 ) -> dict[str, Any]:
     """What `train` does, once it is known that it may, except for noting how it failed."""
     began, first = perf_counter(), devices.is_first()
     dataset = datasets.load(experiment.data)
+    stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
+    _refuse_disagreement(experiment, images)
     if resume:
-        guards.refuse_other_images(folder, dataset.train.images.shape)
+        guards.refuse_other_images(folder, stored_shape, images, may_change)
     program, state = programs.build(experiment, dataset, parallel)
-    stored_shape = dataset.train.images.shape[1:]
     trained = Trained(experiment, program.model, state.variables, stored_shape)
-    config = runs.describe(experiment, stored_shape, len(dataset.train.images))
+    config = runs.describe(experiment, stored_shape, images)
     if first and not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
     devices.wait_for_all("compiled")
@@ -106,7 +110,14 @@ def _train(
         Reporter(settings.epochs, quiet or not first) as reporter,
         EventWriter(folder if settings.tensorboard and first else None) as events,
     ):
-        if resume and checkpoints.steps():
+        if resume and not checkpoints.steps():
+            lost = len(runs.read_metrics(folder / "metrics.csv")) > 1  # the first may be unsaved
+            if lost:
+                raise runs.RunError(
+                    f"{folder}: metrics.csv tells of several epochs, but there is no checkpoint to"
+                    " go on from; train again into another folder"
+                )
+        elif resume:
             state, saved = checkpoints.restore("latest", state)
             taken = int(state.step)
             require(
@@ -201,6 +212,23 @@ def _train(
             raise runs.RunError(f"{folder}: trained, but cannot be drawn: {error}") from error
     devices.wait_for_all("the end")
     return summary
+
+
+def _refuse_disagreement(experiment: Experiment, images: dict[str, Any]) -> None:
+    """Every process has been given the same settings and the same images.
+
+    Raises:
+        UsageError: one has not, in every process.
+    """
+    own = {"experiment": asdict(experiment), "images": images}
+    first = json.loads(devices.from_first(json.dumps(own)))
+    different = {} if first["images"] == images else {"images": (first["images"], images)}
+    if first["experiment"] != json.loads(json.dumps(own["experiment"])):
+        different |= guards.differences(from_json(experiment, first["experiment"]), experiment)
+    if devices.any_process(bool(different)):
+        listed = [f"{name} ({one!r}, here {two!r})" for name, (one, two) in different.items()]
+        here = f"this one in {', '.join(listed)}" if listed else "another one, which says in what"
+        raise UsageError(f"processes differ from the first: {here}")
 
 
 def _write_summary(folder: Path, summary: dict[str, Any]) -> None:

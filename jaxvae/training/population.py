@@ -124,12 +124,12 @@ def _train(
     """What `train_population` does, once it is known that it may."""
     began = perf_counter()
     dataset = datasets.load(experiment.data)
+    stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
     if resume:
-        guards.refuse_other_images(folder, dataset.train.images.shape)
+        guards.refuse_other_images(folder, stored_shape, images)
     program, states = build(everyone, dataset)
     num_parameters = sum(x.size for x in jax.tree.leaves(states.latest.params)) // len(everyone)
-    num_train, *stored_shape = dataset.train.images.shape
-    config = runs.describe(experiment, tuple(stored_shape), num_train)
+    config = runs.describe(experiment, stored_shape, images)
     config["population"] = asdict(population)
     if not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)

@@ -133,6 +133,6 @@ def extract(
     }
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
-    config = runs.describe(own, stored_shape, runs.saved_config(folder).get("num_train"))
+    config = runs.describe(own, stored_shape, runs.saved_config(folder).get("images"))
     runs.write_json(out / "config.json", config)  # now it is a run
     return summary

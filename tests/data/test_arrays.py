@@ -45,6 +45,21 @@ def test_other_dtypes_give_the_same_uint8(dtype):
     np.testing.assert_array_equal(converted, every_value)
 
 
+def test_what_is_lost_is_said(caplog):
+    """Floats between the 256 values are rounded; integers 0 and 1 are almost black."""
+    caplog.set_level("INFO", "jaxvae")
+    every_value = np.arange(256).reshape(1, 16, 16)
+    for dtype in (np.float16, np.float32, np.float64):
+        arrays.to_uint8((every_value / 255).astype(dtype), "a")
+    arrays.to_uint8(every_value, "a")
+    arrays.to_uint8(every_value % 2 == 1, "a")
+    assert caplog.text == ""
+    arrays.to_uint8(np.full((1, 2, 2), 0.001), "small")
+    arrays.to_uint8(every_value % 2, "binary")
+    assert "small: floats are rounded to multiples of 1/255" in caplog.text
+    assert "binary: the integers 0 and 1 are taken as they are" in caplog.text
+
+
 def test_floats_are_rounded_to_the_nearest():
     converted = arrays.to_uint8(np.array([[[0.4, 0.6, 253.4, 254.6]]]) / 255, "images")
     assert converted.ravel().tolist() == [0, 1, 253, 255]

@@ -6,6 +6,7 @@ when it starts.
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -147,7 +148,8 @@ def test_two_processes_are_one_run(together, run_train, alone, tmp_path):
     assert summary["runner"] == "sharded over 4 devices of 2 processes"
     np.testing.assert_allclose(rows(run), alone[:2], rtol=1e-4)
     assert (run / "figures" / "samples.png").stat().st_size > 0
-    assert second[1] == ""  # it says nothing
+    assert second[1].splitlines() == [first[1].splitlines()[0]]  # the first speaks for both
+    assert second[1].startswith("waiting for the other processes at 127.0.0.1:")
     assert not list(run.glob(".*.tmp"))
 
     run_train("--resume", run, "--train.epochs", 3)
@@ -183,6 +185,34 @@ def test_two_processes_stop_and_go_on(start_together, together, run_train, alone
     found = rows(run)
     assert len(found) == epochs
     np.testing.assert_allclose(found[:3], alone[: len(found)][:3], rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "different, words",
+    [
+        (("--seed", 3), r"seed \(0, here 3\)"),
+        (("--data.source", "other.npz"), r"images .* data.source"),
+        (("--out", "elsewhere"), "one folder that all processes see"),
+    ],
+)
+def test_processes_that_were_started_differently(
+    files, start_train, tmp_path, monkeypatch, different, words
+):
+    """All end, in a second, and say why; otherwise they would train different models, or hang."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("other.npz", images=np.zeros((60, 6, 6), np.uint8))
+    coordinator = f"127.0.0.1:{free_port()}"
+    shared = (files / "small.py", "--out", "run", "--parallel.distributed")
+    shared += ("--parallel.coordinator", coordinator, "--parallel.processes", 2)
+    processes = [
+        start_train(*shared, "--parallel.index", i, *(different if i else ())) for i in range(2)
+    ]
+    (first, one), (second, two) = ended(processes)
+    assert (first, second) == (2, 2), (one, two)
+    assert re.search(words, two), two
+    assert "another one, which says in what" in one or words in one
+    assert not Path("run").exists() and not Path("elsewhere").exists()
 
 
 OWN_ROWS = """
