@@ -155,6 +155,8 @@ def held(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> int:
     """A handle of the folder, made where it is missing, that holds its lock until it is closed."""
     while True:
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"{folder}: a file, not a run folder")
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
         try:

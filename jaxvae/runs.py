@@ -44,7 +44,8 @@ def load_experiment(path: str | Path) -> Experiment:
     """
     path = Path(path)
     if not path.is_file():
-        raise UsageError(f"experiment file {str(path)!r}: no such file")
+        hint = "; a run is continued with --resume" if path.is_dir() else ""
+        raise UsageError(f"experiment file {str(path)!r}: no such file{hint}")
     spec = importlib.util.spec_from_file_location(f"jaxvae_experiment_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UsageError(f"experiment file {str(path)!r}: must be a Python file (.py)")
@@ -177,6 +178,8 @@ def saved_config(folder: Path) -> dict[str, Any]:
         UsageError: not a run folder, or a damaged config.json.
     """
     path = folder / "config.json"
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such run folder")
     if not path.is_file():
         raise UsageError(f"{folder}: not a run folder (it has no config.json)")
     for entry in folder.iterdir():

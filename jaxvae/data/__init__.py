@@ -112,7 +112,7 @@ def _check_in_memory(data: config.Data) -> None:
 
 
 def _is_path(source: str) -> bool:
-    if source.endswith((".npz", ".npy")):
+    if source.endswith((".npz", ".npy")) or Path(source).is_file():
         return True
     if "/" not in source and os.sep not in source:
         return False

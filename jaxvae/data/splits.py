@@ -80,7 +80,8 @@ def _divide(source: Source, fraction: float, seed: int) -> tuple[Split, Split]:
     if not 0 < held_out < n:
         raise UsageError(
             f"data.validation_fraction = {fraction}: leaves a split of {source.name!r} empty"
-            f" ({n} images: {n - held_out} for training, {held_out} for validation)"
+            f" ({n} images: {n - held_out} for training, {held_out} for validation); give more"
+            " images, or another fraction"
         )
     order = np.random.default_rng(seed).permutation(n)
     return _take(source.train, order[held_out:]), _take(source.train, order[:held_out])

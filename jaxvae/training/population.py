@@ -301,13 +301,16 @@ def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _curves(everyone: Sequence[Experiment], rows: Rows) -> Figure:
     """Every member's validation loss; named by what differs, by the seed only where all else is
-    equal."""
+    equal. Where betas differ, it is that of beta 1, recon + KL, since others cannot be compared."""
     fields = [swept(member) for member in everyone]
     names = {"objective.beta": "beta", "optimizer.learning_rate": "learning rate"}
+    betas_differ = len({f["objective.beta"] for f in fields}) > 1
     shown = [name for name in names if len({f[name] for f in fields}) > 1] or ["seed"]
     curves = []
     for i, of_member in enumerate(fields):
         label = ", ".join(f"{names.get(name, name)} {of_member[name]:g}" for name in shown)
         own = rows_of(rows, i)
-        curves.append((label, [r["epoch"] for r in own], [r["val_loss"] for r in own]))
-    return figures.validation_curves(curves)
+        losses = [r["val_recon"] + r["val_kl"] if betas_differ else r["val_loss"] for r in own]
+        curves.append((label, [r["epoch"] for r in own], losses))
+    title = "Validation loss" + (" as of beta 1 (recon + KL)" if betas_differ else "")
+    return figures.validation_curves(curves, title)
