@@ -312,5 +312,5 @@ def _curves(everyone: Sequence[Experiment], rows: Rows) -> Figure:
         own = rows_of(rows, i)
         losses = [r["val_recon"] + r["val_kl"] if betas_differ else r["val_loss"] for r in own]
         curves.append((label, [r["epoch"] for r in own], losses))
-    title = "Validation loss" + (" as of beta 1 (recon + KL)" if betas_differ else "")
+    title = "Validation loss" + (" at beta 1 (recon + KL)" if betas_differ else "")
     return figures.validation_curves(curves, title)
