@@ -50,19 +50,26 @@ def from_json(template: T | type[T], values: Any, prefix: str = "") -> T:
     return cls(**found)
 
 
-def check_types(value: Any, prefix: str = "") -> None:
-    """Raise a UsageError that names the first field of a dataclass whose value is of another type.
+def checked(value: T, prefix: str = "") -> T:
+    """The dataclass and its parts, with lists and whole numbers as `from_json` would give them.
 
     Args:
-        value: a dataclass; its parts are checked too.
+        value: the dataclass; it may hold what JSON cannot.
         prefix: as for `from_json`.
+
+    Raises:
+        UsageError: a field's value is of another type; the message names the field.
     """
-    hints = typing.get_type_hints(type(value))
-    for field in dataclasses.fields(value):
+    anything: Any = value
+    hints, changed = typing.get_type_hints(type(value)), {}
+    for field in dataclasses.fields(anything):
         item, name = getattr(value, field.name), prefix + field.name
-        _checked(hints[field.name], item, name)
+        found = _checked(hints[field.name], item, name)
         if dataclasses.is_dataclass(item):
-            check_types(item, f"{name}.")
+            found = checked(item, f"{name}.")
+        if field.init and (type(found) is not type(item) or dataclasses.is_dataclass(item)):
+            changed[field.name] = found
+    return dataclasses.replace(anything, **changed)
 
 
 def _checked(hint: Any, value: Any, name: str) -> Any:

@@ -102,13 +102,15 @@ def refuse_other_images(
         UsageError: their number or size differs, or what they show.
     """
     saved = saved_config(folder)
-    before = {"stored_shape": saved["stored_shape"]} | dict(saved.get("images") or {})
+    known = saved.get("images")  # not of weights that were imported
+    before = {"stored_shape": saved["stored_shape"]} | (known if isinstance(known, dict) else {})
     now: dict[str, Any] = {"stored_shape": list(stored_shape)} | images
     if "data.source" in may_change:
         before.pop("digest", None)
     if changed := [name for name in before if before[name] != now.get(name)]:
         listed = ", ".join(f"{name} ({before[name]} to {now.get(name)})" for name in changed)
-        raise UsageError(f"{folder}: its images have changed: {listed}")
+        hint = "; unless told so: --may-change data.source" if changed == ["digest"] else ""
+        raise UsageError(f"{folder}: its images have changed: {listed}{hint}")
 
 
 def refuse_population(folder: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.config import Experiment, UsageError
-from jaxvae.from_json import check_types, from_json
+from jaxvae.from_json import checked, from_json
 
 log = logging.getLogger("jaxvae")
 
@@ -64,10 +64,9 @@ def load_experiment(path: str | Path) -> Experiment:
             f"experiment file {str(path)!r}: must define `experiment = Experiment(...)`"
         )
     try:
-        check_types(experiment)
+        return checked(experiment)
     except UsageError as error:
         raise UsageError(f"experiment file {str(path)!r}: {error}") from error
-    return experiment
 
 
 @contextlib.contextmanager

@@ -244,7 +244,8 @@ def test_a_variant_in_one_file(capsys, tmp_path):
         "        terms = super().terms(output, target, beta)\n"
         "        l1 = jnp.abs(output.z).sum(axis=1)\n"
         "        return terms | {'l1': l1, 'loss': terms['loss'] + self.sparsity * l1}\n"
-        "experiment = Experiment(name='sparse', data=Data('digits'), objective=Sparse())\n"
+        "model = Model(hidden_dims=[16])\n"  # a list where a tuple is meant
+        "experiment = Experiment('sparse', data=Data('digits'), model=model, objective=Sparse())\n"
     )
     run = tmp_path / "run"
     options = ["--objective.sparsity", "2", "--train.epochs", "1", *SMALL]
