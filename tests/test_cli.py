@@ -99,6 +99,7 @@ def test_bad_experiment_files(capsys, tmp_path):
     assert status == 2 and "give an experiment file" in err
 
 
+@pytest.mark.slow  # make parity runs them too
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
 def test_every_experiment_runs_for_an_epoch(file, capsys, tmp_path):
     """On a few digits; without the figures, which `trained` below draws for each family."""

@@ -131,7 +131,9 @@ def test_kill_9(start_train, run_train, file, tmp_path, times):
     assert_same(run, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_asked_to_stop(start_train, run_train, file, tmp_path, number):
     """It saves in mid-epoch, says so by its exit status, and the same command continues it."""
     run, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
@@ -331,6 +333,7 @@ def test_disk_full_while_writing_metrics(file, tmp_path):
     assert not list((tmp_path / "after").glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(file, tmp_path):
     """Neither a new run below it nor a resumed one in it; nothing changes."""
     done = in_small_disk(

@@ -27,7 +27,7 @@ SETS["cifar10_jpeg"] = (50_000, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
-    "name", ["mnist", "fashion_mnist", pytest.param("cifar10_jpeg", marks=pytest.mark.slow)]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "mnist")) for name in SETS]
 )
 def test_counts_shapes_and_labels(load, name):
     dataset = load(name)

@@ -104,7 +104,7 @@ def main(out: str) -> None:
         parallel = Parallel(name, count)
         runner = devices.choose(parallel, BATCH)
         numbers = curve(parallel) | gradient(runner)
-        if jax.config.jax_enable_x64:
+        if not jax.config.jax_enable_x64:
             numbers["streamed"] = curve(parallel, streamed=True)["losses"]
         found |= {f"{name}-{count}-{key}": value for key, value in numbers.items()}
     np.savez(out, **found)

@@ -24,7 +24,7 @@ from torch_parity.report import perturbed  # noqa: E402
 
 # Each example compiles two programs, so there are few of them.
 few = settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -96,7 +96,12 @@ def digits():
     return dataset._replace(train=train, validation=held_out, test=held_out)
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {"adam, exponential", "adamw, cosine"}  # the other two have SGD and a schedule
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES]
+)
 def test_optimisers_and_schedules(name):
     settings, optimizer, scheduler, mutants = CASES[name]
     experiment = Experiment(
@@ -153,7 +158,9 @@ def test_trap_13_last_partial_batch():
         assert abs(np.mean(batch_means) - ours) > 1e-5 * ours
 
 
-@pytest.mark.parametrize("name", ["mnist_vae", "mnist_vae_bn", "mnist_cae"])
+@pytest.mark.parametrize(
+    "name", ["mnist_vae", "mnist_vae_bn", pytest.param("mnist_cae", marks=pytest.mark.slow)]
+)
 def test_an_epoch_of_the_digits(name):
     """All 1438 images, with the experiment's own batch size; docs/parity.md has MNIST's 60 000."""
     experiment = experiment_of(name)
