@@ -7,12 +7,12 @@ of its own needs its experiment file again to be loaded.
 import contextlib
 import csv
 import dataclasses
-import importlib.util
 import json
 import logging
 import os
 import reprlib
 import sys
+import types
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -46,14 +46,15 @@ def load_experiment(path: str | Path) -> Experiment:
     if not path.is_file():
         hint = "; a run is continued with --resume" if path.is_dir() else ""
         raise UsageError(f"experiment file {str(path)!r}: no such file{hint}")
-    spec = importlib.util.spec_from_file_location(f"jaxvae_experiment_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UsageError(f"experiment file {str(path)!r}: must be a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up while it is executed
+    module = types.ModuleType(f"jaxvae_experiment_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses look their module up while it is executed
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
-            spec.loader.exec_module(module)
+            # Not imported: a __pycache__ would be left, and hide an edit within the same second.
+            exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except Exception as error:
         raise UsageError(
             f"experiment file {str(path)!r}: {type(error).__name__}: {error}"
