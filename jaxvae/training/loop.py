@@ -138,8 +138,8 @@ def _train(
             rows = runs.first_epochs(folder / "metrics.csv", taken // steps)
             checkpoints.set_aside_after(taken)
         if first and resume:
-            (folder / "summary.json").unlink(missing_ok=True)  # of before
             runs.write_json(folder / "config.json", config)
+            (folder / "summary.json").unlink(missing_ok=True)  # of before
         reporter.say(
             f"{experiment.name}: {dataset.description}; {len(dataset.train.images)} training "
             f"images, {num_parameters:,} parameters, beta_eff "

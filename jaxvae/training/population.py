@@ -153,8 +153,8 @@ def _train(
             rows = read_rows(folder, done)
             checkpoints.set_aside_after(int(states.step))
         if resume:
-            (folder / "summary.json").unlink(missing_ok=True)  # of before
             runs.write_json(folder / "config.json", config)
+            (folder / "summary.json").unlink(missing_ok=True)  # of before
         reporter.say(
             f"{experiment.name}: {len(everyone)} members; {dataset.description}; "
             f"{len(dataset.train.images)} training images, {num_parameters:,} parameters each; "
