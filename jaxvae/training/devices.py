@@ -48,8 +48,9 @@ def start_process(parallel: Parallel) -> None:
             *given, heartbeat_timeout_seconds=30, shutdown_timeout_seconds=15
         )
     except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"parallel.distributed: cannot start ({str(error).partition(chr(10))[0]}); give"
+            f"parallel.distributed: cannot start ({reason}); give"
             " --parallel.coordinator HOST:PORT --parallel.processes N --parallel.index I"
         ) from error
 
@@ -284,8 +285,9 @@ def choose(parallel: Parallel, batch_size: int) -> Runner:
     if name == "auto":
         name = "jit" if count == 1 else "sharded"
     alone = jax.process_count() == 1
-    several = "'auto', 'sharded', 'shard_map'" + (" or 'pmap'" if alone else "")
-    several += f" on {count} devices" + ("" if alone else f" of {jax.process_count()} processes")
+    several = f"'auto', 'sharded', 'shard_map' or 'pmap' on {count} devices"
+    if not alone:
+        several = f"'auto', 'sharded' or 'shard_map' on devices of {jax.process_count()} processes"
     require(name != "jit" or count == 1, "parallel.runner", name, several)
     require(name != "pmap" or alone, "parallel.runner", name, several)
     every = f"{len(devices)}, all that the processes have"

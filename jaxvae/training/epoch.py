@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import asdict, dataclass, field, replace
-from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -38,10 +37,9 @@ class Progress:
         """The same, but what rests on another basis begins anew after `epoch` epochs."""
         monitor = self.monitor
         if self.basis.get("loss", basis["loss"]) != basis["loss"]:
-            monitor = replace(monitor, best_loss=inf, best_epoch=epoch)
-            monitor = replace(monitor, plateau_loss=inf, plateau_epochs=0)
+            monitor = Monitor(best_epoch=epoch, lr_scale=monitor.lr_scale)
         if self.basis.get("rate", basis["rate"]) != basis["rate"]:
-            monitor = replace(monitor, plateau_loss=inf, plateau_epochs=0, lr_scale=1.0)
+            monitor = Monitor(monitor.best_loss, monitor.best_epoch)
         return replace(self, basis=basis, monitor=monitor)
 
 
