@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.config import Experiment, UsageError, require
-from jaxvae.runs import read_config, saved_config
+from jaxvae.runs import RunError, read_config, read_metrics, saved_config
 
 log = logging.getLogger("jaxvae")
 
@@ -111,6 +111,19 @@ def refuse_other_images(
         listed = ", ".join(f"{name} ({before[name]} to {now.get(name)})" for name in changed)
         hint = "; unless told so: --may-change data.source" if changed == ["digest"] else ""
         raise UsageError(f"{folder}: its images have changed: {listed}{hint}")
+
+
+def refuse_lost_checkpoints(folder: Path) -> None:
+    """A run without a checkpoint may begin again, unless metrics.csv tells of more than an epoch.
+
+    Raises:
+        RunError: it does, so checkpoints were lost. The first epoch's may not have been saved.
+    """
+    if any(row["epoch"] > 1 for row in read_metrics(folder / "metrics.csv")):
+        raise RunError(
+            f"{folder}: metrics.csv tells of several epochs, but there is no checkpoint to go on"
+            " from; train again into another folder"
+        )
 
 
 def refuse_population(folder: Path) -> None:

@@ -54,6 +54,7 @@ def compare_experiment(name: str, dtype: str) -> Comparison:
     recipe = RECIPES[name]
     images = dataset.train.images[:BATCH]
     height, width, channels = images.shape[1:]
+    torch.manual_seed(0)
     weight_map = reference_map(experiment.model, (height, width, channels))
     batch = compare(
         build_model(experiment, (height, width, channels)),

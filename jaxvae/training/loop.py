@@ -111,12 +111,7 @@ def _train(
         EventWriter(folder if settings.tensorboard and first else None) as events,
     ):
         if resume and not checkpoints.steps():
-            lost = len(runs.read_metrics(folder / "metrics.csv")) > 1  # the first may be unsaved
-            if lost:
-                raise runs.RunError(
-                    f"{folder}: metrics.csv tells of several epochs, but there is no checkpoint to"
-                    " go on from; train again into another folder"
-                )
+            guards.refuse_lost_checkpoints(folder)
         elif resume:
             state, saved = checkpoints.restore("latest", state)
             taken = int(state.step)

@@ -87,6 +87,7 @@ def train_population(
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data.
         NonFiniteError: no member is finite any more; the last good checkpoint stays.
+        RunError: a checkpoint cannot be written, or none can be read.
         Interrupted: SIGTERM or SIGINT came; the epoch that ran is finished and saved.
     """
     folder = Path(folder)
@@ -141,7 +142,9 @@ def _train(
         Checkpoints(folder / "checkpoints") as checkpoints,
         Reporter(settings.epochs, quiet) as reporter,
     ):
-        if resume and checkpoints.steps():
+        if resume and not checkpoints.steps():
+            guards.refuse_lost_checkpoints(folder)
+        elif resume:
             states, progress = checkpoints.restore("latest", states)
             done = progress["epoch"]
             allowed = f"at least the {done} epochs that {folder} has finished"

@@ -1,6 +1,7 @@
 """A population: each member is the run it would have been alone, and becomes one by `extract`."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -193,6 +194,11 @@ def test_resume_is_exact(trained, tmp_path):
     found, expected = (read_rows(folder, 2) for folder in (tmp_path / "run", trained / "dense"))
     for row, other in zip(found, expected, strict=True):
         assert {k: row[k] for k in row.keys() - TIMES} == {k: other[k] for k in row.keys() - TIMES}
+    (tmp_path / "lost" / "checkpoints").mkdir(parents=True)
+    for name in ("config.json", "metrics.csv"):
+        shutil.copy(tmp_path / "run" / name, tmp_path / "lost" / name)
+    with pytest.raises(runs.RunError, match="several epochs, but there is no checkpoint"):
+        train_population(experiment, population, tmp_path / "lost", resume=True, quiet=True)
     for i in (0, 9):
         for folder, out in ((tmp_path / "run", "a"), (trained / "dense", "b")):
             extract(folder, i, tmp_path / f"{out}{i}")

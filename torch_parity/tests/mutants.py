@@ -4,6 +4,7 @@ import copy
 from functools import cache
 
 import numpy as np
+import torch
 
 from jaxvae import Experiment, Model
 from jaxvae.models import build
@@ -40,6 +41,7 @@ def experiment_of(name):
 def original(name):
     """The PyTorch model, its weight map, and what ours gives with its weights."""
     experiment = experiment_of(name)
+    torch.manual_seed(0)
     model = perturbed(twin(experiment.model, (3, 10, 8))).double()
     weight_map = reference_map(experiment.model, (10, 8, 3))
     with parity.exactly("float64"):
