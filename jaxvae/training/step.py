@@ -154,7 +154,8 @@ class Resident(NamedTuple):
     def batch(self, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
         """Images and indices of the batch of the epoch's step `step`, or this device's part."""
         index = axis.divide(batch_index(self.order, step, batch_size))
-        return self.images[index], index
+        rows = self.images.reshape(len(self.images), -1)  # gathered four times as fast on a CPU
+        return rows[index].reshape(-1, *self.images.shape[1:]), index
 
 
 class Streamed(NamedTuple):
