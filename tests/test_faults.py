@@ -286,7 +286,7 @@ def in_small_disk(script: str, folder: Path, size: str = "3m") -> subprocess.Com
 
 def test_disk_full_while_checkpointing(file, tmp_path):
     """It fails with the reason; what is complete stays, and once there is room the run goes on."""
-    options = "--model.hidden-dims 1500"
+    options = "--model.hidden-dims 1500 --optimizer.learning-rate 1e-4"
     done = in_small_disk(
         f"""
         $PYTHON -m jaxvae train {file} --out run {options} --train.epochs 9 2> $OUT/said

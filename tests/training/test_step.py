@@ -1,6 +1,7 @@
 """One training step, its metrics, and the compiled loop around it."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -241,7 +242,9 @@ def test_chunks_equal_single_steps(adam, loops):
         total = jax.tree.map(jnp.add, total, metrics)
     assert int(in_one[0].step) == int(stepped[0].step) == 5
     assert_equal(in_one, stepped)
-    assert_equal((by_hand, total), stepped)
+    # By hand the batch is gathered outside: another program, whose sums round differently.
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7)
+    jax.tree.map(close, (by_hand, total), stepped)
 
 
 def test_the_loop_of_one_step_takes_one_step(adam, loops):
