@@ -7,10 +7,10 @@ import itertools
 import logging
 import os
 from collections.abc import Collection, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jaxvae import __version__
 from jaxvae.config import Experiment, UsageError, require
 from jaxvae.runs import RunError, read_config, read_metrics, saved_config
 
@@ -73,7 +73,7 @@ def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[
     if experiment.optimizer.schedule == "cosine" and "train.epochs" not in may_change:
         free = free - {"train.epochs"}  # the cosine ends at the last epoch
     changed = differences(saved, experiment)
-    made_by, this = saved_config(folder)["jaxvae"], version("jaxvae")
+    made_by, this = saved_config(folder)["jaxvae"], __version__
     if made_by != this:
         changed["jaxvae"] = (made_by, this)
     changed = {name: values for name, values in changed.items() if name not in free}

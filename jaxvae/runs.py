@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jaxvae import __version__
 from jaxvae.config import Experiment, UsageError
 from jaxvae.from_json import checked, from_json
 
@@ -152,7 +153,7 @@ def describe(
     """What config.json holds: versions, the experiment, its classes, the stored images' shape and
     their `data.fingerprint` (None: not known, of weights that were imported)."""
     return {
-        "jaxvae": version("jaxvae"),
+        "jaxvae": __version__,  # not the metadata: a checkout that is not installed runs too
         "jax": version("jax"),
         "stored_shape": list(stored_shape),
         "images": images,

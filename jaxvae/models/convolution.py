@@ -11,15 +11,18 @@ of PyTorch (out, in, k, k) becomes a kernel by `transpose(2, 3, 1, 0)`, a `ConvT
 (in, out, k, k) by `transpose(2, 3, 0, 1)`; neither is flipped.
 
 Both methods compute the same numbers. There are two because XLA's CPU backend runs the gradients of
-a convolution many times slower than its arithmetic takes, above all inside a loop:
+a convolution many times slower than its arithmetic takes, above all inside a loop, and on a GPU the
+libraries' kernels for few channels are slower than a matrix product too:
 
-    xla      XLA's convolution and gradients: the choice on a GPU or TPU.
+    xla      XLA's convolution and gradients: the choice on a TPU.
     matmul   one matrix product over all taps, and no convolution even in the gradients: the choice
-             on a CPU. Its products hold k^2 pixels for each one of the smaller image. The
+             on CPUs and GPUs. Its products hold k^2 pixels for each one of the smaller image. The
              transposed convolution is its adjoint.
+
+The platform that counts is the one a program is lowered for, which need not be the one at hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -30,6 +33,7 @@ from jaxvae.config import require
 
 Method = Literal["xla", "matmul"]
 Pair = tuple[int, int]  # height, width
+Formulation = Callable[[jax.Array, jax.Array], jax.Array]  # of image and kernel
 
 
 def conv_output_size(size: int, kernel_size: int, stride: int, padding: int) -> int:
@@ -61,18 +65,22 @@ def conv(
 ) -> jax.Array:
     """Convolution (cross-correlation): (b, h, w, in), (k, k, in, out) -> (b, h', w', out).
 
-    h' = (h + 2 padding - k) // stride + 1, and so for w'. Method None: by backend.
+    h' = (h + 2 padding - k) // stride + 1, and so for w'. Method None: by platform.
 
     Raises:
         ValueError: shapes that do not fit, stride below 1, padding outside 0..k-1, an image smaller
             than the kernel, or an unknown method.
     """
-    method = _checked_method(x, kernel, method)
+    _check_arguments(x, kernel, method)
     for size in x.shape[1:3]:
         conv_output_size(size, kernel.shape[0], stride, padding)
-    if method == "xla":
-        return _conv_xla(x, kernel, stride, padding)
-    return _conv_matmul(x, kernel, stride, padding)
+    return _by(
+        method,
+        lambda x, kernel: _conv_xla(x, kernel, stride, padding),
+        lambda x, kernel: _conv_matmul(x, kernel, stride, padding),
+        x,
+        kernel,
+    )
 
 
 def conv_transpose(
@@ -87,13 +95,14 @@ def conv_transpose(
     """Transposed convolution: (b, h, w, in), (k, k, in, out) -> (b, h', w', out).
 
     out[b, s i + t - p, co] += sum over ci of x[b, i, ci] kernel[t, ci, co], per spatial axis;
-    h' = (h - 1) stride - 2 padding + k + output_padding[0], and so for w'. Method None: by backend.
+    h' = (h - 1) stride - 2 padding + k + output_padding[0], and so for w'. Method None: by
+    platform.
 
     Raises:
         ValueError: shapes that do not fit, stride below 1, padding outside 0..k-1, output_padding
             outside 0..stride-1, an empty output, or an unknown method.
     """
-    method = _checked_method(x, kernel, method)
+    _check_arguments(x, kernel, method)
     k = kernel.shape[0]
     _check_geometry(k, stride, padding)
     in_range = len(output_padding) == 2 and all(0 <= extra < stride for extra in output_padding)
@@ -105,9 +114,13 @@ def conv_transpose(
     ]
     for n, size in zip(x.shape[1:3], sizes, strict=True):
         require(size >= 1, "output size", size, f"at least 1 (from {n} with padding = {padding})")
-    if method == "xla":
-        return _conv_transpose_xla(x, kernel, stride, padding, output_padding)
-    return _conv_transpose_matmul(x, kernel, stride, padding, sizes)
+    return _by(
+        method,
+        lambda x, kernel: _conv_transpose_xla(x, kernel, stride, padding, output_padding),
+        lambda x, kernel: _conv_transpose_matmul(x, kernel, stride, padding, sizes),
+        x,
+        kernel,
+    )
 
 
 def _check_geometry(kernel_size: int, stride: int, padding: int) -> None:
@@ -117,15 +130,21 @@ def _check_geometry(kernel_size: int, stride: int, padding: int) -> None:
     require(0 <= padding < kernel_size, "padding", padding, allowed)
 
 
-def _checked_method(x: jax.Array, kernel: jax.Array, method: Method | None) -> Method:
+def _check_arguments(x: jax.Array, kernel: jax.Array, method: Method | None) -> None:
     require(x.ndim == 4 and x.size > 0, "shape of x", x.shape, "(batch, height, width, channels)")
     fits = kernel.ndim == 4 and kernel.shape[:3] == (kernel.shape[0],) * 2 + x.shape[3:]
     allowed = f"(k, k, {x.shape[3]}, channels) for x of shape {x.shape}"
     require(fits, "shape of kernel", kernel.shape, allowed)
     require(method in (None, "xla", "matmul"), "method", method, "None, 'xla' or 'matmul'")
-    if method is not None:
-        return method
-    return "matmul" if jax.default_backend() == "cpu" else "xla"
+
+
+def _by(
+    method: Method | None, xla: Formulation, matmul: Formulation, x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """The convolution in the formulation of the method; None: in that of the platform."""
+    if method is None:
+        return lax.platform_dependent(x, kernel, default=matmul, tpu=xla)
+    return (xla if method == "xla" else matmul)(x, kernel)
 
 
 def _conv_xla(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:

@@ -135,13 +135,42 @@ def compile_within_memory(program: Any, *args: Any) -> Any:
     Raises:
         UsageError: it needs more memory than there is.
     """
-    compiled = program.lower(*args).compile()
+    compiled = _compiled(program.lower(*args))
     needs = compiled.memory_analysis()
     if needs is not None:  # not every backend tells
         arrays = needs.argument_size_in_bytes + needs.output_size_in_bytes
         needed = arrays + needs.temp_size_in_bytes - needs.alias_size_in_bytes
         refuse_more_than_memory("a program over data.batch_size images", needed)
     return compiled
+
+
+# A step of a small model is some 60 kernels of 2 microseconds each, so what matters on a GPU is who
+# launches them. With these options XLA records whole loops, their conditions included, as one CUDA
+# graph; by default the host decides about each step (docs/gpu.md has the times).
+CUDA_OPTIONS: dict[str, str | int] = {
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,"
+    "DYNAMIC_SLICE_FUSION,WHILE,CONDITIONAL",
+    "xla_gpu_graph_min_graph_size": 1,
+}
+
+
+def compile_options() -> dict[str, str | int]:
+    """What XLA is told on the devices that are there; XLA_FLAGS go before."""
+    if "cuda" not in jax.devices()[0].client.platform_version.lower():
+        return {}
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in CUDA_OPTIONS.items() if name not in flags}
+
+
+def _compiled(lowered: Any) -> Any:
+    options = compile_options()
+    try:
+        return lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if not any(name in str(error) for name in options):
+            raise
+        log.warning("XLA does not know %s, which make loops fast", ", ".join(options))
+        return lowered.compile()
 
 
 class Runner(NamedTuple):

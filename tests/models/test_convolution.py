@@ -169,11 +169,25 @@ def test_which_gradients_are_convolutions():
     assert count_convolutions("matmul") == 0
 
 
-def test_method_is_chosen_by_backend(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert count_convolutions(None) == count_convolutions("matmul")
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert count_convolutions(None) == count_convolutions("xla")
+def traced_gradient(members=()):
+    """The gradients by the platform's method, of one model or of several under `vmap`."""
+    x, down = jnp.ones((*members, 1, 6, 6, 2)), jnp.ones((*members, 3, 3, 2, 2))
+    gradient = jax.grad(autoencode(None), argnums=(0, 1, 2))
+    gradient = jax.vmap(gradient) if members else gradient
+    return jax.jit(gradient).trace(x, down, down.swapaxes(-1, -2))
+
+
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_method_follows_the_platform_that_is_lowered_for(members):
+    """Not the one at hand."""
+    for platform, count in (("cpu", 0), ("cuda", 0), ("rocm", 0), ("tpu", 6)):
+        text = traced_gradient(members).lower(lowering_platforms=(platform,)).as_text()
+        assert text.count("stablehlo.convolution") == count
+
+
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_nothing_of_the_choice_is_left_when_it_is_compiled(members):
+    assert "conditional" not in traced_gradient(members).lower().compile().as_text()
 
 
 @pytest.mark.parametrize("method", METHODS)
