@@ -1,33 +1,28 @@
 """One batch through a Flax model and through its PyTorch counterpart, with the same weights."""
 
-import contextlib
-import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.distributions import Laplace, Normal, kl_divergence
-from torch.nn import functional as F
 
-from jaxvae import noise
-from jaxvae.config import Experiment, Model, Objective, UsageError, require
-from jaxvae.data.preprocess import image_shape, noise_keys, preprocess
-from jaxvae.models import decoder_mean
+from jaxvae.config import Experiment, Model, require
 from jaxvae.objectives import conventions
-from jaxvae.training.step import make_loss
-from torch_parity.difference import Comparison, difference
+from torch_parity.difference import Comparison, Difference, difference
+from torch_parity.kinks import flips, like, nearness
 from torch_parity.losses import LOSSES
 from torch_parity.maps import Map
-from torch_parity.noise import shared_noise
-from torch_parity.weights import to_flax, to_torch
-
-Loss = Callable[[Tensor, Any, Any, Tensor], Tensor]
-Quantities = dict[str, dict[str, np.ndarray]]  # quantity: name of an array: array
-Forward = Callable[[nn.Module, Tensor], tuple[Tensor, Any, Any]]
+from torch_parity.values import (
+    Counterpart,
+    Forward,
+    Loss,
+    Values,
+    exactly,
+    flax_values,
+    flax_variables,
+    torch_values,
+)
 
 # Relative to the largest entry of an array. Every quantity is a sum of at most some 10^5 products,
 # taken in another order: in float64 (epsilon 2e-16) a few 1e-13 were seen; in float32 (6e-8) a few
@@ -54,7 +49,14 @@ def compare(
 ) -> Comparison:
     """Compare values, loss terms, all gradients, BatchNorm's statistics and evaluation mode.
 
-    The weights are those of `torch_model`; the noise is drawn once and given to both.
+    The weights are those of `torch_model`; the noise is drawn once and given to both. In float32
+    both are compared with the truth, which is PyTorch's model in float64 with the same weights and
+    noise, so that it is seen who is off: `Difference.relative` is ours, `Difference.theirs`
+    PyTorch's. A gradient that differs because inputs of a ReLU, LeakyReLU or absolute value lie
+    within rounding of its kink says so, and by how many of them (`Difference.kinks`): it is still
+    not equal, and float64 or another batch will tell. The row `kinks` is how near they come: the
+    largest error of such an input, as a fraction of its distance from the kink. Below 1 none is on
+    another side; it is not there for a model that does not keep what its activations see.
 
     Args:
         model: a Flax module of ours, or one like them (see `jaxvae.Model.build`).
@@ -88,157 +90,75 @@ def compare(
             model=Model(latent_dim=getattr(model, "latent_dim", 1)),
             objective=conventions["pytorch_examples"],
         )
-    name = type(torch_model).__name__
-    torch_model = copy.deepcopy(torch_model).to(getattr(torch, dtype))
+    counterpart = Counterpart(torch_model, weight_map, loss, forward, inputs).to(dtype)
     with exactly(dtype):
-        variables = flax_variables(model, torch_model, weight_map, experiment, images.shape[1:])
+        variables = flax_variables(
+            model, counterpart.model, weight_map, experiment, images.shape[1:]
+        )
         ours = flax_values(model, variables, weight_map, images, experiment)
-        theirs = torch_values(
-            torch_model, weight_map, images, experiment, loss, forward, inputs, dtype
-        )
-    differences = (
-        difference(quantity, ours.get(quantity, {}), arrays, TOLERANCE[dtype], FLOOR)
-        for quantity, arrays in theirs.items()
-        if arrays or ours.get(quantity)  # a model may have no running statistics
-    )
-    return Comparison(name, tuple(differences))
+        # Within `exactly` of float32 the noise of the truth is the same float32 noise.
+        truth_model = counterpart.to("float64")
+        truth = torch_values(truth_model, images, experiment)
+        theirs = None if dtype == "float64" else torch_values(counterpart, images, experiment)
+
+        def of_truth(sides: list[np.ndarray]) -> Values:
+            return torch_values(truth_model, images, experiment, sides)
+
+        differences = differences_of(ours, theirs, truth, of_truth, weight_map, TOLERANCE[dtype])
+    return Comparison(type(torch_model).__name__, differences)
 
 
-@contextlib.contextmanager
-def exactly(dtype: str) -> Iterator[None]:
-    """In float64, or in float32 without the shorter products (TF32) that GPUs are given."""
-    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        yield
-
-
-def flax_variables(
-    model: Any,
-    torch_model: nn.Module,
+def differences_of(
+    ours: Values,
+    theirs: Values | None,
+    truth: Values,
+    of_truth: Callable[[list[np.ndarray]], Values],
     weight_map: Map,
-    experiment: Experiment,
-    stored_shape: tuple[int, ...],
-) -> Any:
-    """The variables of `model` that hold the weights of `torch_model`.
+    tolerance: float,
+) -> tuple[Difference, ...]:
+    """Every quantity of ours against the truth, with PyTorch's own distance from it beside it.
 
-    Raises:
-        UsageError: they do not fit, with everything that does not listed.
+    Args:
+        ours: by our model.
+        theirs: by PyTorch in the same precision; None where that is the truth itself.
+        truth: by PyTorch in float64.
+        of_truth: `truth` with given sides of the kinks.
+        weight_map: as in `compare`.
+        tolerance: of relative differences.
     """
-    height, width, channels = stored_shape
-    x = jnp.zeros((1, *image_shape(experiment.data, (height, width, channels))))
-    eps = jnp.zeros((1, experiment.model.latent_dim))
-    template = jax.eval_shape(model.init, jax.random.key(0), x, eps)
-    arrays = {name: value.detach().numpy() for name, value in torch_model.state_dict().items()}
-    return to_flax(arrays, weight_map, template)
+    own = like(ours.kinks, truth.kinks, weight_map)
 
+    def against(values: Values, reference: Values, quantity: str) -> Difference:
+        arrays = reference.quantities[quantity]
+        return difference(quantity, values.quantities.get(quantity, {}), arrays, tolerance, FLOOR)
 
-def flax_values(
-    model: Any, variables: Any, weight_map: Map, images: np.ndarray, experiment: Experiment
-) -> Quantities:
-    """What one training batch gives, and an evaluation after its update of the statistics."""
-    data, latent_dim = experiment.data, experiment.model.latent_dim
-    stats = variables.get("batch_stats", {})
-    key, index, loss_fn = *_noise_of(experiment, images), make_loss(experiment, model)
+    def explained(values: Values, inputs: list[np.ndarray] | None) -> int:
+        """Entries on another side than the truth's that make its gradient the one of `values`."""
+        if inputs is None or not (count := flips(inputs, truth.kinks)):
+            return 0
+        same_sides = of_truth([x > 0 for x in inputs])
+        return count if against(values, same_sides, "gradient").equal else 0
 
-    @jax.jit
-    def values(variables: Any, images: jax.Array) -> dict[str, Any]:
-        (loss, forward), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-            variables["params"], stats, images, index, key, 0
-        )
-        updated = {"params": variables["params"], "batch_stats": forward.batch_stats}
-        x = preprocess(data, images, noise_keys(data, key, 0, index)).input
-        evaluated = model.apply(updated, x, noise.eps(key, 0, index, latent_dim))
-        output, terms = forward.output, forward.terms
-        pixels = {
-            "inputs": x,
-            "pixels": decoder_mean(output.decoded, model.output),
-            "evaluation": decoder_mean(evaluated.decoded, model.output),
-        }
-        found = {name: jnp.moveaxis(value, -1, 1) for name, value in pixels.items()}
-        found |= {"loss": loss, "recon": terms["recon"]}
-        if output.mean is not None:
-            found |= {"mean": output.mean, "logvar": output.logvar, "kl": terms["kl"]}
-        return found | {"gradient": gradient, "updated": updated}
-
-    found = jax.tree.map(np.asarray, values(variables, images))
-    gradient = to_torch({"params": found.pop("gradient")}, weight_map, gradient=True)
-    statistics = running_statistics(to_torch(found.pop("updated"), weight_map))
-    quantities = {name: {"": value} for name, value in found.items()}
-    return quantities | {"gradient": gradient, "running statistics": statistics}
-
-
-def torch_values(
-    model: nn.Module,
-    weight_map: Map,
-    images: np.ndarray,
-    experiment: Experiment,
-    loss: Loss,
-    forward: Forward,
-    inputs: Callable[[Tensor], Tensor],
-    dtype: str,
-) -> Quantities:
-    """The same of a PyTorch model, whose gradients and statistics it changes."""
-    key, index = _noise_of(experiment, images)
-    eps = torch.tensor(np.asarray(noise.eps(key, 0, index, experiment.model.latent_dim)))
-    dropout_keys = noise.dropout_keys(key, 0, index)
-    x = inputs(torch.tensor(images.astype(dtype))).movedim(-1, 1)
-
-    def outcome() -> tuple[Tensor, Any, Any]:
-        with shared_noise(model, eps, dropout_keys, weight_map):
-            found = forward(model, x)
-        if not isinstance(found, tuple) or len(found) != 3:
-            raise UsageError(
-                f"forward: returned {type(found).__name__}: must return a tuple of pixels, mean and"
-                " logvar (the last two None for an AE)"
+    found = []
+    for quantity, arrays in truth.quantities.items():
+        if not arrays and not ours.quantities.get(quantity):
+            continue  # a model may have no running statistics
+        mine = against(ours, truth, quantity)
+        if quantity == "gradient" and not mine.equal:
+            mine = replace(mine, kinks=explained(ours, own))
+        if theirs is not None:
+            other = against(theirs, truth, quantity)
+            off = quantity == "gradient" and not other.equal
+            mine = replace(
+                mine,
+                theirs=other.relative,
+                their_kinks=explained(theirs, theirs.kinks) if off else 0,
             )
-        return found
-
-    model.train()
-    pixels, mean, logvar = outcome()
-    total = loss(pixels, mean, logvar, x)
-    model.zero_grad()
-    total.backward()
-    model.eval()
-    with torch.no_grad():
-        evaluated, _, _ = outcome()
-    pixels = pixels.reshape(x.shape)
-    values = {"inputs": x, "pixels": pixels}
-    if mean is not None:
-        values |= {"mean": mean, "logvar": logvar}
-    values |= {"recon": reconstruction(experiment.objective, pixels, x).flatten(1).sum(1)}
-    if mean is not None:
-        posterior = Normal(mean, torch.exp(0.5 * logvar))
-        prior = Normal(torch.zeros_like(mean), torch.ones_like(mean))
-        values |= {"kl": kl_divergence(posterior, prior).sum(1)}
-    values |= {"loss": total, "evaluation": evaluated.reshape(x.shape)}
-    quantities = {name: {"": value.detach().numpy()} for name, value in values.items()}
-    quantities["gradient"] = {
-        name: np.zeros(p.shape) if p.grad is None else p.grad.numpy()
-        for name, p in model.named_parameters()
-    }
-    buffers = {name: buffer.numpy() for name, buffer in model.named_buffers()}
-    return quantities | {"running statistics": running_statistics(buffers)}
-
-
-def _noise_of(experiment: Experiment, images: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """The run's root key and the examples' indices."""
-    return noise.root(experiment.seed), jnp.arange(len(images))
-
-
-def reconstruction(objective: Objective, pixels: Tensor, x: Tensor) -> Tensor:
-    """-log p(x|z) per pixel, in PyTorch's own words; for `mse`, half the squared error."""
-    pixels = pixels.reshape(x.shape)
-    match objective.likelihood:
-        case "bernoulli":
-            return F.binary_cross_entropy(pixels, x, reduction="none")
-        case "gaussian":
-            return -Normal(pixels, objective.sigma).log_prob(x)
-        case "laplace":
-            return -Laplace(pixels, objective.sigma).log_prob(x)
-        case "mse" | "half_mse":
-            return F.mse_loss(pixels, x, reduction="none") / 2
-    raise UsageError(f"objective.likelihood = {objective.likelihood!r}: has no counterpart here")
-
-
-def running_statistics(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """BatchNorm's running means and variances among a state dict's arrays."""
-    return {n: a for n, a in arrays.items() if n.endswith(("running_mean", "running_var"))}
+        found.append(mine)
+    if truth.kinks and own is not None:
+        nearest, where = nearness(own, truth.kinks)
+        row = Difference("kinks", nearest, nearest, where, np.inf)  # it tells, and fails nobody
+        if theirs is not None:
+            row = replace(row, theirs=nearness(theirs.kinks, truth.kinks)[0])
+        found.append(row)
+    return tuple(found)

@@ -9,7 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Difference:
-    """The worst entry of one quantity, over all of its arrays."""
+    """The worst entry of one quantity of ours, over all of its arrays.
+
+    In float64 it is the distance from PyTorch; in float32 that from PyTorch's model in float64, and
+    `theirs` is the distance of PyTorch's own float32.
+    """
 
     quantity: str
     absolute: float
@@ -19,11 +23,32 @@ class Difference:
     """Array and index."""
     tolerance: float
     """Of `relative`."""
+    theirs: float | None = None
+    """As `relative`, of PyTorch."""
+    kinks: int = 0
+    """Inputs of activations on another side of the kink than the truth's; they alone explain it."""
+    their_kinks: int = 0
+    """As `kinks`, where it is PyTorch that is not equal."""
 
     @property
     def equal(self) -> bool:
         """Whether the difference is within the tolerance; one that is not a number is not."""
         return self.relative <= self.tolerance
+
+    @property
+    def verdict(self) -> str:
+        """In words: whether it is equal, where it is not, and what explains that."""
+        if not self.equal:
+            because = f", explained by {_entries(self.kinks)}" if self.kinks else ""
+            return f"NOT EQUAL at {self.where}{because}"
+        if self.theirs is None or self.theirs <= self.tolerance:
+            return "equal"
+        because = f", explained by {_entries(self.their_kinks)}" if self.their_kinks else ""
+        return f"equal; PyTorch is off by {self.theirs:.0e}{because}"
+
+
+def _entries(count: int) -> str:
+    return f"{count} input{'s' if count > 1 else ''} at the kink of an activation"
 
 
 @dataclass(frozen=True)
@@ -45,21 +70,24 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; a difference that is not finite becomes null."""
-        rows = [asdict(d) | {"equal": d.equal} for d in self.differences]
+        rows = [asdict(d) | {"equal": d.equal, "verdict": d.verdict} for d in self.differences]
         for row in rows:
-            for name in ("absolute", "relative"):
-                row[name] = row[name] if np.isfinite(row[name]) else None
+            for name in ("absolute", "relative", "theirs", "tolerance"):
+                known = row[name] is not None and np.isfinite(row[name])
+                row[name] = row[name] if known else None
         return {"name": self.name, "passed": self.passed, "differences": rows}
 
     def __str__(self) -> str:
         """A table: quantity, largest absolute and relative difference, tolerance, verdict."""
         width = max(len(d.quantity) for d in self.differences)
-        head = f"{'quantity':<{width}}  absolute  relative  tolerance  verdict"
+        both = any(d.theirs is not None for d in self.differences)
+        other = "  PyTorch's" if both else ""
+        head = f"{'quantity':<{width}}  absolute  relative{other}  tolerance  verdict"
         lines = [f"{self.name}: {'equal' if self.passed else 'NOT EQUAL'}", head]
         for d in self.differences:
-            verdict = "equal" if d.equal else f"NOT EQUAL at {d.where}"
-            numbers = f"{d.absolute:8.1e}  {d.relative:8.1e}  {d.tolerance:9.0e}"
-            lines.append(f"{d.quantity:<{width}}  {numbers}  {verdict}")
+            theirs = f"  {'-' if d.theirs is None else format(d.theirs, '.1e'):>9}" if both else ""
+            numbers = f"{d.absolute:8.1e}  {d.relative:8.1e}{theirs}  {d.tolerance:9.0e}"
+            lines.append(f"{d.quantity:<{width}}  {numbers}  {d.verdict}")
         return "\n".join(lines)
 
 

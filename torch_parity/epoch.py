@@ -30,8 +30,9 @@ def main() -> None:
         experiment = replace(experiment, train=replace(experiment.train, epochs=1))
         weight_map = reference_map(experiment.model, (28, 28, 1))
         dataset = data.load(experiment.data)
-        ours, theirs = train_both(experiment, dataset, RECIPES[name], weight_map)
-        for difference in compare_training(ours, theirs, tolerance=1e-6):
+        trainings = train_both(experiment, dataset, RECIPES[name], weight_map)
+        ours, theirs, _ = trainings
+        for difference in compare_training(trainings, tolerance=1e-6):
             print(f"{name}: {difference.quantity}: {difference.relative:.1e}", flush=True)
 
         per_image = experiment.objective.scale(784, experiment.data.batch_size)

@@ -1,5 +1,6 @@
 """The same training in both: equal initial weights, order of the data and noise, step by step."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,11 +20,11 @@ from jaxvae.data.batches import batch_index
 from jaxvae.evaluation import in_order
 from jaxvae.training import program as programs
 from jaxvae.training.state import Monitor
-from torch_parity.comparison import exactly, flax_variables
 from torch_parity.difference import Difference, difference
 from torch_parity.maps import Map
 from torch_parity.noise import shared_noise
 from torch_parity.recipes import Recipe
+from torch_parity.values import exactly, flax_variables
 from torch_parity.weights import COUNTER, to_torch
 
 
@@ -36,13 +37,22 @@ class Trajectory(NamedTuple):
     weights: dict[str, np.ndarray]  # the last state dict, without the counters of BatchNorm
 
 
+class Trainings(NamedTuple):
+    """The same training by both, and what it is compared with."""
+
+    ours: Trajectory
+    theirs: Trajectory
+    truth: Trajectory
+    """PyTorch's in float64, with the same weights and noise; in float64 `theirs` itself."""
+
+
 def train_both(
     experiment: Experiment,
     dataset: Dataset,
     recipe: Recipe,
     weight_map: Map,
     dtype: str = "float64",
-) -> tuple[Trajectory, Trajectory]:
+) -> Trainings:
     """Train by our compiled program and by PyTorch, for the experiment's epochs; return both.
 
     The initial weights are PyTorch's (`torch.manual_seed(0)`); the order of the data, the noise of
@@ -51,28 +61,36 @@ def train_both(
     with exactly(dtype):
         torch.manual_seed(0)
         model = recipe.model().to(getattr(torch, dtype))
+        exact = copy.deepcopy(model).double()
         ours = train_flax(experiment, dataset, model, weight_map)
-        return ours, train_torch(experiment, dataset, recipe, model, weight_map, dtype)
+        theirs = train_torch(experiment, dataset, recipe, model, weight_map)
+        if dtype == "float64":
+            return Trainings(ours, theirs, theirs)
+        # Within `exactly` of float32 the noise of the truth is the same float32 noise.
+        truth = train_torch(experiment, dataset, recipe, exact, weight_map)
+        return Trainings(ours, theirs, truth)
 
 
-def compare_training(
-    ours: Trajectory, theirs: Trajectory, tolerance: float
-) -> tuple[Difference, ...]:
-    """Training losses, learning rates and validation losses of two trajectories.
+def compare_training(trainings: Trainings, tolerance: float) -> tuple[Difference, ...]:
+    """Training losses, learning rates and validation losses of ours against the truth.
 
     A learning rate is not a sum of anything: in float32 it is equal to 1e-6 where losses are not.
     """
+    ours, theirs, truth = trainings
     tolerances = {
         "training_losses": tolerance,
         "learning_rates": min(tolerance, 1e-6),
         "validation_losses": tolerance,
     }
+
+    def distance(trajectory: Trajectory, name: str) -> Difference:
+        found, exact = ({"": getattr(t, name)} for t in (trajectory, truth))
+        return difference(name.replace("_", " "), found, exact, tolerances[name])
+
     return tuple(
-        difference(
-            name.replace("_", " "),
-            {"": getattr(ours, name)},
-            {"": getattr(theirs, name)},
-            tolerances[name],
+        replace(
+            distance(ours, name),
+            theirs=None if theirs is truth else distance(theirs, name).relative,
         )
         for name in tolerances
     )
@@ -108,9 +126,9 @@ def train_torch(
     recipe: Recipe,
     model: nn.Module,
     weight_map: Map,
-    dtype: str,
 ) -> Trajectory:
     """By PyTorch, which changes `model`; dropout layers that `weight_map` names share our masks."""
+    dtype = next(model.parameters()).dtype
     batch_size, latent_dim = experiment.data.batch_size, experiment.model.latent_dim
     num_examples = len(dataset.train.images)
     key = noise.root(experiment.seed)
@@ -120,10 +138,10 @@ def train_torch(
     keys_of = jax.jit(lambda step, index: noise.dropout_keys(key, step, index))
 
     def inputs(images: np.ndarray) -> Tensor:
-        return recipe.inputs(torch.tensor(images.astype(dtype))).movedim(-1, 1)
+        return recipe.inputs(torch.tensor(images).to(dtype)).movedim(-1, 1)
 
     def loss_of(x: Tensor, step: int, index: jax.Array, key: jax.Array) -> Tensor:
-        eps = torch.tensor(np.asarray(eps_of(key, step, index)))
+        eps = torch.tensor(np.asarray(eps_of(key, step, index))).to(dtype)
         with shared_noise(model, eps, keys_of(step, index), weight_map):
             pixels, mean, logvar = model(x)
             return recipe.loss(pixels, mean, logvar, x)

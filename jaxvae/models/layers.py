@@ -41,7 +41,9 @@ class LayerSettings:
     def activate(self, x: jax.Array) -> jax.Array:
         """The activation, elementwise."""
         if self.activation == "leaky_relu":
-            return nn.leaky_relu(x, self.negative_slope)
+            # At 0 the slope from below, as in PyTorch and as of relu: an input may be exactly 0,
+            # behind a black image and a bias that starts at 0. Flax's leaky_relu takes that above.
+            return jnp.where(x > 0, x, self.negative_slope * x)
         return ACTIVATIONS[self.activation](x)
 
 
@@ -219,5 +221,7 @@ class Hidden(nn.Module):
         x = self.linear(x)
         if self.settings.batch_norm:
             x = BatchNorm()(x, train)
+        # Kept only by who asks for it, to see how near to the activation's kink it comes.
+        self.sow("intermediates", "preactivation", x)
         x = self.settings.activate(x)
         return Dropout(self.settings.dropout)(x, dropout_keys)

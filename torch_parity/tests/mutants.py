@@ -9,11 +9,13 @@ import torch
 from jaxvae import Experiment, Model
 from jaxvae.models import build
 from jaxvae.objectives import conventions
-from torch_parity import comparison as parity
+from torch_parity.comparison import FLOOR
+from torch_parity.difference import difference
 from torch_parity.losses import LOSSES
 from torch_parity.maps import reference_map
 from torch_parity.reference import twin
 from torch_parity.report import perturbed
+from torch_parity.values import Counterpart, exactly, flax_values, flax_variables, torch_values
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 10, 8, 3), np.uint8)
 CONVENTION = "lightning_bolts"  # means over pixels and latents: no reduction can hide
@@ -44,13 +46,13 @@ def original(name):
     torch.manual_seed(0)
     model = perturbed(twin(experiment.model, (3, 10, 8))).double()
     weight_map = reference_map(experiment.model, (10, 8, 3))
-    with parity.exactly("float64"):
+    with exactly("float64"):
         ours = build(experiment.model, (10, 8, 3))
-        variables = parity.flax_variables(ours, model, weight_map, experiment, (10, 8, 3))
+        variables = flax_variables(ours, model, weight_map, experiment, (10, 8, 3))
         return (
             model,
             weight_map,
-            parity.flax_values(ours, variables, weight_map, IMAGES, experiment),
+            flax_values(ours, variables, weight_map, IMAGES, experiment),
         )
 
 
@@ -59,19 +61,11 @@ def failed(name, mutate=lambda model: None, loss=LOSSES[CONVENTION], forward=lam
     model, weight_map, ours = original(name)
     model = copy.deepcopy(model)
     mutate(model)
-    with parity.exactly("float64"):
-        theirs = parity.torch_values(
-            model,
-            weight_map,
-            IMAGES,
-            experiment_of(name),
-            loss,
-            forward,
-            lambda images: images / 255,
-            "float64",
-        )
+    counterpart = Counterpart(model, weight_map, loss, forward)
+    with exactly("float64"):
+        theirs = torch_values(counterpart, IMAGES, experiment_of(name))
     differences = [
-        parity.difference(quantity, ours.get(quantity, {}), arrays, 1e-10, parity.FLOOR)
-        for quantity, arrays in theirs.items()
+        difference(quantity, ours.quantities[quantity], arrays, 1e-10, FLOOR)
+        for quantity, arrays in theirs.quantities.items()
     ]
     return {d.quantity for d in differences if not d.equal}

@@ -49,7 +49,15 @@ def test_the_table_says_where_and_how_far_what_failed():
     text = report.table([Comparison("a", (equal,)), Comparison("b", (equal, unequal))])
     [row] = [line for line in text.splitlines() if line.startswith("gradient")]
     assert row.split() == ["gradient", "-", "5e-01", "2e-01", "1e-10", "NOT", "EQUAL"]
-    assert text.endswith("\nb: gradient differs by 0.25 at mean.bias[1]")
+    assert text.endswith("\nb: gradient: NOT EQUAL at mean.bias[1] (0.25)")
+
+
+def test_the_table_says_who_is_off():
+    off = Difference("gradient", 1e-7, 1e-6, "mean.bias[1]", 1e-4, theirs=2e-3, their_kinks=3)
+    text = report.table([Comparison("a", (off,))])
+    row, theirs = [line.split() for line in text.splitlines()[3:5]]
+    assert row[-1] == "equal" and theirs == ["PyTorch", "2e-03"]
+    assert "a: gradient: equal; PyTorch is off by 2e-03, explained by 3 inputs" in text
 
 
 def test_another_architecture_is_named_and_fails(monkeypatch, capsys):

@@ -24,7 +24,6 @@ from torch.optim.lr_scheduler import (  # noqa: E402
     ReduceLROnPlateau,
 )
 
-from torch_parity.comparison import exactly, flax_variables  # noqa: E402
 from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import reference_map  # noqa: E402
@@ -32,11 +31,13 @@ from torch_parity.noise import shared_noise  # noqa: E402
 from torch_parity.recipes import RECIPES, Recipe  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
 from torch_parity.trajectory import (  # noqa: E402
+    Trainings,
     compare_training,
     train_both,
     train_flax,
     train_torch,
 )
+from torch_parity.values import exactly, flax_variables  # noqa: E402
 
 MODEL = Model(hidden_dims=(16,), latent_dim=3, batch_norm=True, activation="tanh")
 MAP = reference_map(MODEL, (28, 28, 1))
@@ -121,15 +122,18 @@ def test_optimisers_and_schedules(name):
         def theirs(optimizer, scheduler):
             model.load_state_dict(start)
             recipe = Recipe(lambda: model, LOSSES["flax"], optimizer, scheduler)
-            return train_torch(experiment, digits(), recipe, model, MAP, "float64")
+            return train_torch(experiment, digits(), recipe, model, MAP)
+
+        def against(trajectory):
+            return Trainings(ours, trajectory, trajectory)
 
         # The rates are high, so that mutants show: each step enlarges the rounding of those before
         # it, in 50 steps to some 1e-8.
-        for difference in compare_training(ours, theirs(optimizer, scheduler), 1e-7):
+        for difference in compare_training(against(theirs(optimizer, scheduler)), 1e-7):
             assert difference.equal, str(difference)
         assert (len(set(ours.learning_rates)) > 1) == (scheduler is not None)  # it acted
         for mutant, changed in mutants.items():
-            found = compare_training(ours, theirs(*changed), 1e-7)
+            found = compare_training(against(theirs(*changed)), 1e-7)
             assert {d.quantity for d in found if not d.equal}, mutant
 
 
@@ -170,8 +174,9 @@ def test_an_epoch_of_the_digits(name):
         train=replace(experiment.train, epochs=1),
     )
     weight_map = reference_map(experiment.model, (28, 28, 1))
-    ours, theirs = train_both(experiment, load(experiment.data), RECIPES[name], weight_map)
+    trainings = train_both(experiment, load(experiment.data), RECIPES[name], weight_map)
+    ours = trainings.ours
     assert len(ours.training_losses) == 1438 // experiment.data.batch_size
     assert np.ptp(ours.training_losses) > 0.05 * ours.training_losses.max()  # it learns
-    for difference in compare_training(ours, theirs, 1e-10):
+    for difference in compare_training(trainings, 1e-10):
         assert difference.equal, str(difference)

@@ -20,7 +20,7 @@ torch = pytest.importorskip(
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from torch_parity import comparison as parity  # noqa: E402
+from torch_parity.comparison import compare  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
 from torch_parity.maps import heads, reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
@@ -32,6 +32,8 @@ from torch_parity.tests.mutants import (  # noqa: E402
     failed,
     original,
 )
+from torch_parity.values import exactly  # noqa: E402
+from torch_parity.weights import to_flax, to_torch  # noqa: E402
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -153,7 +155,7 @@ def test_trap_6_initialisation():
     settings = Model(network="conv", hidden_dims=(32, 64), latent_dim=50, init="torch")
     x, eps = np.zeros((1, 28, 28, 1), np.float32), np.zeros((1, 50), np.float32)
     variables = jax.jit(build(settings, (28, 28, 1)).init)(jax.random.key(0), x, eps)
-    ours = parity.to_torch(variables, reference_map(settings, (28, 28, 1)))
+    ours = to_torch(variables, reference_map(settings, (28, 28, 1)))
     theirs = twin(settings, (1, 28, 28)).state_dict()
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
@@ -176,7 +178,7 @@ def test_trap_7_leaky_relu():
 
 def test_trap_8_precision():
     """GPUs multiply float32 in TF32 unless told; a comparison tells them."""
-    with parity.exactly("float32"):
+    with exactly("float32"):
         product = jax.make_jaxpr(lambda x: x @ x)(jnp.ones((2, 2))).eqns[-1]
     assert product.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2
 
@@ -228,17 +230,17 @@ def test_trap_12_interleaved_heads():
     """One head of 2 L outputs, as (2, L) or as (L, 2): the map must say which."""
     model, weight_map, _ = original("dense")
     state = {name: value.numpy() for name, value in model.state_dict().items()}
-    ours = parity.to_flax(state, weight_map, template := _template("dense"))
+    ours = to_flax(state, weight_map, template := _template("dense"))
     others = {n: v for n, v in weight_map.items() if n not in ("mean", "logvar")}
     single = {"head": heads()} | others
     interleaved = single | {"head": heads(interleaved=True)}
     halves = {n: v for n, v in state.items() if not n.startswith(("mean.", "logvar."))}
     for part in ("weight", "bias"):
         halves[f"head.{part}"] = np.concatenate([state[f"mean.{part}"], state[f"logvar.{part}"]])
-    jax.tree.map(np.testing.assert_array_equal, parity.to_flax(halves, single, template), ours)
-    wrong = parity.to_flax(halves, interleaved, template)
+    jax.tree.map(np.testing.assert_array_equal, to_flax(halves, single, template), ours)
+    wrong = to_flax(halves, interleaved, template)
     assert (np.asarray(wrong["params"]["mean"]["kernel"]) != ours["params"]["mean"]["kernel"]).any()
-    back = parity.to_torch(wrong, interleaved)
+    back = to_torch(wrong, interleaved)
     np.testing.assert_array_equal(back["head.weight"], halves["head.weight"])
 
 
@@ -282,7 +284,7 @@ def test_exp_of_the_whole_logvar():
 
 def test_inputs_scaled_otherwise():
     experiment = experiment_of("conv")
-    result = parity.compare(
+    result = compare(
         build(experiment.model, (10, 8, 3)),
         original("conv")[0],
         original("conv")[1],
