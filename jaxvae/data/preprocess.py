@@ -57,16 +57,35 @@ def preprocess(data: Data, images: jax.Array, keys: NoiseKeys) -> Batch:
 
     levels = 255.0  # x is now in 0..levels
     if data.quantize is not None:
-        x, levels = jnp.round(x / data.quantize), float(round(255 / data.quantize))
+        x, levels = _rounded(x, data.quantize), float(round(255 / data.quantize))
     elif data.binarize == "threshold":
-        x, levels = (x > 127.5).astype(x.dtype), 1.0
+        x, levels = (_parts(x) > PARTS * 255 // 2).astype(x.dtype), 1.0
     elif data.binarize != "none":
         draw = noise.uniform(keys.binarize, x.shape[1:])
-        x, levels = (draw < x / 255).astype(x.dtype), 1.0
+        # A product is rounded alike on every device, a quotient is not.
+        x, levels = (draw * 255 < x).astype(x.dtype), 1.0
 
     low, high = data.range
     target = x * ((high - low) / levels) + low  # a factor of exactly 1 for integers
     return Batch(_corrupt(data, target, keys.corrupt), target)
+
+
+# Where pixels are rounded, rounding must not decide: a resized white area is 255 but for the last
+# bit, and GPUs divide with an error in it. So they are counted in parts of this many to a level.
+PARTS = 1024
+
+
+def _parts(x: jax.Array) -> jax.Array:
+    return jnp.round(x * PARTS).astype(jnp.int32)
+
+
+def _rounded(x: jax.Array, divisor: int) -> jax.Array:
+    """round(x / divisor), halves to the even number, in whole numbers."""
+    parts, whole = _parts(x), PARTS * divisor
+    n = jax.lax.div(parts, jnp.full_like(parts, whole))
+    twice = 2 * (parts - n * whole)
+    up = (twice > whole) | ((twice == whole) & (n % 2 == 1))
+    return (n + up.astype(n.dtype)).astype(x.dtype)
 
 
 def _corrupt(data: Data, x: jax.Array, keys: jax.Array) -> jax.Array:

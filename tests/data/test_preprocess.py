@@ -1,6 +1,7 @@
 """From stored bytes to the model's input: exact values, fixed and fresh noise, clean targets."""
 
 import functools
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,17 @@ import pytest
 from PIL import Image
 
 from jaxvae import Data, noise
-from jaxvae.data.preprocess import image_shape, noise_keys, preprocess, to_unit
+from jaxvae.data.preprocess import (
+    PARTS,
+    _parts,
+    _rounded,
+    image_shape,
+    noise_keys,
+    preprocess,
+    to_unit,
+)
+
+pytestmark = pytest.mark.numeric
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 KEY = noise.root(0)
@@ -52,7 +63,6 @@ def test_quantising_by_27_gives_the_integers_0_to_9():
 
 @pytest.mark.parametrize("q", [1, 2, 30, 102, 255])
 def test_quantised_values_are_the_nearest_integers(q):
-    """Where q is even some bytes lie half-way; either neighbour is nearest then."""
     levels = round(255 / q)
     target = np.asarray(run(Data(quantize=q, range=(0, levels)), EVERY_BYTE).target, np.float64)
     np.testing.assert_allclose(target, np.round(target), atol=levels * 1.2e-7)
@@ -202,3 +212,29 @@ def test_corruption_belongs_to_the_example_and_the_step():
     later = run(data, GREY, step=1).input
     # Independent masks of one half: half of the pixels differ.
     assert abs(np.mean(np.asarray(later) != np.asarray(whole)) - 0.5) < 5 * np.sqrt(0.25 / N)
+
+
+def test_quantisation_rounds_halves_to_even_whatever_divides():
+    """Every byte by every divisor, in whole numbers: x / q is a half where 2 x is an odd q."""
+    bytes_ = np.arange(256)
+    for q in range(1, 256):
+        rounded = [round(Fraction(int(x), q)) for x in bytes_]  # Python's: halves to even
+        np.testing.assert_array_equal(np.asarray(_rounded(jnp.arange(256.0), q)), rounded)
+
+
+@pytest.mark.parametrize("ulps", [-3, 0, 3])
+def test_a_level_is_itself_but_for_its_last_bits(ulps):
+    """As resizing leaves it: 255 / 170 and 127.5 are where rounding and thresholds jump."""
+    levels = np.arange(256, dtype=np.float32)
+    nearly = jnp.asarray(levels + ulps * np.spacing(levels))
+    for q in (2, 34, 170):
+        np.testing.assert_array_equal(_rounded(nearly, q), _rounded(jnp.asarray(levels), q))
+    halves = nearly + 0.5
+    np.testing.assert_array_equal(_parts(halves) > PARTS * 255 // 2, levels + 0.5 > 127.5)
+
+
+def test_binarization_compares_products():
+    """Black is never white and white always, whatever the draw: uniforms are below 1."""
+    batch = run(Data(binarize="dynamic"), EVERY_BYTE)
+    white = np.asarray(batch.target) > 0.5
+    assert not white[EVERY_BYTE == 0].any() and white[EVERY_BYTE == 255].all()
