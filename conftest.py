@@ -1,9 +1,27 @@
 """Programs that several tests need are compiled once in each process that runs tests, and for the
-commands that it starts."""
+commands that it starts; other orders of summation and seeds, where tests/orders.py asks for them.
+"""
 
 import os
 import tempfile
+from importlib.util import find_spec
+
+import numpy as np
 
 programs = tempfile.TemporaryDirectory(prefix="jaxvae-programs-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+if threads := os.environ.get("JAXVAE_TEST_THREADS"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
+
+if offset := int(os.environ.get("JAXVAE_TEST_SEED", "0")):
+    default_rng = np.random.default_rng
+    np.random.default_rng = lambda seed=None: default_rng(  # type: ignore[assignment]
+        seed + 1000 * offset if isinstance(seed, int) else seed
+    )
+    if find_spec("torch"):
+        import torch
+
+        manual_seed = torch.manual_seed
+        torch.manual_seed = lambda seed: manual_seed(seed + 1000 * offset)

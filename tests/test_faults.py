@@ -311,6 +311,7 @@ def test_disk_full_while_checkpointing(file, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_disk_full_while_writing_metrics(file, tmp_path):
     """metrics.csv and config.json stay what they were."""
     done = in_small_disk(

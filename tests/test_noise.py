@@ -6,11 +6,14 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from jaxvae import noise
+
+pytestmark = pytest.mark.numeric
 
 normal = jax.jit(lambda keys: noise.normal(keys, (1000,)))
 uniform = jax.jit(lambda keys: noise.uniform(keys, (1000,)))

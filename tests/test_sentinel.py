@@ -6,9 +6,12 @@ Some versions of XLA miscompiled a matrix product followed by a reduction on CPU
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import special
 
 from jaxvae import Model, Objective
+
+pytestmark = pytest.mark.numeric
 
 ROWS, SHAPE, PIXELS, LATENTS = 40_000, (3, 4, 1), 12, 2
 

@@ -47,9 +47,9 @@ def small(experiment: Experiment) -> tuple[Experiment, Dataset]:
     return replace(experiment, data=data, train=replace(experiment.train, epochs=EPOCHS)), dataset
 
 
-def perturbed(model: nn.Module) -> nn.Module:
+def perturbed(model: nn.Module, seed: int = 0) -> nn.Module:
     """The model, away from the special values (0, 1) that biases and BatchNorm start at."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in model.state_dict().values():
             if value.is_floating_point():
@@ -71,15 +71,15 @@ def away_from_kinks(
     return exact.to("float32").model
 
 
-def compare_experiment(name: str, dtype: str) -> Comparison:
-    """One batch, and a training of 50 steps with its schedule."""
+def compare_experiment(name: str, dtype: str, seed: int = 0) -> Comparison:
+    """One batch, and a training of 50 steps with its schedule; `seed` is that of the weights."""
     experiment, dataset = small(experiment_of(name))
     recipe = RECIPES[name]
     images = dataset.train.images[:BATCH]
     height, width, channels = images.shape[1:]
     weight_map = reference_map(experiment.model, (height, width, channels))
-    torch.manual_seed(0)
-    model = perturbed(recipe.model())
+    torch.manual_seed(seed)
+    model = perturbed(recipe.model(), seed)
     counterpart = Counterpart(model, weight_map, recipe.loss, inputs=recipe.inputs)
     batch = compare(
         build_model(experiment, (height, width, channels)),
@@ -91,7 +91,7 @@ def compare_experiment(name: str, dtype: str) -> Comparison:
         inputs=recipe.inputs,
         dtype=dtype,
     )
-    trainings = train_both(experiment, dataset, recipe, weight_map, dtype)
+    trainings = train_both(experiment, dataset, recipe, weight_map, dtype, seed)
     training = compare_training(trainings, LOSSES_TOLERANCE[dtype])
     if dtype == "float64":
         ours, theirs = trainings.ours.weights, trainings.theirs.weights

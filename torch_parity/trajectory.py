@@ -52,14 +52,15 @@ def train_both(
     recipe: Recipe,
     weight_map: Map,
     dtype: str = "float64",
+    seed: int = 0,
 ) -> Trainings:
     """Train by our compiled program and by PyTorch, for the experiment's epochs; return both.
 
-    The initial weights are PyTorch's (`torch.manual_seed(0)`); the order of the data, the noise of
-    the reparameterization and the dropout masks are ours.
+    The initial weights are PyTorch's, after `torch.manual_seed(seed)`; the order of the data, the
+    noise of the reparameterization and the dropout masks are ours.
     """
     with exactly(dtype):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = recipe.model().to(getattr(torch, dtype))
         exact = copy.deepcopy(model).double()
         ours = train_flax(experiment, dataset, model, weight_map)

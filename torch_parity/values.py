@@ -104,7 +104,7 @@ def flax_values(
             eps,
             train=True,
             dropout_keys=dropout_keys,
-            mutable=["batch_stats", "intermediates"],
+            mutable=["batch_stats", "preactivations"],
         )
         output, terms = forward.output, forward.terms
         pixels = {
@@ -116,7 +116,7 @@ def flax_values(
         found |= {"loss": loss, "recon": terms["recon"]}
         if output.mean is not None:
             found |= {"mean": output.mean, "logvar": output.logvar, "kl": terms["kl"]}
-        kept = kept.get("intermediates", {})
+        kept = kept.get("preactivations", {})
         return found | {"gradient": gradient, "updated": updated, "kept": kept}
 
     found = jax.tree.map(np.asarray, values(variables, images))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvae.models.layers import Activation, Dense, InitRule
+from jaxvae.models.layers import Activation, Dense, InitRule, keep_preactivation
 
 DecoderOutput = Literal["logits", "sigmoid", "tanh", "relu", "linear"]
 
@@ -80,7 +80,7 @@ class Autoencoder(nn.Module, kw_only=True):
     ) -> jax.Array:
         """Codes to (batch, height, width, channels): logits, or the mean of p(x|z)."""
         decoded = self.decoder(z, train, dropout_keys)
-        self.sow("intermediates", "output_preactivation", decoded)
+        keep_preactivation(self, "output_preactivation", decoded)
         activation = OUTPUT_ACTIVATIONS.get(self.output)
         return decoded if activation is None else activation(decoded)
 
@@ -115,7 +115,7 @@ class AE(Autoencoder, kw_only=True):
         """Images (batch, height, width, channels) to codes (batch, latent_dim)."""
         h = self.encoder(x, train, dropout_keys)
         z = self.code(h.reshape(h.shape[0], -1))
-        self.sow("intermediates", "code_preactivation", z)
+        keep_preactivation(self, "code_preactivation", z)
         return z if self.code_activation is None else self.code_activation(z)
 
 

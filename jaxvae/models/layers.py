@@ -208,6 +208,15 @@ class BatchNorm(nn.Module):
         return x * jnp.broadcast_to(factor, x.shape) + jnp.broadcast_to(offset, x.shape)
 
 
+def keep_preactivation(module: nn.Module, name: str, x: jax.Array) -> None:
+    """Put the input of an activation into the collection `preactivations`, if that is mutable.
+
+    For those who ask how near to its kink an activation is entered; otherwise it costs nothing.
+    """
+    if not module.is_initializing():  # it belongs to a batch, not to the model's variables
+        module.sow("preactivations", name, x)
+
+
 class Hidden(nn.Module):
     """linear - [BatchNorm] - activation - [dropout]."""
 
@@ -221,7 +230,6 @@ class Hidden(nn.Module):
         x = self.linear(x)
         if self.settings.batch_norm:
             x = BatchNorm()(x, train)
-        # Kept only by who asks for it, to see how near to the activation's kink it comes.
-        self.sow("intermediates", "preactivation", x)
+        keep_preactivation(self, "preactivation", x)
         x = self.settings.activate(x)
         return Dropout(self.settings.dropout)(x, dropout_keys)

@@ -13,6 +13,8 @@ from jaxvae.evaluation.evaluate import make_evaluate
 from jaxvae.models import decoder_mean
 from jaxvae.objectives import bernoulli_nll, gaussian_kl
 
+pytestmark = pytest.mark.numeric
+
 SHAPE, N = (4, 4, 1), 10
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (N, *SHAPE), np.uint8))
 KEY = noise.root(3)

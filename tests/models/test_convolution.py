@@ -17,6 +17,8 @@ from jaxvae.models.convolution import (
     output_padding_for,
 )
 
+pytestmark = pytest.mark.numeric
+
 METHODS = ("xla", "matmul")
 # float64 sums of at most 5 * 5 * 9 * 9 * 3 products of numbers of order 1: the rounding error is
 # below 1e-11, and a tap or a pixel in the wrong place is an error of order 1.

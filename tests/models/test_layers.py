@@ -17,6 +17,8 @@ from jaxvae.models.layers import (
     LayerSettings,
 )
 
+pytestmark = pytest.mark.numeric
+
 KEY = noise.root(0)
 # What a rule draws is the same under any generator; this one compiles many times faster.
 INIT_KEY = jax.random.key(0, impl="unsafe_rbg")

@@ -14,6 +14,8 @@ from scipy import stats
 
 from jaxvae import Model, Objective
 
+pytestmark = pytest.mark.numeric
+
 SHAPE, D, K, N = (3, 4, 1), 12, 3, 200
 
 

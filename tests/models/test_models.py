@@ -13,6 +13,8 @@ from scipy import special
 from jaxvae import Model, noise
 from jaxvae.models import decoder_mean, reparameterize
 
+pytestmark = pytest.mark.numeric
+
 IMAGE = (6, 4, 1)
 KEY = jax.random.key(0, impl="unsafe_rbg")  # for any weights: it compiles quickly
 

@@ -7,6 +7,8 @@ import pytest
 
 from jaxvae import Model
 
+pytestmark = pytest.mark.numeric
+
 SETTINGS = {
     "dense": {"hidden_dims": (16, 8), "batch_norm": True},
     "conv": {"network": "conv", "hidden_dims": (4, 36), "dense_dims": (8,)},

@@ -9,6 +9,8 @@ import pytest
 from jaxvae import Experiment, Model, Objective
 from jaxvae.models import Output
 
+pytestmark = pytest.mark.numeric
+
 
 def test_unit_gaussian_carries_its_constant():
     """The constant of a unit Gaussian over 784 pixels, which some sources log: 720.448 nats."""

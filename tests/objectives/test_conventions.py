@@ -9,6 +9,8 @@ import pytest
 from jaxvae import Data, Experiment, Model, Objective
 from jaxvae.objectives import conventions, with_convention
 
+pytestmark = pytest.mark.numeric
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conventions.md"
 
 BCE, SSE = "BCE, sum", "squared error, sum"

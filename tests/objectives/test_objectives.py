@@ -23,6 +23,8 @@ from jaxvae.objectives import (
     reconstruction,
 )
 
+pytestmark = pytest.mark.numeric
+
 kl = jax.jit(gaussian_kl)
 FLOAT32 = float(np.finfo(np.float32).eps)
 

@@ -13,6 +13,8 @@ from jaxvae.saved import load
 from jaxvae.training import NonFiniteError, train
 from jaxvae.training.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.numeric
+
 TIMES = {"seconds", "images_per_second"}
 
 

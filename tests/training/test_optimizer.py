@@ -14,6 +14,8 @@ from jaxvae import Optimizer
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import Monitor
 
+pytestmark = pytest.mark.numeric
+
 
 def rates(settings: Optimizer, steps, steps_per_epoch: int = 10, epochs: int = 4) -> list[float]:
     schedule = make_schedule(settings, steps_per_epoch, epochs)

@@ -4,6 +4,7 @@ The numbers come from `runners.py`, in a process of its own: how many devices JA
 when it starts.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from PIL import Image
 
 from jaxvae import Parallel, runs
 from jaxvae.training import devices
+
+pytestmark = pytest.mark.numeric
 
 SCRIPT = Path(__file__).with_name("runners.py")
 TIMES = {"seconds", "images_per_second"}
@@ -104,9 +107,12 @@ def alone(files, run_train):
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """One that nobody listens at, below those that systems hand out by themselves."""
+    for port in np.random.default_rng(os.getpid()).permutation(np.arange(20000, 30000)):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", int(port)))
+            return int(port)
+    raise AssertionError("every port is taken")
 
 
 @pytest.fixture
@@ -157,6 +163,7 @@ def test_two_processes_are_one_run(together, run_train, alone, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_two_processes_stream(files, together, alone, tmp_path):
     """The same curve again, each process decoding the rows of its own devices."""
     streamed = ("--data.source", files / "images", "--data.streaming")

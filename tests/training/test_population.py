@@ -19,6 +19,8 @@ from jaxvae.training.members import members
 from jaxvae.training.population import train_population
 from jaxvae.training.population_folder import extract, read_rows, rows_of
 
+pytestmark = pytest.mark.numeric
+
 # A member's arithmetic is that of the run alone in another order (batched products, the rate as a
 # product of two), so numbers differ by float32's rounding, 6e-8, which some 15 to 30 steps amplify.
 CLOSE = 1e-5

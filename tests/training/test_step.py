@@ -15,6 +15,8 @@ from jaxvae.training.optimizer import make_optimizer, make_schedule
 from jaxvae.training.state import build_model, initial_state
 from jaxvae.training.step import Resident, beta_at, make_advance, make_train_step
 
+pytestmark = pytest.mark.numeric
+
 SHAPE, N, BATCH = (4, 4, 1), 40, 8
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (N, *SHAPE), np.uint8))
 INDEX = jnp.array([3, 39, 0, 7, 21, 22, 11, 30])

@@ -17,6 +17,8 @@ from jaxvae.training import program as programs
 from jaxvae.training import train
 from jaxvae.training.population import train_population
 
+pytestmark = pytest.mark.numeric
+
 TIMES = {"seconds", "images_per_second"}
 
 

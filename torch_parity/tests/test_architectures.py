@@ -23,6 +23,8 @@ from torch_parity.reference import twin  # noqa: E402
 from torch_parity.report import away_from_kinks, perturbed  # noqa: E402
 from torch_parity.values import Counterpart  # noqa: E402
 
+pytestmark = pytest.mark.numeric
+
 # Each example compiles two programs, so there are few of them.
 few = settings(
     max_examples=6,

@@ -23,6 +23,8 @@ torch = pytest.importorskip(
 from torch_parity import published  # noqa: E402
 from torch_parity.interop import export_torch, import_torch  # noqa: E402
 
+pytestmark = pytest.mark.numeric
+
 
 def randomize(model):
     """Every weight and statistic away from its initial value; small, so that nothing saturates."""

@@ -11,6 +11,8 @@ torch = pytest.importorskip(
 
 from torch_parity.losses import LOSSES  # noqa: E402
 
+pytestmark = pytest.mark.numeric
+
 BATCH = 3
 # name: image shape (PyTorch's layout), latents, R ("bce" or "half" the squared error), c, beta_eff
 TABLE = {

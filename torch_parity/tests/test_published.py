@@ -26,6 +26,8 @@ from torch_parity.published import (  # noqa: E402
     pythae_mlp_vae,
 )
 
+pytestmark = pytest.mark.numeric
+
 Shapes = dict[str, tuple[int, ...]]
 
 PYTHAE_MLP: Shapes = {

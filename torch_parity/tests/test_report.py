@@ -14,6 +14,8 @@ from torch_parity.difference import Comparison, Difference  # noqa: E402
 from torch_parity.experiments import EXPERIMENTS  # noqa: E402
 from torch_parity.recipes import RECIPES, adam  # noqa: E402
 
+pytestmark = pytest.mark.numeric
+
 NAME = "digits_vae"
 
 

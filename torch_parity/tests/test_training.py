@@ -39,6 +39,8 @@ from torch_parity.trajectory import (  # noqa: E402
 )
 from torch_parity.values import exactly, flax_variables  # noqa: E402
 
+pytestmark = pytest.mark.numeric
+
 MODEL = Model(hidden_dims=(16,), latent_dim=3, batch_norm=True, activation="tanh")
 MAP = reference_map(MODEL, (28, 28, 1))
 STEPS, EPOCHS = 10, 5
@@ -101,7 +103,15 @@ LONG = {"adam, exponential", "adamw, cosine"}  # the other two have SGD and a sc
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES]
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow] * (name in LONG)
+            + [pytest.mark.ci] * (name == "adamw, cosine"),
+        )
+        for name in CASES
+    ],
 )
 def test_optimisers_and_schedules(name):
     settings, optimizer, scheduler, mutants = CASES[name]
@@ -139,7 +149,8 @@ def test_optimisers_and_schedules(name):
 
 def test_trap_13_last_partial_batch():
     """A mean of batch means gives a small last batch more weight; here every image counts once."""
-    images = digits().validation.images  # 70, in batches of 16
+    images = digits().validation.images[:].copy()  # 70, in batches of 16
+    images[-6:] = 255  # the last, partial batch is reconstructed worse than the others
     with exactly("float64"):
         model = twin(MODEL, (1, 28, 28)).double().eval()
         experiment = Experiment(
@@ -159,7 +170,7 @@ def test_trap_13_last_partial_batch():
 
         batch_means = [theirs(images[i : i + 16]) for i in range(0, 70, 16)]
         np.testing.assert_allclose(ours, theirs(images), rtol=1e-12)
-        assert abs(np.mean(batch_means) - ours) > 1e-5 * ours
+        assert np.mean(batch_means) > 1.001 * ours
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ from torch_parity.tests.mutants import (  # noqa: E402
 from torch_parity.values import exactly  # noqa: E402
 from torch_parity.weights import to_flax, to_torch  # noqa: E402
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize("name", MODELS)
 def test_without_a_mutation_nothing_differs(name):
