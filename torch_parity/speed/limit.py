@@ -14,9 +14,12 @@ from torch_parity.recipes import RECIPES
 from torch_parity.speed.pytorch import device_name, device_to_use, initial, stored_images
 from torch_parity.speed.workers import Job, Report
 
-# Plain matrix products are timed so often per epoch, of at most so many rows (on a CPU), which stay
-# in its caches: a convolution need not write its patches to memory.
-REPEATS, ROWS = 10, 4096
+# Plain matrix products are timed so often per epoch, of at most so many rows, which stay in the
+# caches: a convolution need not write its patches to memory. A GPU needs more rows to be filled,
+# and more repeats, since a product may take but microseconds there.
+REPEATS = {"cpu": 10, "cuda": 100}
+ROWS = {"cpu": 4096, "cuda": 16384}
+REPLAYS = 3  # of the graph of repeats on a GPU, before the host waits for them
 STREAM = 2**26  # float32 numbers in each array that the memory's bandwidth is measured with
 ADAM_BYTES = 7 * 4  # per parameter: reads it, its gradient and two moments, writes all but one
 
@@ -39,12 +42,13 @@ def limit(job: Job) -> Iterator[Report]:
     while True:
         flops = seconds = 0.0
         for i, (m, k, n) in enumerate(shapes):
-            rows = min(m, ROWS) if device == "cpu" else m
+            rows = min(m, ROWS[device])
             products = [(rows, k, n), (k, rows, n), (rows, n, k)]  # output, two gradients
             for product in products[: 3 if i else 2]:  # nobody needs the images' gradient
                 seconds += m / rows * _product_seconds(*product, device)
                 flops += 2 * m * k * n
-        bandwidth = 3 * 4 * STREAM / _seconds(partial(torch.add, *arrays[:2], out=arrays[2]))
+        add = partial(torch.add, *arrays[:2], out=arrays[2])
+        bandwidth = 3 * 4 * STREAM / _seconds(add, device)
         adam = ADAM_BYTES * num_parameters / bandwidth
         yield {
             "seconds": num_steps * (seconds + adam),
@@ -55,14 +59,20 @@ def limit(job: Job) -> Iterator[Report]:
 
 
 def _product_seconds(m: int, k: int, n: int, device: str) -> float:
-    """Of (m, k) x (k, n) at best: in any layout by PyTorch, or by XLA. They can differ much."""
-    xla_product = jax.jit(jnp.matmul)
-    ours, theirs = jnp.ones((m, k)), jnp.ones((k, n))
-    times = [_seconds(lambda: xla_product(ours, theirs).block_until_ready())]
+    """Of (m, k) x (k, n) at best: in any layout by PyTorch, or by XLA. They can differ much.
+
+    On a GPU by PyTorch alone, whose products can be captured in a graph: what a call of XLA's costs
+    the host would be more than the product.
+    """
+    times = []
+    if device == "cpu":
+        xla_product = jax.jit(jnp.matmul)
+        ours, theirs = jnp.ones((m, k)), jnp.ones((k, n))
+        times = [_seconds(lambda: xla_product(ours, theirs).block_until_ready(), device)]
     out = torch.empty(m, n, device=device)
     for a in (torch.ones(m, k, device=device), torch.ones(k, m, device=device).T):
         for b in (torch.ones(k, n, device=device), torch.ones(n, k, device=device).T):
-            times.append(_seconds(partial(torch.mm, a, b, out=out)))
+            times.append(_seconds(partial(torch.mm, a, b, out=out), device))
     return min(times)
 
 
@@ -91,17 +101,24 @@ def layer_shapes(model: nn.Module, batch_size: int) -> list[tuple[int, int, int]
     return shapes
 
 
-def _seconds(run: Callable[[], Any]) -> float:
-    """Seconds per call, after one to warm up."""
+def _seconds(run: Callable[[], Any], device: str) -> float:
+    """Seconds per call, after one to warm up; on a GPU of calls that the host need not start."""
+    repeats = REPEATS[device]
     run()
-    _synchronize()
+    if device == "cpu":
+        began = perf_counter()
+        for _ in range(repeats):
+            run()
+        return (perf_counter() - began) / repeats
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(repeats):
+            run()
+    graph.replay()
+    torch.cuda.synchronize()
     began = perf_counter()
-    for _ in range(REPEATS):
-        run()
-    _synchronize()
-    return (perf_counter() - began) / REPEATS
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    for _ in range(REPLAYS):
+        graph.replay()
+    torch.cuda.synchronize()
+    return (perf_counter() - began) / (REPLAYS * repeats)

@@ -18,6 +18,10 @@ NOISY = 1.5  # slowest / fastest round
 NAMES = {
     "tutorial": "PyTorch, tutorial",
     "tuned": "PyTorch, tuned",
+    "eager": "PyTorch, eager",
+    "compiled": "PyTorch, compiled",
+    "cuda_graph": "PyTorch, CUDA graph",
+    "compiled cuda_graph": "PyTorch, compiled, CUDA graph",
     "streamed": "jaxvae, from PNG files",
     "step": "jaxvae, step by step",
     "loop": "jaxvae, compiled loop",
@@ -25,6 +29,10 @@ NAMES = {
 COLORS = {
     "tutorial": "0.75",
     "tuned": "0.5",
+    "eager": "0.8",
+    "compiled": "0.65",
+    "cuda_graph": "0.5",
+    "compiled cuda_graph": "0.35",
     "streamed": "tab:blue",
     "step": "tab:orange",
     "loop": "tab:red",
@@ -48,7 +56,7 @@ class Contestant:
     """One of `NAMES` in one comparison."""
 
     options: str
-    """Those of tuned PyTorch that were the fastest."""
+    """Those of tuned PyTorch that were the fastest of a row."""
     seconds: list[float]
     """Of an epoch, per round."""
     loss: float
@@ -71,7 +79,7 @@ class Line:
     num_images: int
     """Per epoch."""
     contestants: dict[str, Contestant]
-    """By the keys of `NAMES`."""
+    """By keys of `NAMES`; `loop` is always there."""
     limit_seconds: list[float]
     """What the machine would need for the epoch's matrix products and Adam's memory traffic."""
     product_seconds: float
@@ -175,18 +183,23 @@ class Line:
 
 def table(line: Line) -> str:
     """A line's contestants, a row each, and what follows from them."""
-    fixed = f"{'':<37}{'seconds':>9}{'min - max':>18}{'images/s':>10}{'loss':>9}"
+    labels = {
+        name: NAMES[name] + (f" ({c.options})" if c.options else "")
+        for name, c in line.contestants.items()
+    }
+    width = max(37, 1 + max(map(len, labels.values())))
+    fixed = f"{'':<{width}}{'seconds':>9}{'min - max':>18}{'images/s':>10}{'loss':>9}"
     rows = [
         f"{line.title} ({line.model}), batch {line.batch_size}, {line.num_images} images per epoch,"
         f" {len(line.limit_seconds)} rounds",
         f"{fixed}{'loop is':>9}{'of limit':>10}{'memory':>10}{'compile':>9}",
     ]
     for name, c in line.contestants.items():
-        seconds, options = median(c.seconds), f" ({c.options})" if c.options else ""
+        seconds = median(c.seconds)
         spread = f"{min(c.seconds):.3f} - {max(c.seconds):.3f}"
         ratio = f"{line.times_as_fast(name):.2f}x"
         rows.append(
-            f"{NAMES[name] + options:<37}{seconds:9.3f}{spread:>18}"
+            f"{labels[name]:<{width}}{seconds:9.3f}{spread:>18}"
             f"{line.num_images / seconds:10.0f}{c.loss:9.3f}{ratio:>9}"
             f"{line.limit_share(name):10.0%}{_memory(c):>10}{c.compile_seconds:7.1f} s"
         )
@@ -232,16 +245,17 @@ def draw(lines: Sequence[Line], subtitle: str) -> Figure:
     figure = plot_figure(WIDTH if columns > 1 else WIDTH / 2, 2.4 * panels + 0.7)
     figure.suptitle(f"Training speed, {subtitle}", fontsize=LABEL)
     all_axes = figure.subplots(panels, columns, squeeze=False).ravel()
-    width = 0.8 / len(NAMES)
+    names = [name for name in NAMES if any(name in line.contestants for line in lines)]
+    width = 0.8 / len(names)
     for axes, title in zip(all_axes, titles, strict=False):
         style_axes(axes, title, "batch size", "images per second")
         group = [line for line in lines if line.title == title]
         for position, line in enumerate(group):
-            for i, (name, c) in enumerate(line.contestants.items()):
+            for name, c in line.contestants.items():
                 speeds = sorted(line.num_images / seconds for seconds in c.seconds)
                 middle = median(speeds)
                 axes.bar(
-                    position + (i - (len(NAMES) - 1) / 2) * width,
+                    position + (names.index(name) - (len(names) - 1) / 2) * width,
                     middle,
                     width,
                     yerr=[[middle - speeds[0]], [speeds[-1] - middle]],

@@ -71,7 +71,7 @@ class Worker:
         )
 
     def ready(self) -> Report:
-        """Wait until it has its data; return its `device`, `cpu` or a GPU's name.
+        """Wait for its report: first, once it has its data, its `device`, `cpu` or a GPU's name.
 
         Raises:
             WorkerError: it failed.
@@ -86,19 +86,27 @@ class Worker:
             raise WorkerError(f"{self.contestant}: {report['error']}")
         return report
 
-    def epoch(self) -> Report:
-        """Let it train an epoch; return `seconds`, `peak_bytes` and what it yielded.
+    def epoch(self, count: int = 1) -> Report:
+        """Let it train so many epochs; return `seconds` of one, `peak_bytes` and what it yielded.
 
         Raises:
             WorkerError: it failed.
         """
+        self.begin(count)
+        return self.ready()
+
+    def begin(self, count: int = 1) -> None:
+        """Let it train so many epochs without waiting for them, as `ready` does.
+
+        Raises:
+            WorkerError: it has ended.
+        """
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write("\n")
+            self._process.stdin.write(f"{count}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise WorkerError(f"{self.contestant}: has ended") from None
-        return self.ready()
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -110,7 +118,8 @@ class Worker:
 
 
 def main(contestant: str, job: str) -> None:
-    """What a worker's process does: an epoch per line on stdin, a JSON line on stdout for each."""
+    """What a worker's process does: for each line on stdin, which says how many, it trains so many
+    epochs and answers with a JSON line on stdout."""
     # Whatever libraries print goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -121,10 +130,11 @@ def main(contestant: str, job: str) -> None:
     try:
         epochs = _contestant(contestant.split(), Job(**json.loads(job)))
         answer(next(epochs))
-        for _ in sys.stdin:
+        for count in map(int, sys.stdin):
             began = perf_counter()
-            report = next(epochs)
-            seconds = perf_counter() - began
+            for _ in range(count):
+                report = next(epochs)
+            seconds = (perf_counter() - began) / count
             answer({"seconds": seconds, "peak_bytes": peak_bytes(), **report})
     except Exception as error:  # the parent says so, and goes on where it can
         lines = str(error).strip().splitlines() or [""]

@@ -14,13 +14,13 @@ torch = pytest.importorskip(
 )
 
 from jaxvae import data  # noqa: E402
-from jaxvae.config import Data  # noqa: E402
+from jaxvae.config import Data, UsageError  # noqa: E402
 from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 from torch_parity.speed import __main__ as speed  # noqa: E402
-from torch_parity.speed import ours, pytorch  # noqa: E402
+from torch_parity.speed import ours, pytorch, race  # noqa: E402
 from torch_parity.speed.limit import layer_shapes  # noqa: E402
-from torch_parity.speed.report import NAMES, Contestant, Line, Target, draw, table  # noqa: E402
+from torch_parity.speed.report import Contestant, Line, Target, draw, table  # noqa: E402
 from torch_parity.speed.workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
 
 
@@ -65,7 +65,7 @@ def test_ratios_are_medians_over_rounds():
 def test_losses_that_differ_or_are_no_numbers_do_not_agree():
     assert line().losses_agree and line().loss_difference == pytest.approx(0.01)
     for loss in (106.0, 94.0, math.nan, math.inf):
-        for name in NAMES:  # wherever it is: comparisons with NaN depend on the order
+        for name in line().contestants:  # wherever it is: comparisons with NaN depend on the order
             contestants = line().contestants
             contestants[name] = replace(contestants[name], loss=loss)
             assert not line(contestants=contestants).losses_agree, (loss, name)
@@ -80,6 +80,65 @@ def test_table_and_figure_say_what_was_found():
     figure = draw([line(), line(batch_size=256, target=None)], "CPU")
     heights = [patch.get_height() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
     assert heights == [1280 / seconds for seconds in (18, 3, 4, 2, 2)] * 2
+
+
+def test_each_way_to_tune_pytorch_has_a_row_of_its_own_in_memory():
+    """And none where it failed; of two layouts the faster one is taken."""
+    assert race.ways("mnist_vae", is_gpu=True, in_memory=True) == {
+        "eager": ["tuned"],
+        "compiled": ["tuned compiled"],
+        "cuda_graph": ["tuned cuda_graph"],
+        "compiled cuda_graph": ["tuned compiled cuda_graph"],
+        "loop": ["jaxvae loop"],
+    }
+    rows = race.ways("mnist_cae", is_gpu=True, in_memory=True)
+    assert rows["compiled cuda_graph"] == [
+        "tuned compiled cuda_graph",
+        "tuned compiled channels_last cuda_graph",
+    ]
+    assert race.ways("mnist_cae", is_gpu=False, in_memory=True).keys() == {
+        "eager",
+        "compiled",
+        "loop",
+    }
+
+    class Told(Worker):
+        """One that takes so many seconds an epoch."""
+
+        def __init__(self, seconds):
+            self.report = {
+                "seconds": seconds,
+                "loss": 100.0,
+                "peak_bytes": 2**20,
+                "device_bytes": 2**21,
+                "products": 0.1,
+                "flops_per_second": 1e13,
+                "bytes_per_second": 1e12,
+            }
+
+        def epoch(self, count=1):
+            return self.report
+
+    workers: dict[str, Worker] = {
+        "tuned": Told(4.0),
+        "tuned channels_last": Told(3.0),
+        "tuned compiled": Told(2.0),
+        "jaxvae loop": Told(1.0),
+        "limit": Told(0.5),
+    }
+    first = {name: worker.epoch() for name, worker in workers.items()}
+    found = race.measure(
+        race.Race("mnist_cae", 64, 640, rows, {}, workers),
+        first,
+        {"compiled cuda_graph": "no compiler"},
+        rounds=2,
+    )
+    assert list(found.contestants) == ["eager", "compiled", "loop"] and found.verdicts() == []
+    assert found.contestants["eager"].options == "channels_last"
+    assert found.rejected == {"compiled cuda_graph": "no compiler", "eager": "4.000 s"}
+    text = table(found)
+    assert "PyTorch, eager (channels_last)" in text and "(compiled cuda_graph): no compiler" in text
+    assert len(draw([found], "GPU").axes[0].patches) == 3
 
 
 def test_products_of_dense_and_convolutional_layers():
@@ -106,7 +165,7 @@ def job(tmp_path) -> Job:
     experiment = experiment_of("mnist_cae")
     digits, _ = data.whole(Data("digits"))
     np.save(tmp_path / "images.npy", digits.images[:64])
-    np.save(tmp_path / "orders.npy", speed.orders(experiment.seed, 64, epochs=5))
+    np.save(tmp_path / "orders.npy", race.orders(experiment.seed, 64, epochs=5))
     torch.manual_seed(0)
     weights = RECIPES["mnist_cae"].model().state_dict()
     np.savez(tmp_path / "weights.npz", **{key: value.numpy() for key, value in weights.items()})
@@ -152,12 +211,13 @@ def status(**arguments) -> object:
 def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     """End to end, without MNIST; torch.compile is left out, since it takes half a minute."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))
-    monkeypatch.setattr(speed, "tuned_options", lambda *_: [""])
+    monkeypatch.setattr(race, "tuned_options", lambda *_: [""])
     figure = tmp_path / "figures" / "speed.png"
     code = status(
         model=("mnist_vae",),
         batch=(64,),
         rounds=2,
+        epochs=2,
         images=330,
         population=(2,),
         figure=figure,
@@ -167,7 +227,7 @@ def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     assert code == 0 and figure.is_file() and report["data"].startswith("scikit-learn's digits")
     [found] = report["lines"]
     assert found["images"] == 320 and found["losses_agree"]
-    assert found["contestants"].keys() == NAMES.keys()
+    assert list(found["contestants"]) == ["tutorial", "tuned", "streamed", "step", "loop"]
     for contestant in found["contestants"].values():
         assert len(contestant["seconds"]) == 2 and min(contestant["seconds"]) > 0
         assert contestant["peak_bytes"] > 2**26  # NumPy and a framework take more
@@ -178,11 +238,38 @@ def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     assert found["verdicts"] == []  # targets are those of batch 128
 
 
+@pytest.mark.slow
+def test_lines_in_memory_start_at_once(monkeypatch):
+    """As on a GPU; images of a file, and no contestant that decodes them."""
+    monkeypatch.setattr(race, "tuned_options", lambda *_: ["", "compiled"])
+    images = data.whole(Data("digits"))[0].images[:64]
+    lines = speed.compare_speed(
+        [("mnist_vae", images, 32), ("mnist_cae", images, 64)],
+        rounds=1,
+        in_memory=True,
+        at_once=True,
+    )
+    assert [line.batch_size for line in lines] == [32, 64]
+    for found in lines:
+        assert set(found.contestants) | set(found.rejected) == {"eager", "compiled", "loop"}
+        assert found.losses_agree and found.limit_share("loop") > 0
+
+
+def test_images_of_a_file(tmp_path):
+    digits = data.whole(Data("digits"))[0].images[:]
+    np.savez(tmp_path / "images.npz", images=digits)
+    images, description = speed.training_images(str(tmp_path / "images.npz"))
+    assert images.shape == (60000, 28, 28, 1) and "images.npz" in description
+    np.savez(tmp_path / "small.npz", images=digits[:, :8])
+    with pytest.raises(UsageError, match=r"--source = .*small.npz.*\(28, 28, 1\)"):
+        speed.training_images(str(tmp_path / "small.npz"))
+
+
 def test_losses_that_differ_fail(monkeypatch, capsys):
     contestants = line().contestants
     contestants["loop"] = replace(contestants["loop"], loss=50.0)
-    monkeypatch.setattr(speed, "training_images", lambda: (np.zeros((60000, 1)), "nothing"))
-    monkeypatch.setattr(speed, "compare_speed", lambda *_: line(contestants=contestants))
+    monkeypatch.setattr(speed, "training_images", lambda _: (np.zeros((60000, 1)), "nothing"))
+    monkeypatch.setattr(speed, "compare_speed", lambda *_: [line(contestants=contestants)])
     assert status(model=("mnist_vae",), quick=True) == 1
     assert "losses DO NOT AGREE" in capsys.readouterr().out
 
@@ -191,6 +278,7 @@ def test_losses_that_differ_fail(monkeypatch, capsys):
     "arguments",
     [
         {"rounds": 0},
+        {"epochs": 0},
         {"batch": (0,)},
         {"batch": (128,), "images": 100},
         {"images": 70000},

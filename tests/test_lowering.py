@@ -1,0 +1,88 @@
+"""Every experiment becomes a program for NVIDIA, AMD and Google's devices, though none is here.
+
+Lowering stops before the platform's own compiler: it shows that each operation has a form there,
+and which one.
+"""
+
+import contextlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+
+from jaxvae import axis, noise
+from jaxvae.evaluation import make_evaluate
+from jaxvae.runs import load_experiment
+from jaxvae.training import (
+    build_model,
+    initial_state,
+    make_advance,
+    make_optimizer,
+    make_schedule,
+    make_train_step,
+)
+from jaxvae.training.devices import WHOLE
+from jaxvae.training.step import Resident, metric_names
+
+FILES = sorted(Path(__file__).parents[1].glob("experiments/*.py"))
+KINDS = ("mnist_vae", "mnist_vae_bn", "mnist_cae", "mnist_conv_vae")  # what the others are made of
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+SHAPE, TRAIN, TEST = (28, 28, 1), 60000, 10000
+MESH = AbstractMesh((8,), (axis.NAME,), axis_types=(AxisType.Auto,))
+
+
+def assert_lowers(function, *args, devices: int, convolutional: bool) -> None:
+    """For each platform, on arguments of these shapes, which every device holds."""
+    sharding = None if devices == 1 else NamedSharding(MESH, PartitionSpec())
+    args = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), args)
+    mesh = contextlib.nullcontext() if devices == 1 else jax.sharding.use_abstract_mesh(MESH)
+    with mesh:
+        traced = jax.jit(function).trace(*args)
+        for platform in PLATFORMS:
+            text = traced.lower(lowering_platforms=(platform,)).as_text()
+            assert f"mhlo.num_partitions = {devices} :" in text
+            found = "stablehlo.convolution" in text
+            # On a CPU and a GPU a convolution is a matrix product (jaxvae/models/convolution.py).
+            assert found == (convolutional and platform == "tpu"), platform
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(f, id=f.stem, marks=[] if f.stem in KINDS else pytest.mark.slow) for f in FILES],
+)
+def test_experiments_lower_for_every_platform(file, devices):
+    """The training loop, the evaluation, and images from the prior or, without one, from codes."""
+    experiment = load_experiment(file)
+    batch_size = experiment.data.batch_size
+    steps = TRAIN // batch_size
+    model, optimizer = build_model(experiment, SHAPE), make_optimizer(experiment.optimizer)
+    schedule = make_schedule(experiment.optimizer, steps, experiment.train.epochs)
+    step = make_train_step(experiment, model, optimizer, schedule)
+    state = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, SHAPE))
+    key = jax.eval_shape(lambda: noise.root(0))
+    number, count = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
+    sums = dict.fromkeys(metric_names(step, state, SHAPE, key), number)
+    images, test = (jax.ShapeDtypeStruct((n, *SHAPE), jnp.uint8) for n in (TRAIN, TEST))
+    source = Resident(images, jax.ShapeDtypeStruct((TRAIN,), jnp.int32))
+    convolutional = experiment.model.network == "conv" or experiment.model.family == "CAE"
+    how = {"devices": devices, "convolutional": convolutional}
+
+    advance = make_advance(step, batch_size, steps, experiment.train.chunk_steps)
+    assert_lowers(advance, state, sums, source, key, count, **how)
+    if devices > 1:  # by the runner that divides batches itself, as in Runner.compile
+        mapped = jax.shard_map(advance, mesh=MESH, in_specs=WHOLE, out_specs=WHOLE, check_vma=False)
+        assert_lowers(mapped, state, sums, source, key, count, **how)
+
+    evaluate = make_evaluate(experiment, model)
+    assert_lowers(evaluate, state.variables, test, key, **how)
+
+    def sample(variables, key):
+        if hasattr(model, "sample"):
+            return model.apply(variables, key, 16, method="sample")
+        codes = model.apply(variables, jnp.zeros((16, *SHAPE)), method="embed")
+        return model.apply(variables, codes, method="decode_mean")
+
+    assert_lowers(sample, state.variables, key, **how)
