@@ -1,7 +1,8 @@
 """The command line: `jaxvae train|evaluate|reconstruct|sample|...`.
 
-Results go to stdout as JSON, everything else to stderr. Exit status: 0; 1 when the command failed;
-2 when it was used wrongly; 75 when training was asked to stop (SIGTERM, SIGINT) and can be resumed.
+Results go to stdout as JSON (of `doctor`, as a table), everything else to stderr. Exit status: 0; 1
+when the command failed, or `doctor` found something wrong; 2 when it was used wrongly; 75 when
+training was asked to stop (SIGTERM, SIGINT) and can be resumed.
 The commands are in `jaxvae.commands` and `jaxvae.drawing`, what they share in `jaxvae.options`.
 """
 
@@ -23,7 +24,7 @@ from jaxvae.options import ImportOptions, TrainOptions
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
-COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+COMMANDS: dict[str, Callable[..., dict[str, Any] | str]] = {
     "train": commands.train,
     "extract": commands.extract,
     "evaluate": commands.evaluate,
@@ -35,12 +36,13 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "figures": drawing.figures,
     "datasets": commands.datasets,
     "info": commands.info,
+    "doctor": commands.doctor,
     "import-torch": commands.import_torch,
     "export-torch": commands.export_torch,
 }
 
 
-def _run(args: list[str]) -> dict[str, Any]:
+def _run(args: list[str]) -> dict[str, Any] | str:
     """Parse and carry out a command. tyro itself exits with status 2 where it cannot parse."""
     if args[:1] == ["train"]:
         prog, default = "jaxvae train", _train_defaults(args[1:])
@@ -153,4 +155,5 @@ def main(args: list[str] | None = None) -> None:
             "jaxvae: interrupted; a run with a checkpoint continues with --resume", file=sys.stderr
         )
         sys.exit(1)
-    print(json.dumps(result, indent=2, allow_nan=False))
+    is_text = isinstance(result, str)
+    print(result if is_text else json.dumps(result, indent=2, allow_nan=False))

@@ -1,10 +1,11 @@
-"""What the commands of the command line do: each returns what is printed as JSON.
+"""What the commands of the command line do: each returns what is printed, as JSON or as text.
 
 Heavy imports are inside the commands, so that `--help` is quick.
 """
 
 import contextlib
 import math
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -180,6 +181,25 @@ def _last_epoch(run: Path) -> dict[str, float | None] | None:
     if not rows:
         return None
     return {name: value if math.isfinite(value) else None for name, value in rows[-1].items()}
+
+
+def doctor(quick: bool = False, json: bool = False) -> dict[str, Any] | str:
+    """Examine this machine: what is there, does it compute right, does it repeat, how fast is it.
+
+    Needs no data and no network, and takes a minute or two; the exit status is 1 where something
+    computes wrong.
+
+    Args:
+        quick: Fewer cases and one model, in some 20 seconds.
+        json: Print the findings as JSON instead of as a table.
+    """
+    from jaxvae.doctor import examine
+
+    report = examine(quick)
+    if not report.wrong:
+        return report.as_json() if json else report.as_text()
+    print(dumps(report.as_json(), indent=2) if json else report.as_text())
+    raise SystemExit(1)
 
 
 def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:

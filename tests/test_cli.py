@@ -2,9 +2,9 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,14 @@ def squeeze(text: str) -> str:
 
 @pytest.mark.parametrize("command", [["--help"], ["train", str(DIGITS), "--help"]])
 def test_help_is_quick_and_without_jax(command):
-    began = time.perf_counter()
     code = (
         "import sys; from jaxvae import cli\ntry: cli.main()\nfinally: print('jax' in sys.modules)"
     )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
-    assert time.perf_counter() - began < 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # The processor's time, 0.3 s, and not the clock's: others may be busy here.
+    assert after.ru_utime - before.ru_utime < 2
     assert done.returncode == 0
     assert "train" in done.stdout
     assert done.stdout.endswith("False\n")
