@@ -187,7 +187,7 @@ def doctor(quick: bool = False, json: bool = False) -> dict[str, Any] | str:
     """Examine this machine: what is there, does it compute right, does it repeat, how fast is it.
 
     Needs no data and no network, and takes a minute or two; the exit status is 1 where something
-    computes wrong.
+    computes wrong. Ctrl-C ends it with what was found until then, and the same status.
 
     Args:
         quick: Fewer cases and one model, in some 20 seconds.
@@ -196,7 +196,7 @@ def doctor(quick: bool = False, json: bool = False) -> dict[str, Any] | str:
     from jaxvae.doctor import examine
 
     report = examine(quick)
-    if not report.wrong:
+    if not (report.wrong or report.interrupted):
         return report.as_json() if json else report.as_text()
     print(dumps(report.as_json(), indent=2) if json else report.as_text())
     raise SystemExit(1)

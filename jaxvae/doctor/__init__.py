@@ -8,15 +8,17 @@ Needs no data, no network and no PyTorch. References are NumPy float64, written 
 
 import contextlib
 import logging
+import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxvae.doctor import arithmetic, blocks, environment, loops, losses, repeats, speed
-from jaxvae.doctor.report import Check, Checks, Report, Speed, guarded
+from jaxvae.doctor.report import INTERRUPTED, Check, Checks, Report, Speed, guarded, interrupted
 
 __all__ = ["Check", "Report", "Speed", "examine"]
 
@@ -30,31 +32,60 @@ def examine(quick: bool = False) -> Report:
     """Examine the default device, and of all local ones how they share a batch.
 
     Takes about a minute, with `quick` a third of it and fewer cases. A check that fails to run is
-    one that says `WRONG`; nothing is raised. Must be called from the main thread, since runs are
-    trained on the way.
+    one that says `WRONG`; nothing is raised. Ctrl-C ends it with what was found until then. Must be
+    called from the main thread, since runs are trained on the way.
     """
     began = time.perf_counter()
     found = environment.describe()
-    with fresh_programs(), jax.enable_x64(False):
-        computes = _all_of(COMPUTES, quick)
-        repeated = _all_of(REPEATS, quick)
-        log.info("measuring the speed")
-        measured: list[Speed] = []
+    measured: list[Speed] = []
 
-        def measure() -> list[Check]:
-            measured.extend(speed.measure(quick))
-            return []
+    def measure(quick: bool) -> list[Check]:
+        measured.extend(speed.measure(quick))
+        return []
 
-        computes += guarded("speed", measure)
+    # Most of the time programs are compiled, which several can be at once. Runs handle signals, so
+    # they are trained in the main thread, and speed is measured when nothing else runs.
+    at_once = {name: check for name, check in REPEATS.items() if name in repeats.APART}
+    in_turn = {name: check for name, check in REPEATS.items() if name not in repeats.APART}
+    with fresh_programs():
+        results = _at_once(COMPUTES | at_once, quick)
+        if not any(c.verdict == INTERRUPTED for found in results.values() for c in found):
+            results |= _in_turn(in_turn | {"speed": measure}, quick)
+    computes, repeated = (
+        [check for name in names for check in results.get(name, [interrupted(name)])]
+        for names in ((*COMPUTES, "speed"), REPEATS)
+    )
     seconds = time.perf_counter() - began
     return Report(found, tuple(computes), tuple(repeated), tuple(measured), quick, seconds)
 
 
-def _all_of(checks: Checks, quick: bool) -> list[Check]:
-    results = []
-    for name, check in checks.items():
-        log.info("checking: %s", name)
-        results += guarded(name, lambda check=check: check(quick))  # type: ignore[misc]
+Results = dict[str, list[Check]]
+
+
+def _run(name: str, check: Callable[[bool], list[Check]], quick: bool) -> list[Check]:
+    log.info("checking: %s", name)
+    with jax.enable_x64(False):
+        return guarded(name, lambda: check(quick))
+
+
+def _at_once(checks: Checks, quick: bool) -> Results:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    futures = {name: pool.submit(_run, name, check, quick) for name, check in checks.items()}
+    try:
+        wait(futures.values())
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return {
+        name: future.result() if future.done() and not future.cancelled() else [interrupted(name)]
+        for name, future in futures.items()
+    }
+
+
+def _in_turn(checks: Checks, quick: bool) -> Results:
+    results = {name: [interrupted(name)] for name in checks}
+    with contextlib.suppress(KeyboardInterrupt):
+        for name, check in checks.items():
+            results[name] = _run(name, check, quick)
     return results
 
 

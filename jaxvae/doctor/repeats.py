@@ -111,6 +111,9 @@ def resumed(quick: bool) -> list[Check]:
     return [judged("a run stopped and resumed", differ, is_deterministic())]
 
 
+APART = ("the same with XLA's flag",)
+"""Checks in a process of their own, beside which others may run."""
+
 CHECKS: Checks = {
     "the same steps again": same_steps,
     "the same with XLA's flag": with_flag,

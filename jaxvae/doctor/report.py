@@ -11,6 +11,7 @@ WIDTH = 100
 RIGHT, WRONG = "right", "WRONG"
 REPEATS, DIFFERS = "repeats", "differs (normal without --xla_gpu_deterministic_ops=true)"
 NOT_CHECKED = "not checked"
+INTERRUPTED = "interrupted"
 XLA_BUG = "XLA BUG"
 """Wrong, but a known fault of the compiler on this backend, in a form that no program of this
 package has: what the package computes has been checked by itself."""
@@ -70,6 +71,11 @@ class Report:
         return tuple(c for c in (*self.computes, *self.repeats) if c.verdict == XLA_BUG)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether some checks were not finished."""
+        return any(c.verdict == INTERRUPTED for c in (*self.computes, *self.repeats))
+
+    @property
     def summary(self) -> str:
         """In words whether all is well and, if not, what to do."""
         if self.wrong:
@@ -79,6 +85,8 @@ class Report:
                 f"{_flags(self.environment['backend'])}; if it stays, report it with the output of "
                 "`jaxvae doctor --json`."
             )
+        if self.interrupted:
+            return "Interrupted: nothing wrong was found until then."
         lines = ["All is well: what jaxvae computes here is right"]
         if any(check.verdict == DIFFERS for check in self.repeats):
             lines.append(
@@ -139,6 +147,11 @@ def guarded(name: str, check: Callable[[], list[Check]]) -> list[Check]:
     except Exception as error:  # whatever it is, it is the finding
         reason = str(error).strip().partition("\n")[0]
         return [Check(name, None, None, WRONG, f"{type(error).__name__}: {reason}")]
+
+
+def interrupted(name: str) -> Check:
+    """The line of a check that was not finished when somebody pressed Ctrl-C."""
+    return Check(name, None, None, INTERRUPTED)
 
 
 def _rows(checks: tuple[Check, ...]) -> Iterator[str]:

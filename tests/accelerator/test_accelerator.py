@@ -23,7 +23,8 @@ from jaxvae.saved import load
 from jaxvae.training import members
 from jaxvae.training import program as programs
 
-pytestmark = pytest.mark.accelerator
+# On a CPU the same is tested elsewhere, so these run once, in CI.
+pytestmark = [pytest.mark.accelerator, pytest.mark.slow, pytest.mark.ci]
 
 SHAPE = (8, 8, 1)
 TIMES = {"seconds", "images_per_second"}

@@ -2,6 +2,9 @@
 
 import json
 import math
+import signal
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from jaxvae import cli, doctor, runs
 from jaxvae.doctor import compare, environment, loops, recipes, repeats, speed
 from jaxvae.doctor.report import (
     DIFFERS,
+    INTERRUPTED,
     NOT_CHECKED,
     REPEATS,
     RIGHT,
@@ -77,6 +81,31 @@ def test_a_speed_that_cannot_be_measured_is_wrong(monkeypatch):
         ("speed", "MemoryError: none left")
     ]
     assert "speed (MemoryError: none left)" in report.as_text()
+
+
+@pytest.mark.parametrize("when", ["at once", "in turn"])
+def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
+    """A line that is there stays; the others say that they were interrupted; it is not well."""
+    right = Check("first", 0.0, 1.0, RIGHT)
+
+    def stop(quick):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # as the terminal sends it: to the main thread
+        time.sleep(0.2)
+        return [Check("second", 0.0, 1.0, RIGHT)]
+
+    monkeypatch.setattr(doctor, "COMPUTES", {"first": lambda quick: [right]})
+    if when == "at once":
+        monkeypatch.setattr(doctor, "REPEATS", {name: stop for name in repeats.APART})
+    else:
+        monkeypatch.setattr(doctor, "REPEATS", {"second": stop})
+    report = doctor.examine()
+    assert report.computes[0] == right and report.speed == ()
+    assert report.computes[-1].verdict == INTERRUPTED
+    assert report.summary.startswith("Interrupted")
+    monkeypatch.undo()
+    assert printed(capsys, monkeypatch, report)[0] == 1
 
 
 def test_settings_are_as_before(quick):

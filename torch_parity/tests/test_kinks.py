@@ -85,7 +85,7 @@ def test_gradients_that_differ_by_flips_alone_are_told_apart_and_counted(count):
         assert not row.equal and row.kinks == 0
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "settings",
     [
