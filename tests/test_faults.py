@@ -284,6 +284,8 @@ def in_small_disk(script: str, folder: Path, size: str = "3m") -> subprocess.Com
     )
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_disk_full_while_checkpointing(file, tmp_path):
     """It fails with the reason; what is complete stays, and once there is room the run goes on."""
     options = "--model.hidden-dims 1500 --optimizer.learning-rate 1e-4"
@@ -311,7 +313,6 @@ def test_disk_full_while_checkpointing(file, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_disk_full_while_writing_metrics(file, tmp_path):
     """metrics.csv and config.json stay what they were."""
     done = in_small_disk(

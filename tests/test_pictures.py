@@ -77,7 +77,9 @@ def test_manifold_lies_at_the_quantiles_of_the_prior():
     np.testing.assert_allclose(arrays["images"][0, 3], corner[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(9, 14, 2), (12, 7, 4), (8, 8, 3)])
+@pytest.mark.parametrize(
+    "shape", [(9, 14, 2), pytest.param((12, 7, 4), marks=pytest.mark.slow), (8, 8, 3)]
+)
 @pytest.mark.parametrize("network", ["dense", "conv"])
 def test_every_picture_of_odd_images(shape, network, tmp_path):
     """Non-square, and with numbers of channels that a picture cannot show."""

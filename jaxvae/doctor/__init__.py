@@ -18,7 +18,7 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxvae.doctor import arithmetic, blocks, environment, loops, losses, repeats, speed
-from jaxvae.doctor.report import INTERRUPTED, Check, Checks, Report, Speed, guarded, interrupted
+from jaxvae.doctor.report import Check, Checks, Report, Speed, guarded, interrupted
 
 __all__ = ["Check", "Report", "Speed", "examine"]
 
@@ -47,10 +47,10 @@ def examine(quick: bool = False) -> Report:
     # they are trained in the main thread, and speed is measured when nothing else runs.
     at_once = {name: check for name, check in REPEATS.items() if name in repeats.APART}
     in_turn = {name: check for name, check in REPEATS.items() if name not in repeats.APART}
-    with fresh_programs():
-        results = _at_once(COMPUTES | at_once, quick)
-        if not any(c.verdict == INTERRUPTED for found in results.values() for c in found):
-            results |= _in_turn(in_turn | {"speed": measure}, quick)
+    results: Results = {}
+    with fresh_programs(), contextlib.suppress(KeyboardInterrupt):
+        _at_once(COMPUTES | at_once, quick, results)
+        _in_turn(in_turn | {"speed": measure}, quick, results)
     computes, repeated = (
         [check for name in names for check in results.get(name, [interrupted(name)])]
         for names in ((*COMPUTES, "speed"), REPEATS)
@@ -60,33 +60,29 @@ def examine(quick: bool = False) -> Report:
 
 
 Results = dict[str, list[Check]]
+"""What was found, by the name of the check; those that were not finished are not there."""
 
 
 def _run(name: str, check: Callable[[bool], list[Check]], quick: bool) -> list[Check]:
     log.info("checking: %s", name)
-    with jax.enable_x64(False):
+    with jax.enable_x64(False):  # as all settings of JAX in a block, it is that of a thread
         return guarded(name, lambda: check(quick))
 
 
-def _at_once(checks: Checks, quick: bool) -> Results:
+def _at_once(checks: Checks, quick: bool, results: Results) -> None:
     pool = ThreadPoolExecutor(os.cpu_count())
     futures = {name: pool.submit(_run, name, check, quick) for name, check in checks.items()}
     try:
         wait(futures.values())
-    except KeyboardInterrupt:
+    finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return {
-        name: future.result() if future.done() and not future.cancelled() else [interrupted(name)]
-        for name, future in futures.items()
-    }
+        done = {name: f for name, f in futures.items() if f.done() and not f.cancelled()}
+        results |= {name: future.result() for name, future in done.items()}
 
 
-def _in_turn(checks: Checks, quick: bool) -> Results:
-    results = {name: [interrupted(name)] for name in checks}
-    with contextlib.suppress(KeyboardInterrupt):
-        for name, check in checks.items():
-            results[name] = _run(name, check, quick)
-    return results
+def _in_turn(checks: Checks, quick: bool, results: Results) -> None:
+    for name, check in checks.items():
+        results[name] = _run(name, check, quick)
 
 
 SETTINGS = (

@@ -182,7 +182,14 @@ def test_the_whole_of_a_source(prepared, mixed_folder):
         np.testing.assert_array_equal(lazy.images[:], whole.images)
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10_jpeg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mnist",
+        pytest.param("fashion_mnist", marks=pytest.mark.slow),
+        pytest.param("cifar10_jpeg", marks=[pytest.mark.slow, pytest.mark.ci]),
+    ],
+)
 def test_real_sets(name):
     if not (tfds_source.data_dir() / name).is_dir():
         pytest.skip(f"{name} is not in {tfds_source.data_dir()} (TFDS_DATA_DIR)")

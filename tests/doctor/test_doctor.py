@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -91,8 +92,8 @@ def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
     def stop(quick):
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)  # as the terminal sends it: to the main thread
-        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)  # as the terminal sends it: to the main thread
+        time.sleep(1)
         return [Check("second", 0.0, 1.0, RIGHT)]
 
     monkeypatch.setattr(doctor, "COMPUTES", {"first": lambda quick: [right]})

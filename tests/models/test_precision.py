@@ -31,7 +31,9 @@ def outcome(compute, **settings):
     return jax.jit(jax.grad(value, has_aux=True))(variables["params"]), variables, value
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "cae")) for n in SETTINGS]
+)
 def test_close_to_float32_and_stored_in_it(name):
     (full, full_output), variables, _ = outcome("float32", **SETTINGS[name])
     (low, low_output), low_variables, value = outcome("bfloat16", **SETTINGS[name])

@@ -17,6 +17,8 @@ def resident_megabytes() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_memory_does_not_grow(tmp_path, monkeypatch):
     arrays: list[int] = []
     megabytes: list[float] = []

@@ -145,6 +145,8 @@ def together(start_together):
     return lambda *arguments: ended(start_together(*arguments))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_two_processes_are_one_run(together, run_train, alone, tmp_path):
     """The same curve; one folder, written by the first process; resumed on one device."""
     run = tmp_path / "run"

@@ -117,7 +117,9 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kind", SWEEPS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "cae")) for k in SWEEPS]
+)
 def test_each_member_is_the_run_alone_and_goes_on_like_it(kind, trained, tmp_path):
     """After 2 epochs, and 1 more after extraction."""
     experiment, population, chosen = SWEEPS[kind]

@@ -62,6 +62,7 @@ def burgess_outputs(output):
 
 
 # By the name of the map.
+KINDS = ("pytorch_examples", "antixk")  # dense, and convolutions with BatchNorm
 CASES = {
     "pytorch_examples": Case(published.PytorchExamplesVAE, "pytorch_examples_vae"),
     "jackson_kang": Case(published.JacksonKangVAE, "published/jackson_kang", flat=True),
@@ -110,7 +111,9 @@ def folder(tmp_path):
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in KINDS else pytest.mark.slow) for n in CASES]
+)
 def test_published_models(name, folder, monkeypatch):
     """The map is found by the keys; both compute the same; the file comes back bit for bit."""
     case = CASES[name]

@@ -35,6 +35,8 @@ def test_equal(capsys):
         assert f"\n{quantity}" in text
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_another_learning_rate_is_named_and_fails(monkeypatch, capsys):
     monkeypatch.setitem(RECIPES, NAME, RECIPES[NAME]._replace(optimizer=adam(1.1e-3)))
     monkeypatch.setattr("torch_parity.__main__.DTYPES", ("float64",))

@@ -99,7 +99,7 @@ def digits():
     return dataset._replace(train=train, validation=held_out, test=held_out)
 
 
-LONG = {"adam, exponential", "adamw, cosine"}  # the other two have SGD and a schedule
+LONG = {"adam, exponential", "adamw, cosine", "adam, plateau"}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,12 @@ def test_trap_13_last_partial_batch():
 
 
 @pytest.mark.parametrize(
-    "name", ["mnist_vae", "mnist_vae_bn", pytest.param("mnist_cae", marks=pytest.mark.slow)]
+    "name",
+    [
+        "mnist_vae",
+        pytest.param("mnist_vae_bn", marks=[pytest.mark.slow, pytest.mark.ci]),
+        pytest.param("mnist_cae", marks=pytest.mark.slow),
+    ],
 )
 def test_an_epoch_of_the_digits(name):
     """All 1438 images, with the experiment's own batch size; docs/parity.md has MNIST's 60 000."""
