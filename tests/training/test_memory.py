@@ -4,6 +4,7 @@ import resource
 from pathlib import Path
 
 import jax
+import pytest
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train
 from jaxvae.training import train
