@@ -7,20 +7,19 @@ import tempfile
 from importlib.util import find_spec
 
 import numpy as np
-from hypothesis import settings
 
-# The same examples in every run: what new ones find is for whoever looks for it, with
-# HYPOTHESIS_PROFILE=random, and not for those who changed something else.
-settings.register_profile("seeded", derandomize=True)
-settings.register_profile("random", derandomize=False)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
+if find_spec("hypothesis"):  # a borrowed machine may lack it
+    from hypothesis import settings
+
+    # The same examples in every run: what new ones find is for whoever looks for it, with
+    # HYPOTHESIS_PROFILE=random, and not for those who changed something else.
+    settings.register_profile("seeded", derandomize=True)
+    settings.register_profile("random", derandomize=False)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
 
 programs = tempfile.TemporaryDirectory(prefix="jaxvae-programs-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-
-if threads := os.environ.get("JAXVAE_TEST_THREADS"):
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
 
 if offset := int(os.environ.get("JAXVAE_TEST_SEED", "0")):
     default_rng = np.random.default_rng

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def run_phase(phase: Phase, setting: Setting, until: float, found: dict[str, Any
     found["status"] = "failed" if reasons else "passed"
     try:
         found["result"] = phase.result(setting, logs)
-    except (LookupError, TypeError, ValueError) as error:  # not what it usually looks like
+    except Exception as error:  # of a command that was cut off, for instance
         reasons.append(f"its results cannot be read: {error!r}")
         found["status"] = "failed"
 
@@ -145,12 +145,18 @@ def run_phase(phase: Phase, setting: Setting, until: float, found: dict[str, Any
 def write(results: dict[str, Any], setting: Setting) -> None:
     """All results so far; each file is replaced as a whole."""
     profile = results["phases"].get("profile", {}).get("result")
-    texts = {"results.json": json.dumps(results, indent=1), "table.txt": tables.report(results)}
+    files: dict[str, Callable[[], str]] = {
+        "results.json": lambda: json.dumps(results, indent=1),
+        "table.txt": lambda: tables.report(results),
+    }
     if profile:
-        texts["profile.txt"] = tables.kernels(profile)
-    for name, text in texts.items():
+        files["profile.txt"] = lambda: tables.kernels(profile)
+    for name, text in files.items():
         partial = setting.out / f".{name}.tmp"
-        partial.write_text(text)
+        try:
+            partial.write_text(text())
+        except Exception as error:  # what cannot be drawn as a table is in results.json
+            partial.write_text(f"{name}: {error!r}\n")
         partial.replace(setting.out / name)
 
 
@@ -159,9 +165,10 @@ def about(setting: Setting) -> dict[str, str]:
     query = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     device = f"{platform.processor() or platform.machine()}, no GPU"
     if shutil.which("nvidia-smi"):
-        answer = subprocess.run(("nvidia-smi", *query), capture_output=True, text=True)
-        cards = [line.split(", ") for line in answer.stdout.splitlines()]
-        device = "; ".join(f"{name}, {memory}, driver {driver}" for name, driver, memory in cards)
+        command = ("nvidia-smi", *query)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        said = "; ".join((answer.stdout.strip() or answer.stderr.strip()).splitlines())
+        device = said if answer.returncode == 0 else f"no GPU that nvidia-smi sees ({said})"
     versions = [f"{name} {version}" for name in SHOWN if (version := installed(name))]
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -188,7 +188,7 @@ def experiments_result(setting: Setting, folder: Path) -> dict[str, Any]:
         if (run / "metrics.csv").is_file():
             with (run / "metrics.csv").open() as file:
                 rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-        if summary is not None:
+        if (summary or {}).get("status") == "finished":
             found[run.name] = {name: summary[name] for name in kept}
         elif rows:
             best = min(rows, key=lambda row: row["val_loss"])

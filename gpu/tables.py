@@ -83,6 +83,10 @@ def parity(found: Mapping[str, Any]) -> str:
             cells = ["-" if d is None else _scientific(d["relative"]) for d in there]
             verdict = "equal" if equal else "NOT EQUAL"
             rows.append([quantity, *cells, f"{tolerance:.0e}", verdict])
+            theirs = [None if d is None else d["theirs"] for d in there]
+            if any(relative is not None for relative in theirs):
+                cells = ["-" if relative is None else f"{relative:.0e}" for relative in theirs]
+                rows.append(["  PyTorch", *cells, "", ""])
         parts.append(grid(rows))
     return "\n\n".join(parts)
 

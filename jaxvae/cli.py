@@ -24,7 +24,7 @@ from jaxvae.options import ImportOptions, TrainOptions
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
-COMMANDS: dict[str, Callable[..., dict[str, Any] | str]] = {
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": commands.train,
     "extract": commands.extract,
     "evaluate": commands.evaluate,
@@ -42,7 +42,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any] | str]] = {
 }
 
 
-def _run(args: list[str]) -> dict[str, Any] | str:
+def _run(args: list[str]) -> dict[str, Any]:
     """Parse and carry out a command. tyro itself exits with status 2 where it cannot parse."""
     if args[:1] == ["train"]:
         prog, default = "jaxvae train", _train_defaults(args[1:])
@@ -155,5 +155,4 @@ def main(args: list[str] | None = None) -> None:
             "jaxvae: interrupted; a run with a checkpoint continues with --resume", file=sys.stderr
         )
         sys.exit(1)
-    is_text = isinstance(result, str)
-    print(result if is_text else json.dumps(result, indent=2, allow_nan=False))
+    print(json.dumps(result, indent=2, allow_nan=False))

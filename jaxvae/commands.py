@@ -7,7 +7,7 @@ import contextlib
 import math
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
@@ -183,7 +183,7 @@ def _last_epoch(run: Path) -> dict[str, float | None] | None:
     return {name: value if math.isfinite(value) else None for name, value in rows[-1].items()}
 
 
-def doctor(quick: bool = False, json: bool = False) -> dict[str, Any] | str:
+def doctor(quick: bool = False, json: bool = False) -> NoReturn:
     """Examine this machine: what is there, does it compute right, does it repeat, how fast is it.
 
     Needs no data and no network, and takes a minute or two; the exit status is 1 where something
@@ -196,10 +196,8 @@ def doctor(quick: bool = False, json: bool = False) -> dict[str, Any] | str:
     from jaxvae.doctor import examine
 
     report = examine(quick)
-    if not (report.wrong or report.interrupted):
-        return report.as_json() if json else report.as_text()
     print(dumps(report.as_json(), indent=2) if json else report.as_text())
-    raise SystemExit(1)
+    raise SystemExit(1 if report.wrong or report.interrupted else 0)
 
 
 def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:

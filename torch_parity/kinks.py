@@ -27,10 +27,12 @@ _LEAKY: Slope = lambda _, negative_slope=0.01, *__, **___: negative_slope  # noq
 KINKED: Mapping[Any, Slope] = {
     **dict.fromkeys((torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu), _RELU),
     **dict.fromkeys((F.leaky_relu, F.leaky_relu_, torch._C._nn.leaky_relu), _LEAKY),
-    **dict.fromkeys((torch.abs, Tensor.abs, Tensor.__abs__), _ABS),
+    **dict.fromkeys((torch.abs, torch.absolute, Tensor.abs, Tensor.absolute, Tensor.__abs__), _ABS),
 }
 """The functions that are known to have a kink at 0, and only there. ELU, GELU and the rest have
 none: their slopes are continuous."""
+
+IN_PLACE = (torch.relu_, Tensor.relu_, F.leaky_relu_)
 
 WINDOW = 0.1
 """How far a bias may be moved away from a kink, in standard deviations of what it is added to."""
@@ -60,7 +62,9 @@ class Kinks(TorchFunctionMode):
         if self.sides is None:
             return func(*args, **kwargs)
         above = torch.tensor(self.sides[len(self.inputs) - 1])
-        return torch.where(above, x, KINKED[func](x, *args[1:], **named) * x)
+        y = torch.where(above, x, KINKED[func](x, *args[1:], **named) * x)
+        in_place = func in IN_PLACE or kwargs.get("inplace", False)
+        return x.copy_(y) if in_place else y
 
 
 class _AwayFromKinks(TorchFunctionMode):
@@ -165,7 +169,7 @@ def nearness(inputs: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> tuple
         error = np.abs(np.asarray(a, np.float64) - b)
         ratio = np.divide(error, np.abs(b), out=np.where(error > 0, np.inf, 0.0), where=b != 0)
         index = np.unravel_index(int(ratio.argmax()), ratio.shape)
-        if ratio[index] > worst:
+        if not ratio[index] <= worst:  # NaN is the worst
             worst, where = float(ratio[index]), f"kink {i}[{', '.join(map(str, index))}]"
     return worst, where
 

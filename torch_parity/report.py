@@ -99,6 +99,8 @@ def compare_experiment(name: str, dtype: str, seed: int = 0) -> Comparison:
     differences = tuple(
         replace(d, tolerance=NEARNESS) if d.quantity == "kinks" else d for d in batch.differences
     )
+    if "kinks" not in {d.quantity for d in differences}:  # every experiment has them
+        raise RuntimeError(f"{name}: its modules do not keep what their activations see")
     return Comparison(name, differences + training)
 
 

@@ -39,8 +39,8 @@ class Counterpart(NamedTuple):
     inputs: Callable[[Tensor], Tensor] = lambda images: images / 255
 
     def to(self, dtype: str) -> "Counterpart":
-        """A copy in that precision."""
-        return self._replace(model=copy.deepcopy(self.model).to(getattr(torch, dtype)))
+        """A copy in that precision, on the CPU."""
+        return self._replace(model=copy.deepcopy(self.model).to("cpu", getattr(torch, dtype)))
 
 
 class Values(NamedTuple):
@@ -138,8 +138,8 @@ def _in_order(kept: Any) -> list[np.ndarray]:
         return [stage, *(int(number) for number in re.findall(r"\d+", path))]
 
     found = {
-        "/".join(str(key.key) for key in path if hasattr(key, "key")): np.asarray(x)
-        for path, x in jax.tree_util.tree_leaves_with_path(kept)
+        "/".join(str(getattr(key, "key", getattr(key, "idx", ""))) for key in path): np.asarray(x)
+        for path, x in jax.tree_util.tree_leaves_with_path(kept)  # idx: of a module's i-th call
     }
     return [found[path] for path in sorted(found, key=position)]
 

@@ -12,7 +12,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -32,8 +33,9 @@ def examine(quick: bool = False) -> Report:
     """Examine the default device, and of all local ones how they share a batch.
 
     Takes about a minute, with `quick` a third of it and fewer cases. A check that fails to run is
-    one that says `WRONG`; nothing is raised. Ctrl-C ends it with what was found until then. Must be
-    called from the main thread, since runs are trained on the way.
+    one that says `WRONG`; nothing is raised. Ctrl-C ends it with what was found until then; checks
+    that are under way run to their end before the process can exit. Must be called from the main
+    thread, since runs are trained on the way.
     """
     began = time.perf_counter()
     found = environment.describe()
@@ -71,8 +73,10 @@ def _run(name: str, check: Callable[[bool], list[Check]], quick: bool) -> list[C
 
 def _at_once(checks: Checks, quick: bool, results: Results) -> None:
     pool = ThreadPoolExecutor(os.cpu_count())
-    futures = {name: pool.submit(_run, name, check, quick) for name, check in checks.items()}
+    futures: dict[str, Future[list[Check]]] = {}
     try:
+        for name, check in checks.items():
+            futures[name] = pool.submit(_run, name, check, quick)
         wait(futures.values())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -96,7 +100,9 @@ SETTINGS = (
 def fresh_programs() -> Iterator[None]:
     """Every program is compiled anew, and once: checks that need the same one share it."""
     before = {name: getattr(jax.config, name) for name in SETTINGS}
-    with tempfile.TemporaryDirectory(prefix="jaxvae-programs-") as folder:
+    # Threads that were interrupted may still write there.
+    options: dict[str, Any] = {"prefix": "jaxvae-programs-", "ignore_cleanup_errors": True}
+    with tempfile.TemporaryDirectory(**options) as folder:
         try:
             for name, value in zip(SETTINGS, (folder, 0.0, -1), strict=True):
                 jax.config.update(name, value)

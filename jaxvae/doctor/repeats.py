@@ -15,6 +15,7 @@ from jaxvae import training
 from jaxvae.config import Experiment, Parallel
 from jaxvae.doctor import loops, recipes
 from jaxvae.doctor.report import DIFFERS, NOT_CHECKED, REPEATS, WRONG, Check, Checks
+from jaxvae.runs import Interrupted
 from jaxvae.saved import load
 from jaxvae.training import program as programs
 
@@ -34,7 +35,10 @@ def judged(name: str, differ: int, deterministic: bool) -> Check:
 
 def is_deterministic() -> bool:
     """Whether this process should repeat bit for bit: on a GPU only with the flag."""
-    return jax.default_backend() != "gpu" or FLAG in os.environ.get("XLA_FLAGS", "")
+    name = FLAG.partition("=")[0]
+    given = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag.startswith(name)]
+    set_ = bool(given) and given[-1].partition("=")[2].lower() not in ("false", "0")
+    return jax.default_backend() != "gpu" or set_
 
 
 def differing(a: object, b: object) -> int:
@@ -100,9 +104,12 @@ def resumed(quick: bool) -> list[Check]:
         whole = replace(recipes.TINY, data=data)
         half = replace(whole, train=replace(whole.train, max_steps=steps * 3 // 2))
         one = Parallel("jit", 1)
-        training.train(whole, Path(folder) / "whole", quiet=True, parallel=one)
-        training.train(half, Path(folder) / "resumed", quiet=True, parallel=one)
-        training.train(whole, Path(folder) / "resumed", resume=True, quiet=True, parallel=one)
+        try:
+            training.train(whole, Path(folder) / "whole", quiet=True, parallel=one)
+            training.train(half, Path(folder) / "resumed", quiet=True, parallel=one)
+            training.train(whole, Path(folder) / "resumed", resume=True, quiet=True, parallel=one)
+        except Interrupted:  # a training takes Ctrl-C as a wish to stop, which is no fault of it
+            raise KeyboardInterrupt from None
         runs = [load(Path(folder) / name, "latest") for name in ("whole", "resumed")]
     (a, step_a), (b, step_b) = runs
     if step_a != step_b:

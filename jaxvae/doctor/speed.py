@@ -138,9 +138,10 @@ def product_flops(jaxpr: Any) -> int:
     """Two for each product of two numbers in a program's matrix products and convolutions."""
     flops = 0
     for equation in jaxpr.eqns:
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(inner):
-                flops += product_flops(getattr(inner, "jaxpr", inner))
+        leaves = jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr)
+        inner = [product_flops(getattr(x, "jaxpr", x)) for x in leaves if _is_jaxpr(x)]
+        # Of branches, such as the formulations of a convolution for each platform, one is taken.
+        flops += max(inner) if equation.primitive.name == "cond" else sum(inner)
         name, out = equation.primitive.name, equation.outvars[0].aval
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]

@@ -28,6 +28,7 @@ from jaxvae.doctor.report import (
     Report,
     Speed,
 )
+from jaxvae.models import convolution
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -216,11 +217,20 @@ def test_flops_are_counted_by_hand():
     assert parameters == sum(n * m + m for n, m in layers)
 
 
-@pytest.mark.parametrize("experiment", recipes.MODELS[1:], ids=lambda e: e.name)
-def test_flops_of_convolutions_are_the_same_in_both_methods(experiment, monkeypatch):
-    ours = speed.cost(experiment)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert speed.cost(experiment) == ours
+def test_flops_of_convolutions_are_counted_by_hand(monkeypatch):
+    """Of the CAE: patches of 9 and of 144 numbers, to 16 and 32 channels, and their mirrors."""
+    cae = recipes.MODELS[1]
+    outer, inner = 128 * 14**2 * 9 * 16, 128 * 7**2 * 144 * 32
+    # Forward, kernel and input; nobody needs the gradient of the images.
+    expected = 2 * (2 * 3 * (outer + inner) - outer)
+    assert speed.cost(cae)[0] == expected
+    for method in ("xla", "matmul"):
+        monkeypatch.setattr(convolution, "_by", fixed(method))
+        assert speed.cost(cae)[0] == expected, method
+
+
+def fixed(method, by=convolution._by):
+    return lambda _, *rest: by(method, *rest)
 
 
 def test_rates_are_of_the_right_size():

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gpu import __main__ as gpu
-from gpu.phases import PHASES, Phase, Setting, read_lines
+from gpu import tables
+from gpu.phases import PHASES, Phase, Setting, experiments_result, read_lines
 from gpu.profiling import Kernel, summary
 from gpu.running import Command, run_together
 
@@ -121,28 +122,68 @@ def test_a_phase_ends_at_its_limit_with_all_that_it_started(setting):
         setting,
         phase("doctor", STUBBORN, "raise SystemExit('never runs')"),
         phase("profile", "pass"),
-        seconds=8,
+        seconds=24,
     )
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20  # the two have 12 s each, and the second ends at once
     found = results(setting)
     stopped, left = found["doctor"]["reasons"]
     assert (
         "doctor-0: stopped at its limit" in stopped and left == "doctor-1: no time was left for it"
     )
-    assert found["doctor"]["seconds"] < 5 and found["profile"]["status"] == "passed"
-    assert found["profile"]["limit"] > 3.5
+    assert found["doctor"]["seconds"] < 14 and found["profile"]["status"] == "passed"
+    assert found["profile"]["limit"] > 10
     child = int((setting.out / "logs" / "doctor" / "doctor-0.out").read_text())
     assert not is_alive(child)
 
 
 def test_commands_run_at_once_and_are_asked_before_they_are_killed(tmp_path):
-    deadline = time.monotonic() + 4
+    deadline = time.monotonic() + 12  # time enough to start on a busy machine
     polite, quick = run_together(
         [python("polite", POLITE), python("quick", "pass")], deadline, tmp_path, grace=2
     )
     assert (tmp_path / "polite.out").read_text() == "saved\n"
-    assert not polite.in_time and polite.failure == "polite: stopped at its limit, after 2 s"
-    assert quick.failure is None and quick.seconds < 2
+    assert not polite.in_time and (polite.failure or "").startswith("polite: stopped at its limit")
+    assert quick.failure is None and quick.seconds < 10 <= polite.seconds
+
+
+def test_a_run_that_was_stopped_has_what_its_metrics_say(tmp_path):
+    """SIGINT makes a training save, and write a summary without numbers."""
+    folder = tmp_path / "runs" / "mnist_conv_vae"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text('{"experiment": "a", "status": "interrupted at step 9"}')
+    (folder / "metrics.csv").write_text("epoch,val_loss,seconds\n1,3.0,1.5\n2,2.0,1.5\n3,2.5,1.5\n")
+    found = experiments_result(Setting("digits", True, tmp_path), tmp_path)["mnist_conv_vae"]
+    assert found["status"] == "cut off" and found["epochs"] == 3 and found["seconds"] == 4.5
+    assert found["best"]["epoch"] == 2 and found["last"]["val_loss"] == 2.5
+    assert "cut off" in tables.experiments({"mnist_conv_vae": found})
+
+
+def test_what_cannot_be_read_or_drawn_leaves_the_others_alone(setting, monkeypatch):
+    def broken(setting, logs):
+        raise SyntaxError("not well-formed")  # as of XML that was cut off
+
+    def undrawn(found):
+        raise AttributeError("no such field")
+
+    monkeypatch.setitem(tables.TABLES, "profile", undrawn)
+    assert run(
+        setting,
+        phase("doctor", "pass", result=broken),
+        phase("profile", "pass", result=lambda setting, logs: {"a": 1}),
+    )
+    found = results(setting)
+    assert "not well-formed" in found["doctor"]["reasons"][0]
+    assert found["profile"]["result"] == {"a": 1}
+    assert "no such field" in (setting.out / "table.txt").read_text()
+
+
+@pytest.mark.parametrize("status, words", [(0, "H100, 580"), (9, "no GPU that nvidia-smi sees")])
+def test_what_nvidia_smi_says(setting, tmp_path, monkeypatch, status, words):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho 'H100, 580'\nexit {status}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert words in gpu.about(setting)["device"]
 
 
 def test_time_that_is_left_goes_to_the_next_phases(setting):

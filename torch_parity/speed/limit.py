@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import torch
 from torch import Tensor, nn
 
+from jaxvae.doctor.speed import ADAM_BYTES
 from torch_parity.recipes import RECIPES
 from torch_parity.speed.pytorch import device_name, device_to_use, initial, stored_images
 from torch_parity.speed.workers import Job, Report
@@ -21,7 +22,6 @@ REPEATS = {"cpu": 10, "cuda": 100}
 ROWS = {"cpu": 4096, "cuda": 16384}
 REPLAYS = 3  # of the graph of repeats on a GPU, before the host waits for them
 STREAM = 2**26  # float32 numbers in each array that the memory's bandwidth is measured with
-ADAM_BYTES = 7 * 4  # per parameter: reads it, its gradient and two moments, writes all but one
 
 
 def limit(job: Job) -> Iterator[Report]:

@@ -152,11 +152,19 @@ def test_nearness_is_error_over_distance():
     assert kinks.flips([-truth[0], truth[1]], truth) == 2
 
 
+def changed(x, function):
+    y = x.clone()
+    function(y, inplace=True)
+    return y
+
+
 def functions(slope):
     return {
         "torch.relu": (torch.relu, 0.0),
         "F.relu": (F.relu, 0.0),
         "F.relu, in place": (lambda x: F.relu(x.clone(), inplace=True), 0.0),
+        "F.relu, in place and its result unused": (lambda x: changed(x, F.relu), 0.0),
+        "Tensor.relu_": (lambda x: x.clone().relu_(), 0.0),
         "Tensor.relu": (lambda x: x.relu(), 0.0),
         "nn.ReLU": (nn.ReLU(), 0.0),
         "nn.LeakyReLU": (nn.LeakyReLU(slope), slope),
