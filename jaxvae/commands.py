@@ -1,4 +1,4 @@
-"""What the commands of the command line do: each returns what is printed, as JSON or as text.
+"""What the commands of the command line do: each returns what is printed as JSON, but for `doctor`.
 
 Heavy imports are inside the commands, so that `--help` is quick.
 """
