@@ -20,7 +20,7 @@ test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 test-ci: .venv/installed-test
-	$(BIN)/python -m pytest -m "slow and ci" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and ci" $(PYTEST)
 
 test-slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow $(PYTEST)

@@ -105,7 +105,8 @@ def latest_step(run: Path) -> int:
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.ci), 30])
 def test_kill_9(start_train, run_train, file, tmp_path, times):
     """Killed so many times at random moments, started each time by the same command."""
     chance = random.Random(times)

@@ -29,7 +29,7 @@ OPTIONS = [
 ]
 
 
-@settings(EXAMPLES, max_examples=100)
+@settings(EXAMPLES, max_examples=50)
 @given(
     options=st.lists(
         st.tuples(st.sampled_from(OPTIONS), st.lists(VALUES, max_size=3)), min_size=1, max_size=3

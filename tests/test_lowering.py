@@ -48,7 +48,7 @@ def assert_lowers(function, *args, devices: int, convolutional: bool) -> None:
             assert found == (convolutional and platform == "tpu"), platform
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize(
     "file",
     [pytest.param(f, id=f.stem, marks=[] if f.stem in KINDS else pytest.mark.slow) for f in FILES],

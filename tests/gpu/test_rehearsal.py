@@ -31,6 +31,8 @@ VERSIONS = (
 """What a machine with an accelerator has, besides JAX's plugin for it and PyTorch."""
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_pack_without_an_index(tmp_path, monkeypatch):
     """MNIST where it is prepared, and a README that says what to run."""
     (tmp_path / "wheels").mkdir()

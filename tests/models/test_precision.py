@@ -32,7 +32,7 @@ def outcome(compute, **settings):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "cae")) for n in SETTINGS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "dense")) for n in SETTINGS]
 )
 def test_close_to_float32_and_stored_in_it(name):
     (full, full_output), variables, _ = outcome("float32", **SETTINGS[name])

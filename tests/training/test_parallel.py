@@ -28,7 +28,13 @@ SCRIPT = Path(__file__).with_name("runners.py")
 TIMES = {"seconds", "images_per_second"}
 
 
-@pytest.fixture(scope="module", params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("float64", marks=[pytest.mark.slow, pytest.mark.ci]),
+        pytest.param("float32", marks=pytest.mark.slow),
+    ],
+)
 def found(request, tmp_path_factory):
     """The precision, and every runner's numbers."""
     out = tmp_path_factory.mktemp("runners") / "found.npz"

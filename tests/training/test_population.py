@@ -118,7 +118,12 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "cae")) for k in SWEEPS]
+    "kind",
+    [
+        pytest.param("dense", marks=[pytest.mark.slow, pytest.mark.ci]),
+        pytest.param("cae", marks=pytest.mark.slow),
+        "conv",
+    ],
 )
 def test_each_member_is_the_run_alone_and_goes_on_like_it(kind, trained, tmp_path):
     """After 2 epochs, and 1 more after extraction."""

@@ -83,6 +83,8 @@ def test_the_same_run(streaming, resident, tmp_path):
         assert streamed["loss"] == pytest.approx(held["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_resumed_in_mid_epoch(streaming, experiment, resident, tmp_path):
     """Streamed to step 13, of 9 an epoch; then streamed to 20; then from memory to the end."""
     run = tmp_path / "run"

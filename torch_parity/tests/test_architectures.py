@@ -140,6 +140,8 @@ def test_dense(model, batch, convention):
     check(model, batch, convention if model.family == "VAE" else "pythae_ae")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @few
 @given(conv_models(), images(), with_kl)
 def test_convolutional(model, batch, convention):

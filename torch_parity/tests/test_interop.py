@@ -82,6 +82,8 @@ def test_import_export_import_is_exact_through_files(tmp_path, capsys, reference
         RECIPES["mnist_vae_bn"].model().load_state_dict(strict, strict=True)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_imported_run_evaluates_as_pytorch_does_and_draws(tmp_path, capsys, reference):
     source, run = save(tmp_path / "model.pth", reference), tmp_path / "run"
     assert call(capsys, "import-torch", source, "--as", FILE, "--out", run, *SMALL)[0] == 0
