@@ -20,14 +20,23 @@ from torch_parity.maps import Map
 
 Slope = Callable[..., Any]  # the slope below 0, from the arguments of a call
 
-_RELU: Slope = lambda *_, **__: 0.0  # noqa: E731
-_ABS: Slope = lambda *_, **__: -1.0  # noqa: E731
-_LEAKY: Slope = lambda _, negative_slope=0.01, *__, **___: negative_slope  # noqa: E731
+
+def _relu(*_: Any, **__: Any) -> float:
+    return 0.0
+
+
+def _abs(*_: Any, **__: Any) -> float:
+    return -1.0
+
+
+def _leaky(x: Tensor, negative_slope: float = 0.01, *_: Any, **__: Any) -> float:
+    return negative_slope
+
 
 KINKED: Mapping[Any, Slope] = {
-    **dict.fromkeys((torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu), _RELU),
-    **dict.fromkeys((F.leaky_relu, F.leaky_relu_, torch._C._nn.leaky_relu), _LEAKY),
-    **dict.fromkeys((torch.abs, torch.absolute, Tensor.abs, Tensor.absolute, Tensor.__abs__), _ABS),
+    **dict.fromkeys((torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu), _relu),
+    **dict.fromkeys((F.leaky_relu, F.leaky_relu_, torch._C._nn.leaky_relu), _leaky),
+    **dict.fromkeys((torch.abs, torch.absolute, Tensor.abs, Tensor.absolute, Tensor.__abs__), _abs),
 }
 """The functions that are known to have a kink at 0, and only there. ELU, GELU and the rest have
 none: their slopes are continuous."""
