@@ -156,6 +156,8 @@ def test_asked_to_stop(start_train, run_train, file, tmp_path, number):
     assert rows(run) == rows(undisturbed)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_second_signal_ends_it_at_once(start_train, file, tmp_path):
     """While a chunk runs that takes many seconds."""
     run = tmp_path / "run"
@@ -362,6 +364,7 @@ def test_a_folder_that_cannot_be_written(file, tmp_path):
             assert same == (tmp_path / "before" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder(start_train, run_train, file, tmp_path):
     """The second is refused while the first lives, whether it would start or resume."""
     run = tmp_path / "run"

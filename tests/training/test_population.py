@@ -215,6 +215,8 @@ def test_resume_is_exact(trained, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_member_that_is_not_finite_leaves_the_others_alone(trained, tmp_path):
     """A rate of 1e30 in the first member; the second is what it is in another population."""
     sgd = replace(CAE, optimizer=Optimizer("sgd", 1e30, schedule="plateau"))
@@ -240,6 +242,7 @@ def test_a_member_that_is_not_finite_leaves_the_others_alone(trained, tmp_path):
     assert_same_run(tmp_path / "own", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_a_later_failure_keeps_the_best(tmp_path):
     """The rate of a warm-up over 5 epochs passes what a member survives after its first epoch."""
 
@@ -266,6 +269,7 @@ def test_a_later_failure_keeps_the_best(tmp_path):
     assert json.loads((tmp_path / "x" / "summary.json").read_text())["status"].startswith("failed")
 
 
+@pytest.mark.slow
 def test_early_stopping_waits_for_every_member(tmp_path):
     """A rate that is far too high stops improving at once; the other goes on for a while."""
     patient = replace(CAE, train=replace(CAE.train, epochs=60, early_stopping=1, figures_every=9))

@@ -68,6 +68,8 @@ def assert_same(a, b):
             assert one[name] == pytest.approx(other[name], rel=tolerance, abs=0)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_same_run(streaming, resident, tmp_path):
     """Figures too; and `evaluate`, on either kind of images."""
     run = tmp_path / "run"

@@ -109,6 +109,7 @@ def test_an_imported_run_evaluates_as_pytorch_does_and_draws(tmp_path, capsys, r
     assert (run / "figures" / "manifold.png").exists()
 
 
+@pytest.mark.slow
 def test_an_imported_run_trains_on(tmp_path, capsys, reference):
     source, run = save(tmp_path / "model.pth", reference), tmp_path / "run"
     rate = 1e-6

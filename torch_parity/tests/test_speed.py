@@ -172,6 +172,8 @@ def job(tmp_path) -> Job:
     return Job("mnist_cae", 16, str(tmp_path), False, experiment.objective.scale(784, 16))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_all_contestants_train_the_same(job):
     """20 steps in float32: sums of 784 numbers, taken in other orders, and Adam on top."""
     contestants = {

@@ -179,7 +179,7 @@ def test_trap_13_last_partial_batch():
 @pytest.mark.parametrize(
     "name",
     [
-        "mnist_vae",
+        pytest.param("mnist_vae", marks=pytest.mark.slow),
         pytest.param("mnist_vae_bn", marks=[pytest.mark.slow, pytest.mark.ci]),
         pytest.param("mnist_cae", marks=pytest.mark.slow),
     ],
