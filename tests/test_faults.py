@@ -256,6 +256,8 @@ def test_no_good_checkpoint_is_left(experiment, whole, tmp_path):
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_best_falls_back_too(experiment, tmp_path, caplog):
     """The best, of an earlier epoch, damaged: the latest is used, and the warning says so."""
     run = tmp_path / "run"
@@ -384,6 +386,8 @@ def edit_config(run: Path, **changes: object) -> None:
     (run / "config.json").write_text(json.dumps({**config, **changes}))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_of_another_version_or_experiment(experiment, whole, tmp_path):
     """Refused with what differs, unless told that it may; nothing is overwritten."""
     run = tmp_path / "run"

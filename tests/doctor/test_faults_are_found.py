@@ -184,7 +184,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("plant", CASES, ids=lambda plant: plant.__name__)
+# One of each kind in every run: of layers, losses, noise and sums.
+KINDS = (shifted_by_a_pixel, textbook_kl, other_stream, sums_in_float16)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [pytest.param(p, marks=[] if p in KINDS else pytest.mark.slow, id=p.__name__) for p in CASES],
+)
 def test_exactly_the_check_of_a_fault_finds_it(plant, monkeypatch):
     plant(monkeypatch)
     assert wrong(QUICK) == CASES[plant]

@@ -17,6 +17,8 @@ from jaxvae.training import members as population
 from jaxvae.training import program as programs
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_loop_that_drops_a_step(monkeypatch):
     original = programs.make_advance
 
@@ -76,6 +78,8 @@ def test_steps_that_differ_when_repeated(monkeypatch):
     assert check.verdict == WRONG and check.error > 0 and len(calls) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_resume_that_loses_the_optimizer(monkeypatch):
     original = checkpoint.Checkpoints.restore
 

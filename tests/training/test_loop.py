@@ -265,6 +265,8 @@ def test_resume_past_its_end_is_refused(small, tmp_path):
         train(shorter, run, resume=True, quiet=True)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_optimizer_with_a_random_key(small, tmp_path):
     """`optax.noisy_sgd` keeps a typed PRNG key in its state: saved, and continued bit for bit."""
     noisy = replace(small, optimizer=Optimizer("noisy_sgd", 1e-3, {"key": 0}))

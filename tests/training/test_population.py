@@ -186,6 +186,8 @@ def test_summary_is_the_statistics_of_the_metrics(trained):
     assert [member["last"]["val_loss"] for member in summary["members"]] == list(last)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_resume_is_exact(trained, tmp_path):
     """1 epoch and 1 more, as the program of 2: the same program, so bit for bit on a CPU."""
     experiment, population, _ = SWEEPS["dense"]

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.numeric
 
 # Each example compiles two programs, so there are few of them.
 few = settings(
-    max_examples=4,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

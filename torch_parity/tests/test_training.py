@@ -99,7 +99,7 @@ def digits():
     return dataset._replace(train=train, validation=held_out, test=held_out)
 
 
-LONG = {"adam, exponential", "adamw, cosine", "adam, plateau"}
+LONG = {"adam, exponential", "adamw, cosine", "sgd with momentum"}
 
 
 @pytest.mark.parametrize(
