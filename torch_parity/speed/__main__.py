@@ -83,11 +83,6 @@ def main(
         require(min(population, default=1) >= 1, "--population", population, "at least 1")
         png = figure is None or figure.suffix == ".png"
         require(png, "--figure", figure, "a path that ends in .png")
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-    try:
         stored, description = training_images(source)
     except UsageError as error:
         print(error, file=sys.stderr)
@@ -135,13 +130,12 @@ def training_images(source: str | None = None) -> tuple[np.ndarray, str]:
     Raises:
         UsageError: `source` is no such images.
     """
+    if source is None and any(d["name"] == "mnist" and d["ready"] for d in data.available()):
+        source = "mnist"
     if source is not None:
         dataset = data.load(Data(source))
         shape = dataset.train.images.shape[1:]
         require(shape == (28, 28, 1), "--source", source, "images of shape (28, 28, 1)")
-        images, description = dataset.train.images[:], dataset.description
-    elif any(found["name"] == "mnist" and found["ready"] for found in data.available()):
-        dataset = data.load(Data("mnist"))
         images, description = dataset.train.images[:], dataset.description
     else:
         images = data.whole(Data("digits"))[0].images[:]
