@@ -5,11 +5,11 @@ heads; a dense layer to 7x7x64 and four transposed convolutions, LeakyReLU, sigm
 source's MSE and KL, taken as sums over pixels and latents and a mean over the batch: beta_eff =
 0.5. Adam 5e-4, batch 64, MNIST's training images split 80/20 into train and validation, 200 epochs.
 
-Expect: lowest validation loss 17.91 nats per image at epoch 57 (recon 15.24, kl 5.34), 18.10 at
-    epoch 146, where the run was cut off; training went on to 16.57. On 2 CPU cores 5 epochs gave
-    19.27 (recon 17.07, kl 4.40).
-Run: jaxvae train experiments/mnist_conv_vae.py   (0.6 to 1.0 s an epoch on an NVIDIA H100 that did
-    other work too, with --train.chunk-steps 750; 77 to 107 s on 2 CPU cores; seed 0)
+Expect: lowest validation loss 17.88 nats per image at epoch 50 (17.91 at epoch 57 on another day),
+    18.11 at epoch 155, where the run was cut off; training went on to 16.57. On 2 CPU cores 5
+    epochs gave 19.27 (recon 17.07, kl 4.40).
+Run: jaxvae train experiments/mnist_conv_vae.py   (0.4 s an epoch on an NVIDIA H100 that did other
+    work too, with --train.chunk-steps 750; 77 to 107 s on 2 CPU cores; seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

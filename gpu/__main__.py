@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu import tables
-from gpu.phases import PHASES, Phase, Setting
+from gpu.phases import ASKED_FOR, PHASES, Phase, Setting
 from gpu.running import GRACE, run_together, stop_at_signals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,9 +35,10 @@ SHOWN = (
 
 def main() -> None:
     """Parse the command line, run the phases, exit."""
-    names = [phase.name for phase in PHASES]
+    phases = {phase.name: phase for phase in (*PHASES, ASKED_FOR)}
     parser = argparse.ArgumentParser(prog="python3 -m gpu", description=__doc__)
-    parser.add_argument("--phases", nargs="+", choices=names, default=names)
+    usual = [phase.name for phase in PHASES]
+    parser.add_argument("--phases", nargs="+", choices=[*phases], default=usual)
     parser.add_argument("--pack", type=Path, default=ROOT / "gpu-pack", help="what is missing here")
     parser.add_argument("--out", type=Path, default=ROOT / "gpu-results", help="for the results")
     parser.add_argument("--small", action="store_true", help="a rehearsal, on a CPU too")
@@ -56,7 +57,7 @@ def main() -> None:
         install(sorted(pack.glob("wheels/*.whl")), site)
         path = [site, str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ |= {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
-        chosen = [phase for phase in PHASES if phase.name in options.phases]
+        chosen = [phase for name, phase in phases.items() if name in options.phases]
         try:
             failed = run(chosen, setting, ends)
         except KeyboardInterrupt:

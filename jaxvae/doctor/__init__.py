@@ -45,14 +45,16 @@ def examine(quick: bool = False) -> Report:
         measured.extend(speed.measure(quick))
         return []
 
-    # Most of the time programs are compiled, which several can be at once. Runs handle signals, so
-    # they are trained in the main thread, and speed is measured when nothing else runs.
-    at_once = {name: check for name, check in REPEATS.items() if name in repeats.APART}
-    in_turn = {name: check for name, check in REPEATS.items() if name not in repeats.APART}
+    # Most of the time programs are compiled, which several can be at once; what takes longest, a
+    # process of its own, comes first. Runs handle signals, so they are trained in the main thread
+    # meanwhile, and speed is measured when nothing else runs.
+    apart = {name: check for name, check in REPEATS.items() if name in repeats.APART}
+    here = {name: check for name, check in REPEATS.items() if name not in repeats.APART}
     results: Results = {}
     with fresh_programs(), contextlib.suppress(KeyboardInterrupt):
-        _at_once(COMPUTES | at_once, quick, results)
-        _in_turn(in_turn | {"speed": measure}, quick, results)
+        with _at_once(apart | COMPUTES, quick, results):
+            _in_turn(here, quick, results)
+        _in_turn({"speed": measure}, quick, results)
     computes, repeated = (
         [check for name in names for check in results.get(name, [interrupted(name)])]
         for names in ((*COMPUTES, "speed"), REPEATS)
@@ -71,12 +73,15 @@ def _run(name: str, check: Callable[[bool], list[Check]], quick: bool) -> list[C
         return guarded(name, lambda: check(quick))
 
 
-def _at_once(checks: Checks, quick: bool, results: Results) -> None:
+@contextlib.contextmanager
+def _at_once(checks: Checks, quick: bool, results: Results) -> Iterator[None]:
+    """Run these in threads beside the block, at whose end they have ended."""
     pool = ThreadPoolExecutor(os.cpu_count())
     futures: dict[str, Future[list[Check]]] = {}
     try:
         for name, check in checks.items():
             futures[name] = pool.submit(_run, name, check, quick)
+        yield
         wait(futures.values())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

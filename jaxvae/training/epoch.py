@@ -105,7 +105,8 @@ def _advance(
     first = (epoch - 1) * program.steps_per_epoch
 
     def fetched(sums: dict[str, jax.Array], step: int) -> Progress:
-        host_sums = {name: float(value) for name, value in sums.items()}  # waits for the device
+        arrived = jax.device_get(sums)  # waits for the device; all metrics at once
+        host_sums = {name: float(value) for name, value in arrived.items()}
         if not_finite(host_sums) and experiment.train.chunk_steps > 1:
             step = int(state.step)  # chunks end there, and later ones take no step
         _refuse_non_finite(host_sums, f"step {step} (epoch {epoch})", checkpoints)

@@ -98,4 +98,4 @@ def _epochs(
 
 def _fetched(sums: dict[str, jax.Array]) -> dict[str, float]:
     """Means over a population; a plain run's numbers."""
-    return {name: float(np.mean(value)) for name, value in sums.items()}
+    return {name: float(np.mean(value)) for name, value in jax.device_get(sums).items()}
