@@ -34,6 +34,20 @@ def mean(tree: Tree) -> Tree:
     return jax.lax.pmean(tree, NAME) if is_bound() else tree
 
 
+def total(tree: Tree) -> Tree:
+    """The sum over the parts of each array."""
+    return jax.lax.psum(tree, NAME) if is_bound() else tree
+
+
+def gather(x: jax.Array) -> jax.Array:
+    """What every part has of (batch, ...), as the whole batch.
+
+    For terms across the batch. Each part then computes the same value, and the mean of the parts'
+    gradients is the gradient of that value.
+    """
+    return jax.lax.all_gather(x, NAME, tiled=True) if is_bound() else x
+
+
 def divide(x: jax.Array) -> jax.Array:
     """What is given for the whole batch, (batch, ...), divided over the devices.
 

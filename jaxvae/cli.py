@@ -86,7 +86,7 @@ def _train_defaults(args: list[str]) -> TrainOptions:
         from jaxvae.training.population_folder import read_population
 
         folder = Path(resume)
-        saved, _ = runs.read_config(folder, like=experiment)
+        saved, *_ = runs.read_config(folder, like=experiment)
         if experiment is not None and experiment.name != saved.name:
             raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
         experiment = saved

@@ -109,15 +109,15 @@ def evaluate(
     )
 
     trained, step, images, _ = open_run(saved, shown)
-    experiment = trained.experiment
-    sampled, key = z == "sampled", noise.root(experiment.seed)
+    experiment, key = trained.experiment, noise.root(trained.experiment.seed)
+    sums = make_batch_sums(experiment, trained.model, trained.info, z == "sampled")
+    batch_size = experiment.data.batch_size
     if isinstance(images.images, LazyImages):
-        sums = jax.jit(make_batch_sums(experiment, trained.model, sampled))
-        batch_size = experiment.data.batch_size
-        means = evaluate_streamed(sums, trained.variables, images.images, key, batch_size)
+        means = evaluate_streamed(jax.jit(sums), trained.variables, images, key, batch_size)
     else:
-        evaluate = jax.jit(make_evaluate(experiment, trained.model, sampled))
-        means = evaluate(trained.variables, jnp.asarray(images.images), key)
+        evaluate = jax.jit(make_evaluate(sums, batch_size))
+        resident = jnp.asarray(images.images), jnp.asarray(images.every_label)
+        means = evaluate(trained.variables, *resident, key)
     values = in_order(means)
     if bad := not_finite(values):
         raise runs.RunError(f"{saved.run}: not finite: {', '.join(bad)}")
@@ -130,7 +130,7 @@ def evaluate(
         "images": len(images.images),
         "z": z,
         **values,
-        "beta_eff": experiment.beta_eff(math.prod(trained.image_shape)),
+        "beta_eff": experiment.beta_eff(math.prod(trained.info.shape)),
     }
 
 

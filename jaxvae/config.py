@@ -8,16 +8,20 @@ A new variant subclasses `Model` (and overrides `build`) or `Objective` (and ove
 its own experiment file. Fields that it adds appear on the command line like any other.
 """
 
+import copy
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import jax
     from flax import linen as nn
 
-    from jaxvae.models import Output
+    from jaxvae.batch import Batch
+    from jaxvae.info import Info
+    from jaxvae.models import Bound, Output
 
 
 class UsageError(ValueError):
@@ -28,6 +32,35 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise a UsageError that names the field, its value and what is allowed."""
     if not condition:
         raise UsageError(f"{name} = {value!r}: must be {allowed}")
+
+
+Settings = TypeVar("Settings")
+
+
+def with_fields(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """A copy in which fields, by dotted name, have values that are not checked: traced numbers."""
+    changed = copy.copy(settings)
+    for name, value in values.items():
+        first, _, rest = name.partition(".")
+        new = with_fields(getattr(changed, first), {rest: value}) if rest else value
+        object.__setattr__(changed, first, new)
+    return changed
+
+
+def with_number(settings: Any, name: str, value: float, prefix: str = "") -> Any:
+    """A copy in which one number, a field by dotted name, has another value, which is checked.
+
+    Raises:
+        UsageError: there is no such field, it is no float, or the value is not allowed.
+    """
+    first, _, rest = name.partition(".")
+    part = getattr(settings, first, None)
+    if rest and is_dataclass(part):
+        return replace(settings, **{first: with_number(part, rest, value, f"{prefix}{first}.")})
+    floats = sorted(f.name for f in fields(settings) if type(getattr(settings, f.name)) is float)
+    listed = ", ".join(prefix + number for number in floats) or "another one"
+    require(first in floats and not rest, "population.sweep", prefix + name, f"one of {listed}")
+    return replace(settings, **{first: value})
 
 
 @dataclass(frozen=True)
@@ -44,6 +77,9 @@ class Data:
     the set's own test split; a set that has none gives 0.2 of its images."""
     limit: int | None = None
     """Use only the first `limit` images of each split (for a quick try)."""
+    labelled: int | None = None
+    """Keep the labels of so many training examples, as many of each class, drawn with `seed`; the
+    rest are -1. Each batch then has a fixed share of labelled ones. None: keep what there is."""
     streaming: bool = False
     """Decode images while training instead of holding all of them in memory: for sets of TensorFlow
     Datasets and folders."""
@@ -74,6 +110,10 @@ class Data:
         require(
             self.limit is None or self.limit >= 1, "data.limit", self.limit, "None or at least 1"
         )
+        n = self.labelled
+        require(n is None or n >= 1, "data.labelled", n, "None or at least 1")
+        allowed = "at least 2 with data.labelled: one labelled, one not"
+        require(n is None or self.batch_size >= 2, "data.batch_size", self.batch_size, allowed)
         require(0 <= self.seed < 2**32, "data.seed", self.seed, "in 0..2**32-1")
         require(
             self.resize is None or min(self.resize) >= 1,
@@ -224,23 +264,28 @@ class Model:
         )
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
 
-    def build(self, image_shape: tuple[int, int, int], learned_variance: bool) -> "nn.Module":
-        """Return the Flax module for images of shape (height, width, channels).
-
-        A module of your own offers `__call__(x, eps, train, dropout_keys) -> Output`, `embed(x)`
-        and `decode_mean(z)`; a VAE also `encode(x) -> mean, logvar`, `sample(key, n)` and
-        `latent_dim`. The classes of `jaxvae.models` show each of them.
-
-        Args:
-            image_shape: after `Data`'s resizing and padding.
-            learned_variance: the likelihood needs `Output.x_logvar`.
+    def build(self, info: "Info") -> "nn.Module":
+        """Return the Flax module for these data; `jaxvae.models.Module` says what it must offer.
 
         Raises:
-            UsageError: the image is too small for the strides.
+            UsageError: the images are too small for the strides, or the network is made for others.
         """
         from jaxvae.models import build
 
-        return build(self, image_shape, learned_variance)
+        return build(self, info)
+
+    def initialise(
+        self, module: "nn.Module", variables: dict[str, Any], batch: "Batch", key: "jax.Array"
+    ) -> dict[str, Any]:
+        """Initial variables that follow from data: pseudo-inputs, codebooks; by default none do.
+
+        Args:
+            module: what `build` returned.
+            variables: as `module.init` gave them.
+            batch: up to 1000 training examples, in the order of the first epoch, with their noise.
+            key: for whatever else is random.
+        """
+        return variables
 
 
 Reduction = Literal["sum", "mean"]
@@ -284,28 +329,81 @@ class Objective:
             f"1 for objective.likelihood = {self.likelihood!r}",
         )
 
-    def terms(
-        self, output: "Output", target: "jax.Array", beta: "jax.Array"
-    ) -> dict[str, "jax.Array"]:
-        """Per-example `loss`, `recon` and `kl` in nats, each of shape (batch,).
+    def init(self, key: "jax.Array", output: "Output") -> dict[str, Any]:
+        """Parameters of the objective's own, by name; by default those of its likelihood.
+
+        A field of the objective that is an `Optimizer` trains the parameters of its name; the rest
+        are trained with the model's.
 
         Args:
-            output: what the model returned for the batch.
-            target: clean images, (batch, height, width, channels).
-            beta: weight of the KL at this step (`beta_eff`, warmed up), a scalar.
+            key: of their initial values.
+            output: what the model returns for one example, for its shapes.
+        """
+        import jax.numpy as jnp
+
+        return {"logvar": jnp.zeros(())} if self.likelihood == "gaussian_learned" else {}
+
+    def at(self, step: "jax.Array") -> "Objective":
+        """The objective at a step of the training, whose schedules have come to traced numbers.
+
+        By default beta, warmed up. Evaluation uses the objective itself.
+        """
+        if self.warmup_steps == 0:
+            return self
+        import jax.numpy as jnp
+
+        warm = jnp.minimum(1.0, jnp.asarray(step, float) / self.warmup_steps)
+        return with_fields(self, {"beta": self.beta * warm})
+
+    def outcome(self, model: "Bound", batch: "Batch", params: dict[str, Any]) -> "Output":
+        """What the terms are computed from; by default one pass of the model.
+
+        Args:
+            model: its pure functions: `model(batch)`, `model.decode(z, batch)`, several at once by
+                `model.each`, parts of it held by `model.holding`.
+            batch: the examples.
+            params: those of `init`.
+        """
+        return model(batch)
+
+    def recon(self, output: "Output", batch: "Batch", params: dict[str, Any]) -> "jax.Array":
+        """-log p(x|z) in nats, (..., batch): leading axes are those of several samples."""
+        from jaxvae.objectives import reconstruction
+
+        return reconstruction(
+            self.likelihood,
+            output.decoded,
+            batch.target,
+            batch.observed,
+            self.sigma,
+            params.get("logvar"),
+        )
+
+    def terms(
+        self, output: "Output", batch: "Batch", params: dict[str, Any]
+    ) -> dict[str, "jax.Array"]:
+        """`loss`, `recon` and `kl` in nats per example, (batch,), and whatever else is logged.
+
+        `loss` is what is monitored. A term across the batch has shape () and is that of the whole
+        batch, on however many devices it is (see `jaxvae.axis`).
         """
         from jaxvae.objectives import elbo_terms
 
-        return elbo_terms(output, target, beta, self.likelihood, self.sigma)
+        beta = self.beta_eff(math.prod(batch.target.shape[1:]), output.num_latents)
+        return elbo_terms(self.recon(output, batch, params), output.kl_of_example, beta)
+
+    def minimised(self, terms: "dict[str, jax.Array]") -> "jax.Array":
+        """What is minimised, before `scale` and the mean over the batch; by default the loss."""
+        return terms["loss"]
 
     def _recon_factor(self, num_pixels: int) -> float:
         """What the coded reconstruction term is, as a multiple of nats per image."""
         coded = 2.0 if self.likelihood == "mse" else 1.0  # squared error = 2 x half squared error
         return coded / num_pixels if self.recon_reduction == "mean" else coded
 
-    def beta_eff(self, num_pixels: int, latent_dim: int) -> float:
+    def beta_eff(self, num_pixels: int, num_latents: int) -> float:
         """The weight of the KL once the coded loss is written c (recon + beta_eff kl), in nats."""
-        kl_factor = 1.0 / latent_dim if self.kl_reduction == "mean" else 1.0
+        kl_factor = 1.0 / num_latents if self.kl_reduction == "mean" else 1.0
         return self.beta * kl_factor / self._recon_factor(num_pixels)
 
     def scale(self, num_pixels: int, batch_size: int) -> float:
@@ -388,9 +486,6 @@ class Train:
         require(every is None or every >= 0, "train.figures_every", every, "None or at least 0")
 
 
-SWEEPABLE = ("seed", "objective.beta", "optimizer.learning_rate")
-
-
 @dataclass(frozen=True)
 class Population:
     """Members of one experiment, trained at once; by default there is one, the experiment itself.
@@ -401,8 +496,9 @@ class Population:
     seeds: int = 1
     """Train with so many seeds: the experiment's own and those that follow it."""
     sweep: tuple[str, ...] = ()
-    """Train with several values of a field: objective.beta=0.5,1,4 or
-    optimizer.learning-rate=1e-3,3e-4 or seed=0,7. Every combination is a member."""
+    """Train with several values of a number of the objective or of an optimizer:
+    objective.beta=0.5,1,4 or optimizer.learning-rate=1e-3,3e-4 or seed=0,7. Every combination is a
+    member."""
 
     def __post_init__(self) -> None:
         require(self.seeds >= 1, "population.seeds", self.seeds, "at least 1")
@@ -414,17 +510,21 @@ class Population:
         """What `sweep` says: the values of each field that it names.
 
         Raises:
-            UsageError: it is written differently, or names a field that cannot be swept.
+            UsageError: it is written differently, or names a field of which one program cannot take
+                several values.
         """
         found: dict[str, tuple[float, ...]] = {}
         for text in self.sweep:
             name, _, listed = text.partition("=")
             name = name.replace("-", "_")
             allowed = (
-                f"FIELD=VALUE,VALUE,... with FIELD one of {', '.join(SWEEPABLE)}: one program takes"
-                " these as numbers, while any other field changes the program itself"
+                "FIELD=VALUE,VALUE,... with FIELD seed or a number of the objective or of an"
+                " optimizer, such as objective.beta: one program takes these as numbers, while any"
+                " other field changes the program itself"
             )
-            require(name in SWEEPABLE, "population.sweep", text, allowed)
+            parts = name.split(".")
+            of_program = parts[0] in ("objective", "optimizer") and len(parts) >= 2
+            require(name == "seed" or of_program, "population.sweep", text, allowed)
             number = int if name == "seed" else float
             try:
                 values = tuple(number(value) for value in listed.split(","))

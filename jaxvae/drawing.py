@@ -24,36 +24,47 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
 
     require(n >= 1, "--n", n, "at least 1")
     trained, _, images, _ = open_run(saved, shown)
-    return _write(saved, out, "reconstruct", pictures.reconstructions(trained, images.images[:n]))
+    picture = pictures.reconstructions(trained, pictures.first(images, n))
+    return _write(saved, out, "reconstruct", picture)
 
 
-def sample(saved: Saved, out: Path | None = None, n: int = 64, seed: int = 0) -> dict[str, Any]:
-    """Decode draws from the prior of a VAE.
+def sample(
+    saved: Saved,
+    out: Path | None = None,
+    n: int = 64,
+    seed: int = 0,
+    label: int | None = None,
+) -> dict[str, Any]:
+    """Decode draws from the model's own prior.
 
     Args:
         saved: the run.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/sample.
         n: How many images.
         seed: Of the draws.
+        label: Of what is drawn, for a model that knows labels; by default each in turn.
     """
     from jaxvae import pictures
 
     trained, _ = load_run(saved)
-    return _write(saved, out, "sample", pictures.samples(trained, n, seed))
+    return _write(saved, out, "sample", pictures.samples(trained, n, seed, label))
 
 
-def embed(saved: Saved, shown: Shown, out: Path | None = None) -> dict[str, Any]:
+def embed(
+    saved: Saved, shown: Shown, out: Path | None = None, layer: str | None = None
+) -> dict[str, Any]:
     """The codes of a split (posterior means), and their scatter plot.
 
     Args:
         saved: the run.
         shown: the images.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
+        layer: Of a model with several: whose codes; by default the one that is decoded.
     """
     from jaxvae import pictures
 
     trained, _, images, classes = open_run(saved, shown)
-    return _write(saved, out, "embed", pictures.embedding(trained, images, classes))
+    return _write(saved, out, "embed", pictures.embedding(trained, images, classes, layer))
 
 
 def interpolate(
@@ -81,7 +92,7 @@ def interpolate(
         raise UsageError(f"--second = {second}: must name one image for each of {first}")
     _check_indices("--first", first, len(images.images))
     _check_indices("--second", second, len(images.images))
-    picture = pictures.interpolations(trained, images.images, first, second, steps)
+    picture = pictures.interpolations(trained, images, first, second, steps)
     return _write(saved, out, "interpolate", picture)
 
 
@@ -107,7 +118,7 @@ def traverse(
 
     trained, _, images, _ = open_run(saved, shown)
     _check_indices("--index", (index,), len(images.images))
-    picture = pictures.traversals(trained, images.images[:], index, steps, dims)
+    picture = pictures.traversals(trained, images, index, steps, dims)
     return _write(saved, out, "traverse", picture)
 
 
@@ -143,6 +154,11 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
     npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
     with runs.atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    figures.save(figure, png)
+    if figure is not None:
+        figures.save(figure, png)
     shapes = {name: list(array.shape) for name, array in arrays.items()}
-    return {"arrays": str(npz), "picture": str(png), "shapes": shapes}
+    return {
+        "arrays": str(npz),
+        "picture": str(png) if figure is not None else None,
+        "shapes": shapes,
+    }

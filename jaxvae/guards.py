@@ -68,7 +68,7 @@ def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[
     Raises:
         UsageError: fields differ that may not; all of them, with both values.
     """
-    saved, _ = read_config(folder, like=experiment)
+    saved, *_ = read_config(folder, like=experiment)
     free = FREE_ON_RESUME | set(may_change)
     if experiment.optimizer.schedule == "cosine" and "train.epochs" not in may_change:
         free = free - {"train.epochs"}  # the cosine ends at the last epoch

@@ -7,12 +7,10 @@ of a batch, or where a run was interrupted.
 
 import zlib
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-
-Stream = Literal["init", "shuffle", "eps", "dropout", "corrupt", "binarize", "evaluate", "sample"]
 
 
 def root(seed: int | jax.Array) -> jax.Array:
@@ -20,8 +18,8 @@ def root(seed: int | jax.Array) -> jax.Array:
     return jax.random.key(seed, impl="threefry2x32")
 
 
-def stream(key: jax.Array, name: Stream) -> jax.Array:
-    """The key of a named stream below the root."""
+def stream(key: jax.Array, name: str) -> jax.Array:
+    """The key of a named stream below the root; other names, other streams."""
     return jax.random.fold_in(key, jnp.uint32(zlib.crc32(name.encode())))
 
 
@@ -36,16 +34,50 @@ def normal(keys: jax.Array, shape: Sequence[int]) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, tuple(shape)))(keys)
 
 
-def eps(key: jax.Array, step: jax.Array | int, index: jax.Array, latent_dim: int) -> jax.Array:
-    """Noise of the reparameterization, N(0, I) of shape (batch, latent_dim), from the root key."""
-    return normal(example_keys(stream(key, "eps"), step, index), (latent_dim,))
-
-
-def dropout_keys(key: jax.Array, step: jax.Array | int, index: jax.Array) -> jax.Array:
-    """One key per example, (batch,), for the dropout layers of a model, from the root key."""
-    return example_keys(stream(key, "dropout"), step, index)
-
-
 def uniform(keys: jax.Array, shape: Sequence[int]) -> jax.Array:
     """Uniform noise in [0, 1) of shape (batch, *shape) from one key per example."""
     return jax.vmap(lambda key: jax.random.uniform(key, tuple(shape)))(keys)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Noise:
+    """All that is random about a batch, by name: the same name is the same draw.
+
+    key: the run's root key, or a stream of it.
+    step: of the training; 0 in evaluation.
+    index: of the batch's examples in their data set, (batch,).
+    draw: which of several draws of everything but dropout this is; 0 is the first.
+    """
+
+    key: jax.Array
+    step: jax.Array | int
+    index: jax.Array
+    draw: jax.Array | int = 0
+
+    def _stream(self, name: str) -> jax.Array:
+        key = stream(self.key, name)
+        if isinstance(self.draw, int) and self.draw == 0:
+            return key
+        return jnp.where(self.draw == 0, key, jax.random.fold_in(key, self.draw))
+
+    def keys(self, name: str) -> jax.Array:
+        """One key per example, (batch,)."""
+        key = stream(self.key, name) if name == "dropout" else self._stream(name)
+        return example_keys(key, self.step, self.index)
+
+    def normal(self, name: str, shape: Sequence[int]) -> jax.Array:
+        """N(0, I) of shape (batch, *shape); the noise of the reparameterization is "eps"."""
+        return normal(self.keys(name), shape)
+
+    def uniform(self, name: str, shape: Sequence[int]) -> jax.Array:
+        """Uniform in [0, 1), (batch, *shape)."""
+        return uniform(self.keys(name), shape)
+
+    def shared(self, name: str) -> jax.Array:
+        """One key for the whole batch, the same on all devices: for permutations, directions."""
+        return jax.random.fold_in(self._stream(name), self.step)
+
+    def another(self, draw: jax.Array | int) -> "Noise":
+        """Another draw of everything but dropout; `another(0)` is this one."""
+        return replace(self, draw=draw)

@@ -21,6 +21,7 @@ from typing import Any
 from jaxvae import __version__
 from jaxvae.config import Experiment, UsageError
 from jaxvae.from_json import checked, from_json
+from jaxvae.info import Info
 
 log = logging.getLogger("jaxvae")
 
@@ -148,14 +149,19 @@ def first_epochs(path: Path, epochs: int) -> list[dict[str, float]]:
 
 
 def describe(
-    experiment: Experiment, stored_shape: tuple[int, ...], images: dict[str, Any] | None = None
+    experiment: Experiment,
+    stored_shape: tuple[int, ...],
+    info: Info,
+    images: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What config.json holds: versions, the experiment, its classes, the stored images' shape and
-    their `data.fingerprint` (None: not known, of weights that were imported)."""
+    """What config.json holds: versions, the experiment, its classes, the stored examples' shape,
+    what the model knows of the data, and their `data.fingerprint` (None: not known, of weights that
+    were imported)."""
     return {
         "jaxvae": __version__,  # not the metadata: a checkout that is not installed runs too
         "jax": version("jax"),
         "stored_shape": list(stored_shape),
+        "info": dataclasses.asdict(info) | {"shape": list(info.shape)},
         "images": images,
         "classes": {name: _class_name(getattr(experiment, name)) for name in PARTS},
         "experiment": dataclasses.asdict(experiment),
@@ -187,7 +193,12 @@ def saved_config(folder: Path) -> dict[str, Any]:
         if entry.is_symlink() and entry.is_dir():  # what is written would land elsewhere
             raise UsageError(f"{entry}: a link; must be a folder inside the run folder")
     saved = read_json(path)
-    for name in ("jaxvae", "stored_shape", "classes", "experiment"):
+    if isinstance(saved, dict) and "jaxvae" in saved and "info" not in saved:
+        raise UsageError(
+            f"{path}: of jaxvae {reprlib.repr(saved['jaxvae'])}, whose runs have another layout;"
+            f" this is {__version__}: use the version that made it"
+        )
+    for name in ("jaxvae", "stored_shape", "info", "classes", "experiment"):
         if not isinstance(saved, dict) or name not in saved:
             raise UsageError(f"{path}: {name}: missing, so not the configuration of a run")
     return saved
@@ -195,8 +206,8 @@ def saved_config(folder: Path) -> dict[str, Any]:
 
 def read_config(
     folder: Path, like: Experiment | None = None
-) -> tuple[Experiment, tuple[int, int, int]]:
-    """The experiment of a run and the shape (height, width, channels) of its stored images.
+) -> tuple[Experiment, tuple[int, ...], Info]:
+    """The experiment of a run, the shape of its stored examples, and what is known of the data.
 
     Args:
         folder: the run folder.
@@ -216,16 +227,17 @@ def read_config(
                 f"{path}: its {name} is a {str(classes[name])[:100]!r}; give the experiment file"
                 " that defines it (--experiment FILE; to resume: train FILE --resume RUN)"
             )
-    if (
-        not isinstance(shape, list)
-        or [type(length) for length in shape] != [int] * 3
-        or min(shape) < 1
-    ):
-        allowed = "a height, a width and a number of channels"
-        raise UsageError(f"{path}: stored_shape = {reprlib.repr(shape)}: must be {allowed}")
     try:
         experiment = from_json(template, saved["experiment"])
     except Exception as error:  # a class of a user's own may raise anything
         raise UsageError(f"{path}: {error}") from error
-    height, width, channels = shape
-    return experiment, (height, width, channels)
+    try:
+        info = from_json(Info(()), saved["info"], "info.")
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    for name, lengths in (("stored_shape", shape), ("info.shape", list(info.shape))):
+        whole = isinstance(lengths, list) and all(type(length) is int for length in lengths)
+        if not whole or not lengths or min(lengths) < 1:
+            allowed = "positive lengths, such as a height, a width and a number of channels"
+            raise UsageError(f"{path}: {name} = {reprlib.repr(lengths)}: must be {allowed}")
+    return experiment, tuple(shape), info

@@ -7,8 +7,8 @@ import jax
 from jaxvae import guards, runs
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
-from jaxvae.training import build_model, initial_state, make_optimizer
 from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.state import initial_state
 
 
 def load(
@@ -28,10 +28,9 @@ def load(
     """
     folder = Path(folder)
     guards.refuse_population(folder)
-    experiment, stored_shape = runs.read_config(folder, like)
-    model = build_model(experiment, stored_shape)
-    optimizer = make_optimizer(experiment.optimizer)
-    abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
+    experiment, stored_shape, info = runs.read_config(folder, like)
+    module = experiment.model.build(info)
+    abstract = jax.eval_shape(lambda: initial_state(experiment, module, info))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
         state, _ = checkpoints.restore(checkpoint, abstract)
-    return Trained(experiment, model, state.variables, stored_shape), int(state.step)
+    return Trained(experiment, module, state.variables, stored_shape, info), int(state.step)

@@ -13,9 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import data, guards, noise, runs, saved
+from jaxvae.batch import Examples
 from jaxvae.config import Experiment, UsageError, require
-from jaxvae.data.preprocess import image_shape
-from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
+from jaxvae.data.preprocess import seen_shape
+from jaxvae.evaluation import Trained
+from jaxvae.info import Info
+from jaxvae.training import Variables, initial_state
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.state import state_of
@@ -56,10 +59,11 @@ def import_torch(
         guards.refuse_existing(out)
     arrays, prefix = files.read(source)
     shape = _stored_shape(experiment, stored_shape)
-    model, optimizer = build_model(experiment, shape), make_optimizer(experiment.optimizer)
-    abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, shape))
+    info = Info(seen_shape(experiment.data, shape))
+    module = experiment.model.build(info)
+    abstract = jax.eval_shape(lambda: initial_state(experiment, module, info))
 
-    template = {"params": abstract.params, "batch_stats": abstract.batch_stats}
+    template = _with_logvar(abstract.variables)
     name = map_name or _matching_map(source, arrays, experiment, shape, template)
     weight_map = _map(name, experiment, shape)
     own = files.shared_prefix(torch_keys(weight_map))  # `model.` may be the name of a module
@@ -67,11 +71,12 @@ def import_torch(
         arrays, prefix = {own + key: a for key, a in arrays.items()}, prefix.removesuffix(own)
     if found := problems(arrays, weight_map, template):
         raise UsageError(_misfit(source, f"by the map {name!r}", experiment, found))
-    variables = jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template))
-    state = state_of(experiment, optimizer, variables)
-    schedule = make_schedule(experiment.optimizer, steps_per_epoch=1, epochs=1)
-    step = make_train_step(experiment, model, optimizer, schedule)
-    metrics = metric_names(step, state, shape, noise.root(experiment.seed))
+    variables = _without_logvar(jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template)))
+    state = state_of(experiment, variables.model, variables.objective)
+    step = make_train_step(experiment, module, info, steps_per_epoch=1)
+    number = jax.ShapeDtypeStruct((1,), np.int32)
+    one = Examples(jax.ShapeDtypeStruct((1, *shape), np.uint8), number, number)
+    metrics = metric_names(step, state, one, noise.root(experiment.seed))
     progress = asdict(Progress(dict.fromkeys(metrics, 0.0)))
     counts = [int(a.max()) for key, a in arrays.items() if key.endswith(COUNTER) and a.size]
     imported = {
@@ -87,7 +92,7 @@ def import_torch(
         run = Path(temporary) / "run"
         with Checkpoints(run / "checkpoints") as checkpoints:
             checkpoints.save(state, progress)
-        runs.write_json(run / "config.json", runs.describe(experiment, shape))
+        runs.write_json(run / "config.json", runs.describe(experiment, shape, info))
         runs.write_json(run / "import.json", imported)
         folder = guards.claim_folder(experiment.name) if out is None else out
         if folder.exists():
@@ -97,7 +102,7 @@ def import_torch(
         "run": str(folder),
         **imported,
         "parameters": sum(x.size for x in jax.tree.leaves(state.params)),
-        "beta_eff": experiment.beta_eff(math.prod(image_shape(experiment.data, shape))),
+        "beta_eff": experiment.beta_eff(math.prod(info.shape)),
     }
 
 
@@ -134,17 +139,33 @@ def export_torch(
     if map_name is None and name.endswith(".py"):
         raise UsageError(f"{run}: was imported by the map file {name}; give it with --map")
     prefix = imported["prefix"] if Path(name).name == imported["map"] else ""
-    weight_map = _map(name, trained.experiment, trained.stored_shape)
-    arrays = to_torch(trained.variables, weight_map, num_batches=imported[COUNTER] + step)
+    weight_map = _map(name, trained.experiment, _shape_of_images(trained))
+    variables = _with_logvar(trained.variables)
+    arrays = to_torch(variables, weight_map, num_batches=imported[COUNTER] + step)
     files.write(path, {prefix + key: array for key, array in arrays.items()})
     return {
         "file": str(path),
         "map": name,
         "prefix": prefix,
         "checkpoint_step": step,
-        "parameters": sum(x.size for x in jax.tree.leaves(trained.variables["params"])),
+        "parameters": sum(x.size for x in jax.tree.leaves(variables["params"])),
         "arrays": len(arrays),
     }
+
+
+def _with_logvar(variables: Variables) -> dict[str, Any]:
+    """The module's variables, and with them a learned log-variance, as PyTorch's models have it."""
+    if "logvar" not in variables.objective:
+        return variables.model
+    logvar = {"x_logvar": variables.objective["logvar"]}
+    return variables.model | {"params": variables.model["params"] | logvar}
+
+
+def _without_logvar(variables: dict[str, Any]) -> Variables:
+    """The way back."""
+    params = dict(variables["params"])
+    own = {"logvar": params.pop("x_logvar")} if "x_logvar" in params else {}
+    return Variables(variables | {"params": params}, own)
 
 
 def _imported(run: Path) -> dict[str, Any]:
@@ -161,20 +182,29 @@ def _imported(run: Path) -> dict[str, Any]:
     return imported
 
 
+def _shape_of_images(trained: Trained) -> Shape:
+    shape = trained.stored_shape
+    require(len(shape) == 3, "stored_shape", shape, "that of images")
+    return shape[0], shape[1], shape[2]
+
+
 def _stored_shape(experiment: Experiment, given: Shape | None) -> Shape:
     if given is not None:
         require(min(given) >= 1, "--image-shape", given, "a height, a width and channels")
         return given
     try:
-        _, height, width, channels = data.load(experiment.data).train.images.shape
+        shape = data.load(experiment.data).train.images.shape[1:]
     except FileNotFoundError as error:
         hint = "; or give the shape of its images: --image-shape HEIGHT WIDTH CHANNELS"
         raise UsageError(f"{error}{hint}") from error
+    require(len(shape) == 3, "--image-shape", shape, "that of images")
+    height, width, channels = shape
     return height, width, channels
 
 
 def _built_in_maps(experiment: Experiment, stored_shape: Shape) -> dict[str, Map]:
-    shape = image_shape(experiment.data, stored_shape)
+    height, width, channels = seen_shape(experiment.data, stored_shape)
+    shape = (height, width, channels)
     learned_variance = experiment.objective.likelihood == "gaussian_learned"
     return {"reference": reference_map(experiment.model, shape, learned_variance), **PUBLISHED}
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset, Split, load
-from jaxvae.training import build_model
+from jaxvae.data.preprocess import seen_shape
+from jaxvae.info import Info
 from torch_parity.comparison import compare
 from torch_parity.difference import Comparison, Difference, difference
 from torch_parity.experiments import experiment_of
@@ -82,7 +83,7 @@ def compare_experiment(name: str, dtype: str, seed: int = 0) -> Comparison:
     model = perturbed(recipe.model(), seed)
     counterpart = Counterpart(model, weight_map, recipe.loss, inputs=recipe.inputs)
     batch = compare(
-        build_model(experiment, (height, width, channels)),
+        experiment.model.build(Info(seen_shape(experiment.data, images.shape[1:]))),
         away_from_kinks(counterpart, images, experiment, dtype),
         weight_map,
         images,

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
@@ -25,7 +24,7 @@ from torch_parity.maps import Map
 from torch_parity.noise import shared_noise
 from torch_parity.recipes import Recipe
 from torch_parity.values import exactly, flax_variables
-from torch_parity.weights import COUNTER, to_torch
+from torch_parity.weights import COUNTER, to_torch, with_variables
 
 
 class Trajectory(NamedTuple):
@@ -104,7 +103,7 @@ def train_flax(
     program, state = programs.build(experiment, dataset)
     shape = dataset.train.images.shape[1:]
     variables = flax_variables(program.model, model, weight_map, experiment, shape)
-    state = replace(state, params=variables["params"], batch_stats=variables.get("batch_stats", {}))
+    state = with_variables(state, variables)
     scale = experiment.objective.scale(program.num_pixels, experiment.data.batch_size)
     losses, rates, validation, monitor = [], [], [], Monitor()
     for epoch in range(experiment.train.epochs):
@@ -113,11 +112,11 @@ def train_flax(
             for _ in range(num_steps):
                 state, sums = program.advance(state, program.sums(), source, 1)
                 losses.append(scale * float(sums["loss"]))
-                rates.append(float(optax.tree.get(state.opt_state, "learning_rate")))
+                rates.append(float(state.learning_rate))
         validation.append(in_order(program.validate(state.variables))["loss"])
         monitor = monitor.update(epoch + 1, validation[-1], experiment.optimizer)
         state = replace(state, lr_scale=jnp.asarray(monitor.lr_scale, float))
-    weights = to_torch(jax.tree.map(np.asarray, state.variables), weight_map)
+    weights = to_torch(jax.tree.map(np.asarray, state.variables.model), weight_map)
     return Trajectory(np.array(losses), np.array(rates), np.array(validation), _floats(weights))
 
 
@@ -135,8 +134,8 @@ def train_torch(
     key = noise.root(experiment.seed)
     order_of = jax.jit(lambda epoch: programs.epoch_order(key, epoch, num_examples))
     index_of = jax.jit(lambda order, i: batch_index(order, i, batch_size))
-    eps_of = jax.jit(lambda key, step, index: noise.eps(key, step, index, latent_dim))
-    keys_of = jax.jit(lambda step, index: noise.dropout_keys(key, step, index))
+    eps_of = jax.jit(lambda *own: noise.Noise(*own).normal("eps", (latent_dim,)))
+    keys_of = jax.jit(lambda step, index: noise.Noise(key, step, index).keys("dropout"))
 
     def inputs(images: np.ndarray) -> Tensor:
         return recipe.inputs(torch.tensor(images).to(dtype)).movedim(-1, 1)

@@ -15,9 +15,13 @@ from torch.distributions import Laplace, Normal, kl_divergence
 from torch.nn import functional as F
 
 from jaxvae import noise
+from jaxvae.batch import Examples
 from jaxvae.config import Experiment, Objective, UsageError
-from jaxvae.data.preprocess import image_shape, noise_keys, preprocess
+from jaxvae.data.preprocess import preprocess, seen_shape
+from jaxvae.info import Info
 from jaxvae.models import decoder_mean
+from jaxvae.noise import Noise
+from jaxvae.training.state import dummy
 from jaxvae.training.step import make_loss
 from torch_parity.kinks import Kinks
 from torch_parity.losses import LOSSES
@@ -70,10 +74,8 @@ def flax_variables(
     Raises:
         UsageError: they do not fit, with everything that does not listed.
     """
-    height, width, channels = stored_shape
-    x = jnp.zeros((1, *image_shape(experiment.data, (height, width, channels))))
-    eps = jnp.zeros((1, experiment.model.latent_dim))
-    template = jax.eval_shape(model.init, jax.random.key(0), x, eps)
+    info = Info(seen_shape(experiment.data, stored_shape))
+    template = jax.eval_shape(model.init, jax.random.key(0), dummy(info))
     arrays = {name: value.detach().numpy() for name, value in torch_model.state_dict().items()}
     return to_flax(arrays, weight_map, template)
 
@@ -82,29 +84,25 @@ def flax_values(
     model: Any, variables: Any, weight_map: Map, images: np.ndarray, experiment: Experiment
 ) -> Values:
     """What one training batch gives, and an evaluation after its update of the statistics."""
-    data, latent_dim = experiment.data, experiment.model.latent_dim
-    stats = variables.get("batch_stats", {})
-    key, index, loss_fn = *_noise_of(experiment, images), make_loss(experiment, model)
+    info = Info(seen_shape(experiment.data, images.shape[1:]))
+    collections = {name: value for name, value in variables.items() if name != "params"}
+    own, loss_fn = _noise_of(experiment, images), make_loss(model)
+    labels = jnp.full(len(images), -1)
 
     @jax.jit
     def values(variables: Any, images: jax.Array) -> dict[str, Any]:
+        batch = preprocess(experiment.data, Examples(images, labels, own.index), own, info)
         (loss, forward), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-            variables["params"], stats, images, index, key, 0
+            {"model": variables["params"], "objective": {}},
+            collections,
+            batch,
+            experiment.objective,
         )
-        updated = {"params": variables["params"], "batch_stats": forward.batch_stats}
-        x = preprocess(data, images, noise_keys(data, key, 0, index)).input
-        eps, dropout_keys = (
-            noise.eps(key, 0, index, latent_dim),
-            noise.dropout_keys(key, 0, index),
-        )
-        evaluated = model.apply(updated, x, eps)
+        gradient, x = gradient["model"], batch.input
+        updated = {"params": variables["params"], **forward.collections}
+        evaluated = model.apply(updated, batch)
         _, kept = model.apply(
-            variables,
-            x,
-            eps,
-            train=True,
-            dropout_keys=dropout_keys,
-            mutable=["batch_stats", "preactivations"],
+            variables, batch, train=True, mutable=[*collections, "preactivations"]
         )
         output, terms = forward.output, forward.terms
         pixels = {
@@ -114,8 +112,8 @@ def flax_values(
         }
         found = {name: jnp.moveaxis(value, -1, 1) for name, value in pixels.items()}
         found |= {"loss": loss, "recon": terms["recon"]}
-        if output.mean is not None:
-            found |= {"mean": output.mean, "logvar": output.logvar, "kl": terms["kl"]}
+        if "mean" in output.aux:
+            found |= {name: output.aux[name] for name in ("mean", "logvar")} | {"kl": terms["kl"]}
         kept = kept.get("preactivations", {})
         return found | {"gradient": gradient, "updated": updated, "kept": kept}
 
@@ -191,10 +189,11 @@ def torch_outcome(
     """Pixels, mean, logvar and what the model sees, with our noise, in the model's present mode."""
     model, weight_map, _, forward, inputs = counterpart
     dtype = next(model.parameters()).dtype
-    key, index = _noise_of(experiment, images)
-    eps = torch.tensor(np.asarray(noise.eps(key, 0, index, experiment.model.latent_dim))).to(dtype)
+    own = _noise_of(experiment, images)
+    eps = own.normal("eps", (experiment.model.latent_dim,))
     x = inputs(torch.tensor(images).to(dtype)).movedim(-1, 1)
-    with shared_noise(model, eps, noise.dropout_keys(key, 0, index), weight_map):
+    given = torch.tensor(np.asarray(eps)).to(dtype)
+    with shared_noise(model, given, own.keys("dropout"), weight_map):
         found = forward(model, x)
     if not isinstance(found, tuple) or len(found) != 3:
         raise UsageError(
@@ -204,9 +203,9 @@ def torch_outcome(
     return *found, x
 
 
-def _noise_of(experiment: Experiment, images: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """The run's root key and the examples' indices."""
-    return noise.root(experiment.seed), jnp.arange(len(images))
+def _noise_of(experiment: Experiment, images: np.ndarray) -> Noise:
+    """That of the run's first step for the first examples."""
+    return Noise(noise.root(experiment.seed), 0, jnp.arange(len(images)))
 
 
 def reconstruction(objective: Objective, pixels: Tensor, x: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Arrays of a PyTorch state dict to our variables and back, by a map of `torch_parity.maps`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvae.config import UsageError
+from jaxvae.training.state import TrainState
 from torch_parity.maps import BATCH_NORM, Layer, Map, Shape
 
 COUNTER = "num_batches_tracked"
@@ -198,3 +200,10 @@ def _scaled(theirs: np.ndarray, layer: Layer, dtype: Any) -> np.ndarray:
     """Times the layer's factor, rounded to `dtype`; infinite where it is too large for it."""
     with np.errstate(over="ignore"):
         return (theirs * layer.factor).astype(dtype)
+
+
+def with_variables(state: TrainState, variables: Mapping[str, Any]) -> TrainState:
+    """A state before its first step, whose model has these variables."""
+    collections = {name: value for name, value in variables.items() if name != "params"}
+    params = state.params | {"model": variables["params"]}
+    return replace(state, params=params, collections=collections)

@@ -13,9 +13,9 @@ import numpy as np
 from jaxvae import config
 from jaxvae.config import UsageError
 from jaxvae.data.lazy import LazyImages, concatenate
-from jaxvae.data.splits import Dataset, Source, Split, split
+from jaxvae.data.splits import Dataset, Source, Split, info, split
 
-__all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "load", "whole"]
+__all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "info", "load", "whole"]
 
 USUAL = ("mnist", "fashion_mnist", "cifar10")
 """Sets of TensorFlow Datasets that `available` lists even where they are missing."""

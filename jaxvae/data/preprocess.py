@@ -1,53 +1,48 @@
-"""From stored `uint8` images to what the model sees, inside the compiled step.
+"""From stored examples to what the model sees, inside the compiled step.
 
-resize -> pad -> quantise or binarise -> scale to `range` (the target) -> corrupt (the input).
+Images: resize -> pad -> quantise or binarise -> scale to `range` (the target) -> corrupt (the
+input). Other values are taken as they are; those that are not a number count as not observed.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvae import noise
+from jaxvae.batch import Batch, Examples
 from jaxvae.config import Data
-
-Shape = tuple[int, int, int]
-
-
-class Batch(NamedTuple):
-    """input: what the encoder sees; target: what it is compared with; both (batch, h, w, c)."""
-
-    input: jax.Array
-    target: jax.Array
+from jaxvae.info import Info
+from jaxvae.noise import Noise
 
 
-class NoiseKeys(NamedTuple):
-    """One key per example, (batch,) each: for corruption, and for binarization."""
-
-    corrupt: jax.Array
-    binarize: jax.Array
-
-
-def image_shape(data: Data, stored: Shape) -> Shape:
-    """(height, width, channels) after resizing and padding, from that of the stored images."""
+def seen_shape(data: Data, stored: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an example as the model sees it: of an image after resizing and padding."""
+    if len(stored) != 3:
+        return stored
     height, width = data.resize or stored[:2]
     return (height + 2 * data.pad, width + 2 * data.pad, stored[2])
 
 
-def noise_keys(data: Data, key: jax.Array, step: jax.Array | int, index: jax.Array) -> NoiseKeys:
-    """The keys of a batch: `key` is the run's root (or a stream of it), `index` the examples'.
-
-    Static binarization has neither the run's seed nor the step in its keys: it is one fixed draw.
-    """
-    if data.binarize == "static":
-        binarize = noise.example_keys(noise.stream(noise.root(data.seed), "binarize"), 0, index)
+def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batch:
+    """The batch of these stored examples; `noise` draws its corruption and binarization too."""
+    observed = None
+    if examples.x.dtype == np.uint8:
+        target = _pixels(data, examples.x, noise)
+        given = _corrupt(data, target, noise)
     else:
-        binarize = noise.example_keys(noise.stream(key, "binarize"), step, index)
-    return NoiseKeys(noise.example_keys(noise.stream(key, "corrupt"), step, index), binarize)
+        target = examples.x.astype(float)
+        if info.missing:
+            observed = ~jnp.isnan(target)
+            target = jnp.where(observed, target, 0.0)
+        given = target
+    return Batch(given, target, examples.label, observed, noise, info)
 
 
-def preprocess(data: Data, images: jax.Array, keys: NoiseKeys) -> Batch:
-    """Input and target from `uint8` images of shape (batch, height, width, channels)."""
+def _pixels(data: Data, images: jax.Array, noise: Noise) -> jax.Array:
+    """The target from `uint8` images (batch, height, width, channels)."""
     x = images.astype(float)
     if data.resize is not None and data.resize != images.shape[1:3]:
         shape = (images.shape[0], *data.resize, images.shape[3])
@@ -61,13 +56,19 @@ def preprocess(data: Data, images: jax.Array, keys: NoiseKeys) -> Batch:
     elif data.binarize == "threshold":
         x, levels = (_parts(x) > PARTS * 255 // 2).astype(x.dtype), 1.0
     elif data.binarize != "none":
-        draw = noise.uniform(keys.binarize, x.shape[1:])
+        draw = _of_binarization(data, noise).uniform("binarize", x.shape[1:])
         # A product is rounded alike on every device, a quotient is not.
         x, levels = (draw * 255 < x).astype(x.dtype), 1.0
 
     low, high = data.range
-    target = x * ((high - low) / levels) + low  # a factor of exactly 1 for integers
-    return Batch(_corrupt(data, target, keys.corrupt), target)
+    return x * ((high - low) / levels) + low  # a factor of exactly 1 for integers
+
+
+def _of_binarization(data: Data, own: Noise) -> Noise:
+    """Static binarization has neither the run's seed nor the step in it: it is one fixed draw."""
+    if data.binarize == "static":
+        return replace(own, key=noise.root(data.seed), step=0)
+    return own
 
 
 # Where pixels are rounded, rounding must not decide: a resized white area is 255 but for the last
@@ -88,18 +89,18 @@ def _rounded(x: jax.Array, divisor: int) -> jax.Array:
     return (n + up.astype(n.dtype)).astype(x.dtype)
 
 
-def _corrupt(data: Data, x: jax.Array, keys: jax.Array) -> jax.Array:
+def _corrupt(data: Data, x: jax.Array, noise: Noise) -> jax.Array:
     """Noise on the input, kept within `data.range`."""
     low, high = data.range
     match data.corruption:
         case "gaussian":
-            eps = noise.normal(keys, x.shape[1:])
+            eps = noise.normal("corrupt", x.shape[1:])
             return jnp.clip(x + data.corruption_level * (high - low) * eps, low, high)
         case "masking":
-            hit = noise.uniform(keys, x.shape[1:]) < data.corruption_level
+            hit = noise.uniform("corrupt", x.shape[1:]) < data.corruption_level
             return jnp.where(hit, low, x)
         case "salt_pepper":
-            draw = noise.uniform(keys, x.shape[1:])
+            draw = noise.uniform("corrupt", x.shape[1:])
             salt, pepper = draw < data.corruption_level / 2, draw > 1 - data.corruption_level / 2
             return jnp.where(salt, high, jnp.where(pepper, low, x))
     return x

@@ -3,10 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxvae import config
-from jaxvae.config import UsageError
+from jaxvae.config import UsageError, require
 from jaxvae.data.lazy import LazyImages
+from jaxvae.data.preprocess import seen_shape
+from jaxvae.info import Info
 
 HELD_OUT = 0.2
 """Fraction held out from a set that has no test split of its own."""
@@ -20,6 +23,18 @@ class Split(NamedTuple):
 
     images: np.ndarray | LazyImages
     labels: np.ndarray | None
+
+    @property
+    def every_label(self) -> np.ndarray:
+        """int32 (n,); -1 where none is known."""
+        n = len(self.images)
+        return np.full(n, -1, np.int32) if self.labels is None else self.labels.astype(np.int32)
+
+    def take(self, indices: ArrayLike) -> "Split":
+        """Those at `indices`; images that are in their files stay there."""
+        indices = np.asarray(indices, int)
+        labels = None if self.labels is None else self.labels[indices]
+        return Split(self.images.take(indices, axis=0), labels)
 
 
 class Source(NamedTuple):
@@ -47,6 +62,23 @@ class Dataset(NamedTuple):
     description: str
 
 
+def info(dataset: Dataset, data: config.Data) -> Info:
+    """What a model may know of the data: shapes and numbers."""
+    labels = dataset.train.every_label
+    known = labels[labels >= 0]
+    classes = len(dataset.classes or ())
+    images = dataset.train.images
+    return Info(
+        shape=seen_shape(data, images.shape[1:]),
+        num_classes=max(classes, int(known.max(initial=-1)) + 1),
+        num_examples=len(labels),
+        num_labelled=len(known),
+        missing=isinstance(images, np.ndarray)
+        and images.dtype.kind == "f"
+        and any(bool(np.isnan(part.images[:]).any()) for part in dataset[1:4]),
+    )
+
+
 def split(source: Source, data: config.Data) -> Dataset:
     """Divide a source into training, validation and test images as `data` says.
 
@@ -70,7 +102,32 @@ def split(source: Source, data: config.Data) -> Dataset:
             f"data.batch_size = {data.batch_size}: must be at most the number of training images,"
             f" {len(train.images)}{limited} in {source.name!r}"
         )
+    if data.labelled is not None:
+        train = train._replace(labels=some_labels(train, data.labelled, data.seed))
     return Dataset(source.name, train, validation, test, source.classes, source.description)
+
+
+def some_labels(split: Split, number: int, seed: int) -> np.ndarray:
+    """The labels of `number` examples, as many of each class, and -1 for the others.
+
+    Raises:
+        UsageError: the classes cannot give that many each, or no example would be left without.
+    """
+    labels = split.every_label
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
+    require(len(classes) > 0, "data.labelled", number, "None: no example has a label")
+    each, rest = divmod(number, len(classes))
+    allowed = f"a multiple of the {len(classes)} classes, at most {counts.min()} of each"
+    require(rest == 0 and each <= counts.min(), "data.labelled", number, allowed)
+    allowed = f"below the number of training examples, {len(labels)}"
+    require(number < len(labels), "data.labelled", number, allowed)
+    rng = np.random.default_rng(seed)
+    kept = np.concatenate(
+        [rng.permutation(np.flatnonzero(labels == c))[:each] for c in classes.tolist()]
+    )
+    hidden = np.full_like(labels, -1)
+    hidden[kept] = labels[kept]
+    return hidden
 
 
 def _divide(source: Source, fraction: float, seed: int) -> tuple[Split, Split]:
@@ -84,13 +141,8 @@ def _divide(source: Source, fraction: float, seed: int) -> tuple[Split, Split]:
             " images, or another fraction"
         )
     order = np.random.default_rng(seed).permutation(n)
-    return _take(source.train, order[held_out:]), _take(source.train, order[:held_out])
-
-
-def _take(part: Split, indices: np.ndarray) -> Split:
-    labels = None if part.labels is None else part.labels[indices]
-    return Split(part.images.take(indices, axis=0), labels)
+    return source.train.take(order[held_out:]), source.train.take(order[:held_out])
 
 
 def _first(part: Split, limit: int | None) -> Split:
-    return part if limit is None else _take(part, np.arange(min(limit, len(part.images))))
+    return part if limit is None else part.take(np.arange(min(limit, len(part.images))))

@@ -21,7 +21,7 @@ from jaxvae.doctor.compare import (
     with_products,
 )
 from jaxvae.doctor.report import Check, Checks
-from jaxvae.models import autoencoders, layers
+from jaxvae.models import bottlenecks, layers
 
 CONVOLUTION = 5e-5
 """Allowed of convolutions: cuDNN may choose Winograd's algorithm, some ten times less exact."""
@@ -187,7 +187,7 @@ def dropout(quick: bool) -> list[Check]:
     layer = layers.Dropout(rate)
 
     def function(g: Any, x: Any) -> Any:
-        keys = noise.dropout_keys(noise.root(0), 3, jnp.arange(64))
+        keys = noise.Noise(noise.root(0), 3, jnp.arange(64)).keys("dropout")
         y, pullback = jax.vjp(lambda x: layer.apply({}, x, keys), x)
         return y, pullback(g)[0]
 
@@ -214,7 +214,7 @@ def sampled_posterior(quick: bool) -> list[Check]:
 
     def sample(h: Any, kernels: Any, biases: Any) -> Any:
         mean, logvar = (layer(h, kernels[i], biases[i]) for i in range(2))
-        return autoencoders.reparameterize(mean, logvar, jnp.asarray(eps))
+        return bottlenecks.reparameterize(mean, logvar, jnp.asarray(eps))
 
     return with_products(
         "posterior and its sample",

@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import noise
+from jaxvae import data, noise
+from jaxvae.batch import Examples
 from jaxvae.config import Experiment, Parallel
 from jaxvae.data import Dataset
 from jaxvae.data.batches import epoch_order
 from jaxvae.doctor import recipes
 from jaxvae.doctor.compare import in_float32, judged, relative
 from jaxvae.doctor.report import NOT_CHECKED, Check, Checks
-from jaxvae.training import build_model, devices, initial_state, make_optimizer, make_schedule
+from jaxvae.training import devices, initial_state
 from jaxvae.training import members as population
 from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
@@ -35,7 +36,7 @@ class Trained(NamedTuple):
 
     sums: dict[str, np.ndarray]  # of each step's metrics
     params: np.ndarray  # one vector
-    batch_stats: np.ndarray  # one vector
+    collections: np.ndarray  # one vector
 
 
 def trained(sums: Any, state: TrainState) -> Trained:
@@ -43,10 +44,10 @@ def trained(sums: Any, state: TrainState) -> Trained:
     bias in front of BatchNorm is 0 but for rounding, and so is what becomes of it."""
 
     def vector(tree: Any) -> np.ndarray:
-        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)] or [np.zeros(0)])
 
     sums = {name: np.asarray(value) for name, value in sums.items()}
-    return Trained(sums, vector(state.params), vector(state.batch_stats))
+    return Trained(sums, vector(state.params), vector(state.collections))
 
 
 def plain_steps(experiment: Experiment, dataset: Dataset, steps: int) -> Trained:
@@ -56,20 +57,19 @@ def plain_steps(experiment: Experiment, dataset: Dataset, steps: int) -> Trained
     with the loops.
     """
     images, batch_size = dataset.train.images[:], experiment.data.batch_size
-    shape = images.shape[1:]
-    model, optimizer = build_model(experiment, shape), make_optimizer(experiment.optimizer)
-    per_epoch = len(images) // batch_size
-    schedule = make_schedule(experiment.optimizer, per_epoch, experiment.train.epochs)
-    step = jax.jit(make_train_step(experiment, model, optimizer, schedule))
+    info = data.info(dataset, experiment.data)
+    model = experiment.model.build(info)
+    step = jax.jit(make_train_step(experiment, model, info, len(images) // batch_size))
+    labels = dataset.train.every_label
 
     key = noise.root(experiment.seed)
     order = np.asarray(jax.jit(epoch_order, static_argnums=2)(key, 0, len(images)))
     one = devices.choose(Parallel("jit", 1), batch_size)
-    state = one.make(functools.partial(initial_state, experiment, model, optimizer, shape))
+    state = one.make(functools.partial(initial_state, experiment, model, info))
     sums: dict[str, Any] = {}
     for i in range(steps):
         index = order[i * batch_size : (i + 1) * batch_size]
-        state, metrics = step(state, images[index], index, key)
+        state, metrics = step(state, Examples(images[index], labels[index], index), key)
         sums = {name: sums.get(name, 0.0) + np.float64(metrics[name]) for name in metrics}
     return trained(sums, state)
 
@@ -108,7 +108,7 @@ def members(quick: bool) -> list[Check]:
     dataset = recipes.dataset(steps, first.data.batch_size, recipes.SIDE)
     with in_float32():
         alone = [plain_steps(member, dataset, steps) for member in (first, second)]
-        program, states = population.build((first, second), dataset)
+        program, states = population.build((first, second), dataset, ["objective.beta"])
         state, sums = states.latest, {name: jnp.zeros(2) for name in program.metrics}
         for order, number in program.chunks(0, steps):
             state, sums = program.advance(state, sums, order, number)

@@ -1,12 +1,14 @@
 """Whether the objectives compute right: values and gradients against formulas in NumPy float64."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.batch import Batch
 from jaxvae.config import Model, Objective
 from jaxvae.doctor.blocks import Draws
 from jaxvae.doctor.compare import (
@@ -18,6 +20,8 @@ from jaxvae.doctor.compare import (
     with_products,
 )
 from jaxvae.doctor.report import Check, Checks
+from jaxvae.info import Info
+from jaxvae.noise import Noise
 from jaxvae.objectives import divergences, likelihoods
 
 ROWS = 40_000
@@ -102,6 +106,15 @@ def other_likelihoods(quick: bool) -> list[Check]:
     return [judged("learned variance, Laplace, squared error", relative(found, exact), FLOAT32)]
 
 
+class Given(NamedTuple):
+    """Noise that was drawn elsewhere."""
+
+    eps: Any
+
+    def normal(self, name: str, shape: Sequence[int]) -> Any:
+        return self.eps
+
+
 def whole_vae(quick: bool) -> list[Check]:
     """-ELBO of a VAE per row, and the gradient of its mean over many rows, by hand."""
     shape, pixels, latents = (3, 4, 1), 12, 2
@@ -118,13 +131,16 @@ def whole_vae(quick: bool) -> list[Check]:
         "logvar": layer(8, latents),
         "decoder": {"Dense_0": layer(latents, 8), "Dense_1": layer(8, pixels)},
     }
-    model = Model(hidden_dims=(8,), latent_dim=latents, activation="tanh").build(shape, False)
+    info = Info(shape)
+    model = Model(hidden_dims=(8,), latent_dim=latents, activation="tanh").build(info)
     objective = Objective()
 
     def loss_and_gradient(params: Any, x: Any, eps: Any) -> Any:
+        batch = Batch(x, x, jnp.full(ROWS, -1), None, cast(Noise, Given(eps)), info)
+
         def mean_loss(params: Any) -> Any:
-            output: Any = model.apply({"params": params}, x, eps)
-            loss = objective.terms(output, x, jnp.ones(()))["loss"]
+            output: Any = model.apply({"params": params}, batch)
+            loss = objective.terms(output, batch, {})["loss"]
             return jnp.mean(loss), loss
 
         gradient, rows = jax.grad(mean_loss, has_aux=True)(params)

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.batch import Examples
 from jaxvae.config import Experiment, Parallel
 from jaxvae.doctor import recipes
 from jaxvae.doctor.report import Speed
-from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
+from jaxvae.info import Info
+from jaxvae.training import initial_state
 from jaxvae.training import program as programs
 from jaxvae.training.step import make_train_step
 
@@ -123,14 +125,14 @@ def steps_per_second(experiment: Experiment, seconds: float) -> float:
 def cost(experiment: Experiment) -> tuple[int, int]:
     """Floating-point operations of a step's products, and the number of parameters."""
     shape, batch_size = (SIDE, SIDE, 1), experiment.data.batch_size
-    model, optimizer = build_model(experiment, shape), make_optimizer(experiment.optimizer)
-    schedule = make_schedule(experiment.optimizer, STEPS_PER_EPOCH, experiment.train.epochs)
-    state = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, shape))
-    step = make_train_step(experiment, model, optimizer, schedule)
+    info = Info(shape)
+    model = experiment.model.build(info)
+    state = jax.eval_shape(lambda: initial_state(experiment, model, info))
+    step = make_train_step(experiment, model, info, STEPS_PER_EPOCH)
+    number = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
     images = jax.ShapeDtypeStruct((batch_size, *shape), jnp.uint8)
-    index = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
-    jaxpr = jax.make_jaxpr(step)(state, images, index, key)
+    jaxpr = jax.make_jaxpr(step)(state, Examples(images, number, number), key)
     return product_flops(jaxpr.jaxpr), sum(x.size for x in jax.tree.leaves(state.params))
 
 

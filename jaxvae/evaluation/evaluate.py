@@ -10,11 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import axis, noise
-from jaxvae.config import Experiment
+from jaxvae.batch import Batch, Examples
+from jaxvae.config import Experiment, with_fields
+from jaxvae.data import Split
 from jaxvae.data.lazy import LazyImages
-from jaxvae.data.preprocess import noise_keys, preprocess, to_unit
+from jaxvae.data.preprocess import preprocess, to_unit
 from jaxvae.data.streaming import stream
-from jaxvae.models import decoder_mean
+from jaxvae.info import Info
+from jaxvae.models import Bound, decoder_mean
+from jaxvae.noise import Noise
 
 Means = dict[str, jax.Array]
 
@@ -31,66 +35,81 @@ def not_finite(values: Mapping[str, float]) -> list[str]:
 
 
 def make_batch_sums(
-    experiment: Experiment, model: Any, sampled: bool = True
+    experiment: Experiment, module: Any, info: Info, sampled: bool = True
 ) -> Callable[..., Means]:
-    """`sums(variables, images, index, counted, key, beta_factor=1)`, pure, over one batch.
+    """`sums(variables, examples, counted, key, numbers={})`, pure, over one batch.
 
-    Returns the sum over the images that are `counted`, (batch,), of each term of the objective, in
-    nats per image at the full beta times `beta_factor`, and of `mse`, the mean squared error per
-    pixel of the reconstruction with pixels in [0, 1]. Noise depends on (key, index) alone.
+    Returns the sum over the examples that are `counted`, (batch,), of each term of the objective,
+    in nats, with schedules at their end, and of `mse`, the mean squared error per value of the
+    reconstruction, with pixels in [0, 1]. A term of the whole batch counts once per example. Noise
+    depends on (key, index) alone.
 
     Args:
         experiment: settings of the data, model and objective.
-        model: the module.
+        module: the model's.
+        info: what is known about the data.
         sampled: decode z ~ q(z|x), one sample per image; otherwise the posterior mean.
     """
     data = experiment.data
 
     def batch_sums(
         variables: Any,
-        images: jax.Array,
-        index: jax.Array,
+        examples: Examples,
         counted: jax.Array,
         key: jax.Array,
-        beta_factor: jax.Array | float = 1.0,
+        numbers: Mapping[str, jax.Array] | None = None,
     ) -> Means:
-        key = noise.stream(key, "evaluate")
-        x = preprocess(data, images, noise_keys(data, key, 0, index))
-        eps = noise.eps(key, 0, index, experiment.model.latent_dim) * float(sampled)
-        output = model.apply(variables, x.input, eps)
-
-        beta = jnp.asarray(experiment.beta_eff(x.target[0].size), float) * beta_factor
-        terms = experiment.objective.terms(output, x.target, beta)
-        recon = decoder_mean(output.decoded, experiment.model.output)
-        error = jnp.square(to_unit(data, recon) - to_unit(data, x.target))
-        terms = terms | {"mse": jnp.mean(error.reshape(len(images), -1), axis=1)}
-        return jax.tree.map(lambda t: jnp.sum(jnp.where(counted, t, 0.0)), terms)
+        objective = with_fields(experiment, numbers or {}).objective
+        own = Noise(noise.stream(key, "evaluate"), 0, examples.index)
+        batch = preprocess(data, examples, own, info)
+        batch = batch if sampled else batch.without_noise()
+        output = objective.outcome(Bound(module, variables.model), batch, variables.objective)
+        terms = objective.terms(output, batch, variables.objective)
+        recon = to_unit(data, decoder_mean(output.decoded, experiment.model.output))
+        terms = terms | {"mse": squared_error(recon, batch, to_unit(data, batch.target))}
+        return {
+            name: jnp.sum(jnp.where(counted, jnp.broadcast_to(term, counted.shape), 0.0))
+            for name, term in terms.items()
+        }
 
     return batch_sums
 
 
-def make_evaluate(experiment: Experiment, model: Any, sampled: bool = True) -> Callable[..., Means]:
-    """`evaluate(variables, images, key, beta_factor=1)`, pure, over stored images (n, h, w, c).
+def squared_error(recon: jax.Array, batch: Batch, target: jax.Array) -> jax.Array:
+    """Mean over the values of an example that were observed, and over samples, (batch,)."""
+    rows = (*recon.shape[: recon.ndim - target.ndim], len(target), -1)
+    error = jnp.square(recon - target).reshape(rows)
+    if batch.observed is None:
+        error = jnp.mean(error, axis=-1)
+    else:
+        known = batch.observed.reshape(len(target), -1)
+        error = jnp.sum(jnp.where(known, error, 0.0), axis=-1)
+        error = error / jnp.maximum(jnp.sum(known, axis=-1), 1)
+    return jnp.mean(error.reshape(-1, len(target)), axis=0) if error.ndim > 1 else error
 
-    Returns the mean over the images of what `make_batch_sums` sums up. The last partial batch is
-    padded and not counted beyond its images, so every image counts once. Epochs are compared under
-    the same draw of the noise.
+
+def make_evaluate(batch_sums: Callable[..., Means], batch_size: int) -> Callable[..., Means]:
+    """`evaluate(variables, x, labels, key, numbers={})`, pure, over stored examples (n, ...).
+
+    Returns the mean over the examples of what `batch_sums` sums up. The last partial batch is
+    padded and not counted beyond its examples, so every example counts once. Epochs are compared
+    under the same draw of the noise.
     """
-    batch_size = experiment.data.batch_size
-    batch_sums = make_batch_sums(experiment, model, sampled)
 
     def evaluate(
         variables: Any,
-        images: jax.Array,
+        x: jax.Array,
+        labels: jax.Array,
         key: jax.Array,
-        beta_factor: jax.Array | float = 1.0,
+        numbers: Mapping[str, jax.Array] | None = None,
     ) -> Means:
-        n = images.shape[0]
+        n = x.shape[0]
 
         def sums_from(start: jax.Array) -> Means:
             position = axis.divide(start + jnp.arange(batch_size))
             index = jnp.minimum(position, n - 1)
-            return batch_sums(variables, images[index], index, position < n, key, beta_factor)
+            examples = Examples(x[index], labels[index], index)
+            return batch_sums(variables, examples, position < n, key, numbers)
 
         sums = jax.lax.map(sums_from, jnp.arange(0, n, batch_size))
         return jax.tree.map(lambda s: jnp.sum(s) / n, sums)
@@ -101,7 +120,7 @@ def make_evaluate(experiment: Experiment, model: Any, sampled: bool = True) -> C
 def evaluate_streamed(
     batch_sums: Callable[..., Means],
     variables: Any,
-    images: LazyImages,
+    split: Split,
     key: jax.Array,
     batch_size: int,
     own: slice = slice(None),
@@ -112,19 +131,22 @@ def evaluate_streamed(
     Args:
         batch_sums: of `make_batch_sums`, compiled.
         variables: of the model.
-        images: (n, height, width, channels).
+        split: its images, `LazyImages`, and their labels.
         key: the run's root key.
         batch_size: images at once.
         own: the rows of a batch that this process reads.
         place: brings those rows to the devices.
     """
+    images, labels = split.images, split.every_label
+    assert isinstance(images, LazyImages)
     n = len(images)
     position = np.arange(-(-n // batch_size) * batch_size).reshape(-1, batch_size)
-    index = np.minimum(position, n - 1)
+    index = np.minimum(position, n - 1).astype(np.int32)
     total: dict[str, float] = {}
     with contextlib.closing(stream(images, index[:, own], 1)) as chunks:
         for i, chunk in enumerate(chunks):
-            batch = chunk[0], index[i, own].astype(np.int32), position[i, own] < n
+            examples = Examples(chunk[0], labels[index[i, own]], index[i, own])
+            batch = examples, position[i, own] < n
             # Fetched one by one: of two programs at once, processes on CPUs may begin either.
             for name, value in batch_sums(variables, *place(batch), key).items():
                 total[name] = total.get(name, 0.0) + float(value)

@@ -1,10 +1,11 @@
-"""What a trained model makes of images and codes: functions from arrays to NumPy arrays.
+"""What a trained model makes of examples and codes: functions from arrays to NumPy arrays.
 
-Images come in as the model sees them (`prepare`), codes have the model's own shape, and pictures
+Examples come in as the model sees them (`prepare`), codes have the model's own shape, and images
 come back with pixels in [0, 1].
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,10 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae import noise
+from jaxvae.batch import Batch, Examples
 from jaxvae.config import Data, Experiment, UsageError
-from jaxvae.data.preprocess import Batch, image_shape, noise_keys, preprocess, to_unit
+from jaxvae.data import Split
+from jaxvae.data.preprocess import preprocess, to_unit
+from jaxvae.info import Info
+from jaxvae.models import decoder_mean
+from jaxvae.noise import Noise
 
-BATCH = 250  # images per call of the model
+BATCH = 250  # examples per call of the model
 
 
 class Trained(NamedTuple):
@@ -26,94 +32,180 @@ class Trained(NamedTuple):
     experiment: Experiment
     model: Any
     variables: Any
-    stored_shape: tuple[int, int, int]  # (height, width, channels) of the images before `prepare`
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of what the model sees."""
-        return image_shape(self.experiment.data, self.stored_shape)
+    """`training.state.Variables`: those of the model, and the objective's parameters."""
+    stored_shape: tuple[int, ...]
+    """Of an example before `prepare`: (height, width, channels) of an image."""
+    info: Info
 
 
 @partial(jax.jit, static_argnames=("model", "method"))
-def _apply(model: Any, variables: Any, x: jax.Array, method: str) -> Any:
-    return model.apply(variables, x, method=method)
+def _apply(model: Any, variables: Any, batch: Batch, method: str | None) -> Any:
+    return model.apply(variables, batch, method=method)
 
 
-@partial(jax.jit, static_argnames="data")
-def _preprocess(data: Data, images: jax.Array, index: jax.Array, key: jax.Array) -> Batch:
-    return preprocess(data, images, noise_keys(data, key, 0, index))
+@partial(jax.jit, static_argnames="model")
+def _decode(model: Any, variables: Any, z: jax.Array, batch: Batch) -> jax.Array:
+    decoded = model.apply(variables, z, batch, method="decode")
+    return decoder_mean(decoded, model.output)
 
 
-def _in_batches(function: Callable[..., Any], *arrays: ArrayLike) -> Any:
+@partial(jax.jit, static_argnames=("data", "info"))
+def _preprocess(data: Data, examples: Examples, key: jax.Array, info: Info) -> Batch:
+    return preprocess(data, examples, Noise(key, 0, examples.index), info).without_noise()
+
+
+def _in_batches(function: Callable[..., Any], tree: Any) -> Any:
     """Apply `function` to batches of equal size, so that it is compiled once; drop the padding."""
-    n = len(np.asarray(arrays[0]))
+    n = len(jax.tree.leaves(tree)[0])
     size = min(n, BATCH)
     parts = []
     for start in range(0, n, size):
         index = np.minimum(np.arange(start, start + size), n - 1)
-        part = function(*(np.asarray(a)[index] for a in arrays))
+        part = function(jax.tree.map(lambda x: x[index], tree))  # noqa: B023
         parts.append(jax.tree.map(lambda x: np.asarray(x)[: n - start], part))  # noqa: B023
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def prepare(trained: Trained, images: ArrayLike, index: ArrayLike | None = None) -> Batch:
-    """Input and target from `uint8` images (n, height, width, channels), in the data's range.
+def prepare(trained: Trained, split: Split, index: ArrayLike | None = None) -> Batch:
+    """Stored examples as the model sees them, without noise, so that posteriors are their means.
 
-    Noise (corruption, binarization) is drawn as in validation, where it follows from the images'
+    Corruption and binarization are drawn as in validation, where they follow from the examples'
     positions in their split: `index`, (n,), by default 0, 1, ...
 
     Raises:
-        UsageError: the images do not have the shape that the model was made for.
+        UsageError: the examples do not have the shape that the model was made for.
     """
-    images = np.asarray(images)
-    index = np.arange(len(images)) if index is None else np.asarray(index)
-    if images.shape[1:] != trained.stored_shape:
+    x = np.asarray(split.images[:])
+    index = np.arange(len(x)) if index is None else np.asarray(index)
+    if x.shape[1:] != trained.stored_shape:
         raise UsageError(
-            f"images of shape {images.shape[1:]}: the model takes images of shape "
-            f"{trained.stored_shape} (height, width, channels)"
+            f"examples of shape {x.shape[1:]}: the model takes {trained.stored_shape}"
+            " (of images: height, width, channels)"
         )
     experiment = trained.experiment
     key = noise.stream(noise.root(experiment.seed), "evaluate")
     return _in_batches(
-        lambda x, index: _preprocess(experiment.data, x, index, key),
-        images,
-        index,
+        lambda examples: _preprocess(experiment.data, examples, key, trained.info),
+        Examples(x, split.every_label, index),
     )
 
 
-def embed(trained: Trained, x: ArrayLike) -> np.ndarray:
-    """Codes (n, latent_dim) of prepared images: posterior means; feature maps for a CAE."""
-    return _in_batches(lambda x: _apply(trained.model, trained.variables, x, "embed"), x)
+def embed(trained: Trained, batch: Batch, layer: str | None = None) -> np.ndarray:
+    """Codes of prepared examples, (n, ...): posterior means, feature maps of a CAE.
+
+    Where the model has several layers, those of `layer`; by default of the one that is decoded.
+
+    Raises:
+        UsageError: there is no such layer.
+    """
+    codes = _in_batches(lambda b: _apply(trained.model, trained.variables.model, b, "embed"), batch)
+    if not isinstance(codes, dict):
+        if layer is not None:
+            raise UsageError(f"--layer = {layer!r}: must be left out: this model has one layer")
+        return codes
+    layer = next(iter(codes)) if layer is None else layer
+    if layer not in codes:
+        raise UsageError(f"--layer = {layer!r}: must be one of {', '.join(codes)}")
+    return codes[layer]
 
 
-def posterior(trained: Trained, x: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and logvar of q(z|x) of prepared images, (n, latent_dim) each; for a VAE."""
-    return _in_batches(lambda x: _apply(trained.model, trained.variables, x, "encode"), x)
+def kl_per_latent(trained: Trained, batch: Batch) -> np.ndarray | None:
+    """KL(q(z_j|x) || N(0, 1)) of prepared examples, (n, latents), in nats.
+
+    None where posterior and prior are not compared latent by latent.
+    """
+    return _in_batches(
+        lambda b: _apply(trained.model, trained.variables.model, b, None).aux.get("kl_per_latent"),
+        batch,
+    )
 
 
-def decode(trained: Trained, z: ArrayLike) -> np.ndarray:
-    """Images (n, height, width, channels) from codes: the mean of p(x|z), pixels in [0, 1]."""
-    images = _in_batches(lambda z: _apply(trained.model, trained.variables, z, "decode_mean"), z)
-    return pixels(trained, images)
+def decode(trained: Trained, z: ArrayLike, label: ArrayLike | None = None) -> np.ndarray:
+    """Examples from codes, (n, ...): the mean of p(x|z), pixels in [0, 1].
+
+    `label`, (n,), is for models that know one; by default -1, none.
+    """
+    z = np.asarray(z)
+    label = np.full(len(z), -1, np.int32) if label is None else np.asarray(label, np.int32)
+    decoded = _in_batches(
+        lambda zs: _decode(trained.model, trained.variables.model, zs[0], of(trained, zs[1])),
+        (z, label),
+    )
+    return pixels(trained, decoded)
 
 
-def reconstruct(trained: Trained, x: ArrayLike) -> np.ndarray:
-    """Prepared images through the deterministic code and back, pixels in [0, 1]."""
-    return decode(trained, embed(trained, x))
+def of(trained: Trained, label: Any, own: Noise | None = None) -> Batch:
+    """A batch that is nothing but labels, and noise to draw codes with."""
+    return Batch(None, None, jnp.asarray(label), None, own, trained.info)
+
+
+def reconstruct(trained: Trained, batch: Batch) -> np.ndarray:
+    """Prepared examples through the deterministic code and back, pixels in [0, 1]."""
+    return decode(trained, embed(trained, batch), batch.label)
 
 
 def pixels(trained: Trained, x: ArrayLike) -> np.ndarray:
-    """Images from the data's range to pixels in [0, 1], clipped."""
+    """Images from the data's range to pixels in [0, 1], clipped; other values as they are."""
+    if not is_images(trained):
+        return np.asarray(x)
     return np.clip(to_unit(trained.experiment.data, np.asarray(x)), 0, 1)
 
 
-def sample(trained: Trained, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """`n` codes from the prior and the images decoded from them; for a VAE."""
-    key = noise.stream(noise.root(seed), "sample")
-    z = noise.normal(noise.example_keys(key, 0, jnp.arange(n)), (trained.model.latent_dim,))
-    return np.asarray(z), decode(trained, z)
+def is_images(trained: Trained) -> bool:
+    """Whether the examples can be drawn as images."""
+    return len(trained.info.shape) == 3
+
+
+def sample(
+    trained: Trained, n: int, seed: int = 0, label: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`n` codes from the model's prior, and the examples decoded from them.
+
+    Args:
+        trained: the model.
+        n: how many.
+        seed: of the draws.
+        label: of all of them, for a model that knows labels; by default each class in turn.
+
+    Raises:
+        UsageError: the model has no prior.
+    """
+    labels = labels_for(trained, n, label)
+    z = _prior(trained, labels, seed)
+    return np.asarray(z), decode(trained, z, labels)
+
+
+def labels_for(trained: Trained, n: int, label: int | None) -> np.ndarray:
+    """What is sampled: one class, or each in turn; -1 where there are none."""
+    classes = trained.info.num_classes
+    if label is None:
+        return np.arange(n, dtype=np.int32) % classes if classes else np.full(n, -1, np.int32)
+    if not 0 <= label < classes:
+        allowed = f"in 0..{classes - 1}" if classes else "left out: the examples have no labels"
+        raise UsageError(f"--label = {label}: must be {allowed}")
+    return np.full(n, label, np.int32)
+
+
+def _prior(trained: Trained, labels: np.ndarray, seed: int) -> jax.Array:
+    own = Noise(noise.root(seed), 0, jnp.arange(len(labels)))
+    batch = of(trained, labels, own)
+    return trained.model.apply(trained.variables.model, batch, method="prior")
 
 
 def has_prior(trained: Trained) -> bool:
-    """Whether the model is a VAE: it can be sampled, and it has a posterior."""
-    return hasattr(trained.model, "sample")
+    """Whether the model can be sampled."""
+    try:
+        jax.eval_shape(lambda: _prior(trained, np.zeros(1, np.int32), 0))
+    except UsageError:
+        return False
+    return True
+
+
+def knows_labels(trained: Trained) -> bool:
+    """Whether what the model decodes depends on a label."""
+    if trained.info.num_classes < 2:
+        return False
+    x = jnp.zeros((1, *trained.info.shape))
+    one = replace(of(trained, np.zeros(1, np.int32)), input=x, target=x)
+    z = embed(trained, one)
+    return bool(np.any(decode(trained, z, [0]) != decode(trained, z, [1])))

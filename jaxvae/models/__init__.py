@@ -1,12 +1,12 @@
-"""Flax Linen modules: networks, and the AE, CAE and VAE over them.
+"""Flax Linen modules: networks and bottlenecks, and the AE, CAE and VAE over them.
 
 The only room that imports Flax. A module is a description; its parameters are a plain pytree:
 
     model = VAE(
         encoder=DenseEncoder((256,)), decoder=DenseDecoder((256,), (28, 28, 1)), latent_dim=20
     )
-    variables = model.init(key, images, eps)
-    mean, logvar = model.apply(variables, images, method="encode")
+    variables = model.init(key, batch)
+    output = model.apply(variables, batch)
 """
 
 from typing import Any
@@ -14,51 +14,58 @@ from typing import Any
 from flax import linen as nn
 
 from jaxvae import config
+from jaxvae.config import require
+from jaxvae.info import Info
 from jaxvae.models.autoencoders import (
     AE,
     CAE,
     VAE,
     Autoencoder,
-    Output,
     decoder_mean,
-    reparameterize,
+    dropout_keys,
 )
-from jaxvae.models.layers import LayerSettings
+from jaxvae.models.bottlenecks import FeatureMap, Gaussian, Vector, flat, reparameterize
+from jaxvae.models.bound import Bound
+from jaxvae.models.layers import Dense, LayerSettings
 from jaxvae.models.networks import (
     ConvDecoder,
     ConvEncoder,
     DenseDecoder,
     DenseEncoder,
-    Shape,
     feature_shapes,
 )
+from jaxvae.models.output import Code, Module, Output
 
 __all__ = [
     "AE",
     "CAE",
     "VAE",
     "Autoencoder",
+    "Bound",
+    "Code",
     "ConvDecoder",
     "ConvEncoder",
+    "Dense",
     "DenseDecoder",
     "DenseEncoder",
+    "FeatureMap",
+    "Gaussian",
     "LayerSettings",
+    "Module",
     "Output",
+    "Vector",
     "build",
     "decoder_mean",
+    "dropout_keys",
+    "flat",
+    "networks",
     "reparameterize",
 ]
 
 
-def build(
-    settings: config.Model, image_shape: Shape, learned_variance: bool = False
-) -> Autoencoder:
-    """The module that `settings` describe, for images of shape (height, width, channels).
-
-    Raises:
-        ValueError: the images are too small for the strides.
-    """
-    layers = LayerSettings(
+def layer_settings(settings: config.Model) -> LayerSettings:
+    """What all hidden layers share."""
+    return LayerSettings(
         settings.activation,
         settings.negative_slope,
         settings.batch_norm,
@@ -66,10 +73,23 @@ def build(
         settings.init,
         settings.compute,
     )
+
+
+def networks(settings: config.Model, info: Info) -> dict[str, Any]:
+    """The arguments that every `Autoencoder` takes: encoder, decoder, and how they end.
+
+    Raises:
+        UsageError: the images are too small for the strides, or convolutions are given no images.
+    """
     dims, decoder_dims = settings.hidden_dims, settings.decoder_dims
+    hidden = layer_settings(settings)
     encoder: nn.Module
     decoder: nn.Module
     if settings.network == "conv" or settings.family == "CAE":
+        allowed = f"'dense' for examples of shape {info.shape}, which are no images"
+        require(len(info.shape) == 3, "model.network", "conv", allowed)
+        height, width, channels = info.shape
+        shape = (height, width, channels)
         strides, kernel_size = settings.strides or (2,) * len(dims), settings.kernel_size
         mirrored = (dims, strides, kernel_size)  # of what the decoder is the mirror image
         if decoder_dims is not None:
@@ -80,27 +100,34 @@ def build(
             )
         padding, dense_dims = settings.padding, settings.dense_dims
         for geometry in ((dims, strides, kernel_size), mirrored):
-            feature_shapes(image_shape, *geometry, padding)  # refuses impossible strides early
-        encoder = ConvEncoder(dims, strides, kernel_size, padding, dense_dims, layers)
+            feature_shapes(shape, *geometry, padding)  # refuses impossible strides early
+        encoder = ConvEncoder(dims, strides, kernel_size, padding, dense_dims, hidden)
         decoder_layers, decoder_strides, side = mirrored
         decoder = ConvDecoder(
-            decoder_layers, decoder_strides, image_shape, side, padding, dense_dims, layers
+            decoder_layers, decoder_strides, shape, side, padding, dense_dims, hidden
         )
     else:
-        encoder = DenseEncoder(dims, layers)
-        decoder = DenseDecoder(
-            dims[::-1] if decoder_dims is None else decoder_dims, image_shape, layers
-        )
-    shared: dict[str, Any] = {
+        encoder = DenseEncoder(dims, hidden)
+        outwards = dims[::-1] if decoder_dims is None else decoder_dims
+        decoder = DenseDecoder(outwards, info.shape, hidden)
+    return {
         "encoder": encoder,
         "decoder": decoder,
         "output": settings.output,
         "init_rule": settings.init,
-        "learned_variance": learned_variance,
     }
+
+
+def build(settings: config.Model, info: Info) -> Autoencoder:
+    """The module that `settings` describe, for these data.
+
+    Raises:
+        UsageError: as `networks`.
+    """
+    shared = networks(settings, info)
     if settings.family == "VAE":
         return VAE(**shared, latent_dim=settings.latent_dim)
     if settings.family == "CAE":
         return CAE(**shared)
-    code_activation = layers.activate if settings.code_activation else None
-    return AE(**shared, latent_dim=settings.latent_dim, code_activation=code_activation)
+    activation = layer_settings(settings).activate if settings.code_activation else None
+    return AE(**shared, latent_dim=settings.latent_dim, code_activation=activation)

@@ -1,17 +1,20 @@
-"""AE, CAE and VAE: an encoder, a code, a decoder.
+"""AE, CAE and VAE: an encoder, a bottleneck, a decoder.
 
-All three are called as `model.apply(variables, x, eps, ...)` and return an `Output`; noise comes in
-as arrays, so a forward pass is a function. `decode` returns what the decoder computes (logits where
-the likelihood is Bernoulli); `reconstruct` and `sample` return pixel values.
+All are called as `module.apply(variables, batch, train)` and return an `Output`; noise comes in
+with the batch, so a forward pass is a function. `decode` returns what the decoder computes: logits
+where the likelihood is Bernoulli.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvae.models.layers import Activation, Dense, InitRule, keep_preactivation
+from jaxvae.batch import Batch
+from jaxvae.models.bottlenecks import FeatureMap, Gaussian, Vector
+from jaxvae.models.layers import Activation, InitRule, keep_preactivation
+from jaxvae.models.output import Arrays, Output
 
 DecoderOutput = Literal["logits", "sigmoid", "tanh", "relu", "linear"]
 
@@ -22,78 +25,64 @@ OUTPUT_ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-class Output(NamedTuple):
-    """What a model returns for a batch.
-
-    decoded: (batch, height, width, channels), logits or the mean of p(x|z).
-    z: the code that was decoded, (batch, latent_dim), or a feature map for a CAE.
-    mean, logvar: the posterior q(z|x), (batch, latent_dim) each; None without a posterior.
-    x_logvar: learned log-variance of p(x|z), a scalar; None unless it is learned.
-    """
-
-    decoded: jax.Array
-    z: jax.Array
-    mean: jax.Array | None = None
-    logvar: jax.Array | None = None
-    x_logvar: jax.Array | None = None
-
-
-def reparameterize(mean: jax.Array, logvar: jax.Array, eps: jax.Array) -> jax.Array:
-    """z = mean + exp(logvar / 2) eps, a sample of N(mean, exp(logvar)) if eps is one of N(0, I).
-
-    Kingma and Welling 2014, section 2.4. All shapes (batch, latent_dim).
-    """
-    return mean + jnp.exp(0.5 * logvar) * eps
-
-
 def decoder_mean(decoded: jax.Array, output: DecoderOutput) -> jax.Array:
     """The mean of p(x|z), in the range of the data, from what `decode` returns."""
     return nn.sigmoid(decoded) if output == "logits" else decoded
 
 
+def dropout_keys(batch: Batch, train: bool) -> jax.Array | None:
+    """One key per example, (batch,), for the dropout layers; None where nothing is dropped."""
+    return batch.noise.keys("dropout") if train and batch.noise is not None else None
+
+
 class Autoencoder(nn.Module, kw_only=True):
-    """What AE, CAE and VAE share: the two networks and the decoder's end."""
+    """Encoder, bottleneck, decoder. Its subclasses choose the bottleneck.
+
+    The bottleneck's parameters stand beside those of `encoder` and `decoder`.
+    """
 
     encoder: nn.Module
     decoder: nn.Module
     output: DecoderOutput = "logits"
     init_rule: InitRule = "flax"
-    learned_variance: bool = False
+
+    def make_bottleneck(self) -> nn.Module:
+        """The bottleneck, of `jaxvae.models.bottlenecks` or like them."""
+        raise NotImplementedError
 
     def setup(self) -> None:
-        if self.learned_variance:
-            self.x_logvar = self.param("x_logvar", nn.initializers.zeros_init(), ())
+        self.bottleneck = self.make_bottleneck()
+        nn.share_scope(self, self.bottleneck)
 
-    def __call__(
-        self,
-        x: jax.Array,
-        eps: jax.Array | None = None,
-        train: bool = False,
-        dropout_keys: jax.Array | None = None,
-    ) -> Output:
-        """Encode and decode (batch, height, width, channels); only a VAE uses `eps`."""
-        z = self.embed(x, train, dropout_keys)
-        return Output(self.decode(z, train, dropout_keys), z, x_logvar=self._x_logvar())
+    def __call__(self, batch: Batch, train: bool = False) -> Output:
+        """Examples to codes and back."""
+        code = self.bottleneck(self.features(batch, train), batch.noise, train)
+        return Output(self.decode(code.z, batch, train), *code)
 
-    def decode(
-        self, z: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
-    ) -> jax.Array:
-        """Codes to (batch, height, width, channels): logits, or the mean of p(x|z)."""
-        decoded = self.decoder(z, train, dropout_keys)
+    def features(self, batch: Batch, train: bool = False) -> jax.Array:
+        """What the encoder makes of the input."""
+        return self.encoder(batch.input, train, dropout_keys(batch, train))
+
+    def decode(self, z: Arrays, batch: Batch, train: bool = False) -> jax.Array:
+        """Codes to examples: logits, or the mean of p(x|z). Of several layers the first counts."""
+        z = next(iter(z.values())) if isinstance(z, dict) else z
+        decoded = self.decoder(z, train, dropout_keys(batch, train))
         keep_preactivation(self, "output_preactivation", decoded)
         activation = OUTPUT_ACTIVATIONS.get(self.output)
         return decoded if activation is None else activation(decoded)
 
-    def decode_mean(self, z: jax.Array) -> jax.Array:
-        """Codes to the mean of p(x|z), (batch, height, width, channels), in the data's range."""
-        return decoder_mean(self.decode(z), self.output)
+    def embed(self, batch: Batch) -> Arrays:
+        """The deterministic code, such as the posterior mean."""
+        return self.bottleneck.embed(self.features(batch))
 
-    def reconstruct(self, x: jax.Array) -> jax.Array:
-        """Images through the deterministic code and back: the mean of p(x|z = embed(x))."""
-        return self.decode_mean(self.embed(x))
+    def prior(self, batch: Batch) -> jax.Array:
+        """Codes drawn from the prior with the batch's noise.
 
-    def _x_logvar(self) -> jax.Array | None:
-        return self.x_logvar if self.learned_variance else None
+        Raises:
+            UsageError: there is none.
+        """
+        assert batch.noise is not None
+        return self.bottleneck.prior(batch.noise)
 
 
 class AE(Autoencoder, kw_only=True):
@@ -105,18 +94,8 @@ class AE(Autoencoder, kw_only=True):
     latent_dim: int
     code_activation: Activation | None = None
 
-    def setup(self) -> None:
-        super().setup()
-        self.code = Dense(self.latent_dim, self.init_rule)
-
-    def embed(
-        self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
-    ) -> jax.Array:
-        """Images (batch, height, width, channels) to codes (batch, latent_dim)."""
-        h = self.encoder(x, train, dropout_keys)
-        z = self.code(h.reshape(h.shape[0], -1))
-        keep_preactivation(self, "code_preactivation", z)
-        return z if self.code_activation is None else self.code_activation(z)
+    def make_bottleneck(self) -> nn.Module:
+        return Vector(self.latent_dim, self.code_activation, self.init_rule)
 
 
 class CAE(Autoencoder, kw_only=True):
@@ -125,55 +104,21 @@ class CAE(Autoencoder, kw_only=True):
     Masci et al. 2011, with strides in place of max-pooling.
     """
 
-    def embed(
-        self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
-    ) -> jax.Array:
-        """Images (batch, height, width, channels) to feature maps (batch, h, w, features)."""
-        return self.encoder(x, train, dropout_keys)
+    def make_bottleneck(self) -> nn.Module:
+        return FeatureMap()
 
 
 class VAE(Autoencoder, kw_only=True):
     """A variational autoencoder: q(z|x) = N(mean(x), exp(logvar(x))), p(z) = N(0, I).
 
-    Kingma and Welling 2014, "Auto-Encoding Variational Bayes".
+    Kingma and Welling 2014, "Auto-Encoding Variational Bayes" (arXiv:1312.6114).
     """
 
     latent_dim: int
 
-    def setup(self) -> None:
-        super().setup()
-        self.mean = Dense(self.latent_dim, self.init_rule)
-        self.logvar = Dense(self.latent_dim, self.init_rule)
+    def make_bottleneck(self) -> nn.Module:
+        return Gaussian(self.latent_dim, self.init_rule)
 
-    def encode(
-        self, x: jax.Array, train: bool = False, dropout_keys: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Images (batch, height, width, channels) to mean and logvar, (batch, latent_dim) each."""
-        h = self.encoder(x, train, dropout_keys)
-        h = h.reshape(h.shape[0], -1)
-        return self.mean(h), self.logvar(h)
-
-    def embed(self, x: jax.Array) -> jax.Array:
-        """The code of an image: the posterior mean, (batch, latent_dim). Deterministic."""
-        mean, _ = self.encode(x)
-        return mean
-
-    def sample(self, key: jax.Array, n: int) -> jax.Array:
-        """`n` images from the prior: the mean of p(x|z) at z ~ N(0, I), in the data's range."""
-        return self.decode_mean(jax.random.normal(key, (n, self.latent_dim)))
-
-    def __call__(
-        self,
-        x: jax.Array,
-        eps: jax.Array | None = None,
-        train: bool = False,
-        dropout_keys: jax.Array | None = None,
-    ) -> Output:
-        """Encode, sample z with `eps` ~ N(0, I) of shape (batch, latent_dim), decode.
-
-        Without `eps`, the posterior mean is decoded.
-        """
-        mean, logvar = self.encode(x, train, dropout_keys)
-        z = mean if eps is None else reparameterize(mean, logvar, eps)
-        decoded = self.decode(z, train, dropout_keys)
-        return Output(decoded, z, mean, logvar, self._x_logvar())
+    def posterior(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Mean and logvar of q(z|x), (batch, latent_dim) each."""
+        return self.bottleneck.posterior(self.features(batch))

@@ -17,7 +17,7 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 
 class DenseEncoder(nn.Module):
-    """Images (batch, height, width, channels) to features (batch, hidden_dims[-1])."""
+    """Examples (batch, ...) to features (batch, hidden_dims[-1])."""
 
     hidden_dims: tuple[int, ...]
     settings: LayerSettings = LayerSettings()
@@ -34,10 +34,10 @@ class DenseEncoder(nn.Module):
 
 
 class DenseDecoder(nn.Module):
-    """Codes (batch, latent_dim) to images (batch, *image_shape), before any output activation."""
+    """Codes (batch, latent_dim) to examples (batch, *shape), before any output activation."""
 
     hidden_dims: tuple[int, ...]
-    image_shape: Shape
+    shape: tuple[int, ...]
     settings: LayerSettings = LayerSettings()
 
     @nn.compact
@@ -47,8 +47,8 @@ class DenseDecoder(nn.Module):
         for features in self.hidden_dims:
             dense = Dense(features, self.settings.init, self.settings.compute)
             z = Hidden(dense, self.settings)(z, train, dropout_keys)
-        x = Dense(math.prod(self.image_shape), self.settings.init, self.settings.compute)(z)
-        return x.reshape(-1, *self.image_shape)
+        x = Dense(math.prod(self.shape), self.settings.init, self.settings.compute)(z)
+        return x.reshape(-1, *self.shape)
 
 
 def feature_shapes(

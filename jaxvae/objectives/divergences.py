@@ -1,13 +1,28 @@
-"""Divergences between the posterior and the prior, per example, in nats."""
+"""Divergences between the posterior and the prior, in nats."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 
 
-def gaussian_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
-    """KL(N(mean, exp(logvar)) || N(0, I)), summed over latents: (batch, latent_dim) to (batch,).
+def gaussian_kl_per_latent(mean: jax.Array, logvar: jax.Array) -> jax.Array:
+    """KL(N(mean, exp(logvar)) || N(0, 1)) of each latent, shaped like `mean`.
 
-    Kingma and Welling 2014, appendix B: 1/2 sum(mean^2 + exp(logvar) - 1 - logvar), here with
-    expm1, which keeps its digits where the posterior is close to the prior (collapsed latents).
+    Kingma and Welling 2014 (arXiv:1312.6114), appendix B: 1/2 (mean^2 + exp(logvar) - 1 - logvar),
+    here with expm1, which keeps its digits where the posterior is close to the prior.
     """
+    return 0.5 * (jnp.square(mean) + jnp.expm1(logvar) - logvar)
+
+
+def gaussian_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
+    """KL(N(mean, exp(logvar)) || N(0, I)), summed over latents: (batch, latent_dim) to (batch,)."""
     return 0.5 * jnp.sum(jnp.square(mean) + jnp.expm1(logvar) - logvar, axis=-1)
+
+
+def gaussian_log_density(
+    z: jax.Array, mean: jax.Array | float = 0.0, logvar: jax.Array | float = 0.0
+) -> jax.Array:
+    """log N(z; mean, exp(logvar)), summed over the last axis; by default of N(0, I)."""
+    squared = jnp.square(z - mean) * jnp.exp(-jnp.asarray(logvar, z.dtype))
+    return -0.5 * jnp.sum(squared + logvar + math.log(2 * math.pi), axis=-1)

@@ -1,7 +1,8 @@
 """Reconstruction terms: -log p(x|z) per example, in nats per image.
 
-Every function sums over height, width and channels and returns shape (batch,). Images have shape
-(batch, height, width, channels).
+`x` is (batch, ...), and what the decoder says of it has the same shape, or leading axes of samples
+before it; every function sums over all axes of an example and returns (..., batch). Where
+`observed`, shaped like `x`, is given, only values that are observed count.
 """
 
 import math
@@ -9,13 +10,22 @@ import math
 import jax
 import jax.numpy as jnp
 
-
-def _rows(images: jax.Array) -> jax.Array:
-    """(batch, pixels): one long axis, which a CPU's vector instructions fill."""
-    return images.reshape(images.shape[0], -1)
+Observed = jax.Array | None
 
 
-def bernoulli_nll(logits: jax.Array, x: jax.Array) -> jax.Array:
+def _rows(values: jax.Array, x: jax.Array) -> jax.Array:
+    """(..., batch, values): one long axis, which a CPU's vector instructions fill."""
+    return values.reshape(*values.shape[: values.ndim - x.ndim + 1], -1)
+
+
+def _summed(terms: jax.Array, x: jax.Array, observed: Observed) -> jax.Array:
+    """Over the values of an example, (..., batch, values) to (..., batch)."""
+    if observed is not None:
+        terms = jnp.where(_rows(observed, x), terms, 0.0)
+    return jnp.sum(terms, axis=-1)
+
+
+def bernoulli_nll(logits: jax.Array, x: jax.Array, observed: Observed = None) -> jax.Array:
     """Binary cross-entropy -x log p - (1 - x) log(1 - p) with p = sigmoid(logits), x in [0, 1].
 
     Written as softplus(l) - l x with softplus(l) = l/2 + |l|/2 + log1p(exp(-|l|)), which is finite
@@ -24,28 +34,37 @@ def bernoulli_nll(logits: jax.Array, x: jax.Array) -> jax.Array:
     takes three times as long on a CPU.) For grey x it is a pseudo-likelihood whose minimum is the
     entropy of x, not 0. Kingma and Welling 2014, eq. (11).
     """
-    logits, x = _rows(logits), _rows(x)
+    logits, values = _rows(logits, x), _rows(x, x)
     size = jnp.abs(logits)
     softplus = 0.5 * logits + 0.5 * size + jnp.log1p(jnp.exp(-size))
-    return jnp.sum(softplus - logits * x, axis=1)
+    return _summed(softplus - logits * values, x, observed)
 
 
-def gaussian_nll(x: jax.Array, mean: jax.Array, logvar: jax.Array | float) -> jax.Array:
-    """-log N(x; mean, exp(logvar)), constants included; `logvar` is a scalar or shaped like x.
+def gaussian_nll(
+    x: jax.Array, mean: jax.Array, logvar: jax.Array | float, observed: Observed = None
+) -> jax.Array:
+    """-log N(x; mean, exp(logvar)), constants included; `logvar` is a scalar or shaped like `mean`.
 
     Kingma and Welling 2014, eq. (12).
     """
-    logvar = jnp.broadcast_to(jnp.asarray(logvar, x.dtype), x.shape)
-    x, mean, logvar = _rows(x), _rows(mean), _rows(logvar)
-    squared = jnp.square(x - mean) * jnp.exp(-logvar)
-    return jnp.sum(0.5 * (squared + logvar + math.log(2 * math.pi)), axis=1)
+    logvar = _rows(jnp.broadcast_to(jnp.asarray(logvar, x.dtype), mean.shape), x)
+    squared = jnp.square(_rows(x, x) - _rows(mean, x)) * jnp.exp(-logvar)
+    return _summed(0.5 * (squared + logvar + math.log(2 * math.pi)), x, observed)
 
 
-def laplace_nll(x: jax.Array, mean: jax.Array, scale: float) -> jax.Array:
-    """-log Laplace(x; mean, scale) = |x - mean| / scale + log(2 scale), summed over pixels."""
-    return jnp.sum(jnp.abs(_rows(x) - _rows(mean)) / scale + math.log(2 * scale), axis=1)
+def laplace_nll(
+    x: jax.Array, mean: jax.Array, scale: jax.Array | float, observed: Observed = None
+) -> jax.Array:
+    """-log Laplace(x; mean, scale) = |x - mean| / scale + log(2 scale), summed over values."""
+    terms = jnp.abs(_rows(x, x) - _rows(mean, x)) / scale + log(2 * scale)
+    return _summed(terms, x, observed)
 
 
-def half_squared_error(x: jax.Array, mean: jax.Array) -> jax.Array:
+def half_squared_error(x: jax.Array, mean: jax.Array, observed: Observed = None) -> jax.Array:
     """|x - mean|^2 / 2: `gaussian_nll` with unit variance, without its constant D/2 log(2 pi)."""
-    return jnp.sum(0.5 * jnp.square(_rows(x) - _rows(mean)), axis=1)
+    return _summed(0.5 * jnp.square(_rows(x, x) - _rows(mean, x)), x, observed)
+
+
+def log(value: jax.Array | float) -> jax.Array | float:
+    """Of a number in the precision of Python, of a traced one (a population's) in that of JAX."""
+    return math.log(value) if isinstance(value, (int, float)) else jnp.log(value)

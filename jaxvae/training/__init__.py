@@ -3,13 +3,13 @@
 from jaxvae.training.epoch import NonFiniteError
 from jaxvae.training.loop import train
 from jaxvae.training.optimizer import make_optimizer, make_schedule
-from jaxvae.training.state import TrainState, build_model, initial_state
+from jaxvae.training.state import TrainState, Variables, initial_state
 from jaxvae.training.step import make_advance, make_train_step
 
 __all__ = [
     "NonFiniteError",
     "TrainState",
-    "build_model",
+    "Variables",
     "initial_state",
     "make_advance",
     "make_optimizer",

@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import Any
 
 import jax
-import optax
 
 from jaxvae import runs
 from jaxvae.config import Experiment
@@ -17,7 +16,7 @@ from jaxvae.training.interrupt import StopRequest
 from jaxvae.training.program import Program
 from jaxvae.training.reporting import Reporter
 from jaxvae.training.state import Monitor, TrainState
-from jaxvae.training.step import beta_at
+from jaxvae.training.step import beta_eff_at
 
 
 class NonFiniteError(runs.RunError):
@@ -148,8 +147,8 @@ def epoch_row(
         "step": int(state.step),
         **{f"train_{name}": value for name, value in in_order(means).items()},
         **{f"val_{name}": value for name, value in validation.items()},
-        "beta_eff": float(beta_at(experiment, program.num_pixels, int(state.step) - 1)),
-        "learning_rate": float(optax.tree.get(state.opt_state, "learning_rate")),
+        "beta_eff": beta_eff_at(experiment, program.num_pixels, int(state.step) - 1),
+        "learning_rate": float(state.learning_rate),
         "grad_norm": grad_norm,
         "seconds": progress.seconds,
         "images_per_second": steps * experiment.data.batch_size / progress.seconds,

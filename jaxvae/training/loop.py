@@ -94,8 +94,8 @@ def _train(
     if resume:
         guards.refuse_other_images(folder, stored_shape, images, may_change)
     program, state = programs.build(experiment, dataset, parallel)
-    trained = Trained(experiment, program.model, state.variables, stored_shape)
-    config = runs.describe(experiment, stored_shape, images)
+    trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
+    config = runs.describe(experiment, stored_shape, program.info, images)
     if first and not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
     devices.wait_for_all("compiled")

@@ -2,29 +2,29 @@
 
 import functools
 import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
-from jaxvae import noise
-from jaxvae.config import Experiment, Population, require
+from jaxvae import data, noise
+from jaxvae.batch import Examples
+from jaxvae.config import Experiment, Population, UsageError, require, with_number
 from jaxvae.data import Dataset
-from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
-from jaxvae.data.preprocess import Shape, image_shape
-from jaxvae.evaluation import make_evaluate
+from jaxvae.data.batches import batch_index, order_of_epoch, steps_per_epoch
+from jaxvae.evaluation import make_batch_sums, make_evaluate
+from jaxvae.info import Info
 from jaxvae.training.devices import compile_within_memory
-from jaxvae.training.optimizer import make_optimizer, make_schedule
-from jaxvae.training.state import TrainState, build_model, initial_state, refuse_too_large
-from jaxvae.training.step import Factors, Metrics, TrainStep, make_train_step, metric_names
+from jaxvae.training.program import abstract_examples, initialised, to_initialise_from
+from jaxvae.training.state import TrainState, initial_state, refuse_too_large
+from jaxvae.training.step import Metrics, TrainStep, make_train_step, metric_names
 
 # Of a population's state: all members are at the same step, the rest has a leading axis of members.
-AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, ema=0, lr_scale=0)  # type: ignore[arg-type]
+AXES = TrainState(step=None, params=0, collections=0, opt_state=0, ema=0, lr_scale=0)  # type: ignore[arg-type]
 
 
 @jax.tree_util.register_dataclass
@@ -42,59 +42,45 @@ class States:
 
 
 def members(experiment: Experiment, population: Population) -> tuple[Experiment, ...]:
-    """The experiment of each member: seeds x betas x learning rates, the last fastest.
+    """The experiment of each member: seeds x values of each field that is swept, the last fastest.
 
     Raises:
-        UsageError: a value that the field does not allow, or betas for a model without a KL.
+        UsageError: a field that is no number, a value that it does not allow, or betas for a model
+            without a KL.
     """
     values = population.values()
-    betas = values.get("objective.beta", (experiment.objective.beta,))
     allowed = f"without objective.beta for model.family = {experiment.model.family!r}: no KL"
     no_effect = "objective.beta" in values and experiment.model.family != "VAE"
     require(not no_effect, "population.sweep", population.sweep, allowed)
-    return tuple(
-        replace(
-            experiment,
-            seed=int(seed),
-            objective=replace(experiment.objective, beta=beta),
-            optimizer=replace(experiment.optimizer, learning_rate=learning_rate),
-        )
-        for seed, beta, learning_rate in itertools.product(
-            values.get("seed", range(experiment.seed, experiment.seed + population.seeds)),
-            betas,
-            values.get("optimizer.learning_rate", (experiment.optimizer.learning_rate,)),
-        )
-    )
+    seeds = values.pop("seed", range(experiment.seed, experiment.seed + population.seeds))
+    found = []
+    for seed, *numbers in itertools.product(seeds, *values.values()):
+        member = replace(experiment, seed=int(seed))
+        for name, number in zip(values, numbers, strict=True):
+            member = with_number(member, name, number)
+        found.append(member)
+    return tuple(found)
 
 
-def swept(member: Experiment) -> dict[str, float]:
-    """The fields in which members may differ, by dotted name."""
+def swept(member: Experiment, names: Sequence[str] = ()) -> dict[str, float]:
+    """The fields in which members may differ, by dotted name: the usual ones and `names`."""
+    usual = ("seed", "objective.beta", "optimizer.learning_rate")
+    return {name: value_of(member, name) for name in dict.fromkeys((*usual, *names))}
+
+
+def value_of(member: Experiment, name: str) -> float:
+    """The value of a field, by dotted name."""
+    value: Any = functools.reduce(getattr, name.split("."), member)  # type: ignore[arg-type]
+    return value
+
+
+def numbers_of(everyone: Sequence[Experiment], names: Sequence[str]) -> dict[str, jax.Array]:
+    """The value of each swept field, (members,); seeds are in the keys."""
     return {
-        "seed": member.seed,
-        "objective.beta": member.objective.beta,
-        "optimizer.learning_rate": member.optimizer.learning_rate,
+        name: jnp.asarray([value_of(member, name) for member in everyone], float)
+        for name in names
+        if name != "seed"
     }
-
-
-def base_and_factors(everyone: Sequence[Experiment]) -> tuple[Experiment, Factors]:
-    """One experiment, and by what its beta and learning rate are multiplied for each member, (k,).
-
-    The base has the largest of each, so that factors are finite where a beta is 0.
-    """
-    betas = [member.objective.beta for member in everyone]
-    rates = [member.optimizer.learning_rate for member in everyone]
-    beta, rate = max(betas), max(rates)
-    first = everyone[0]
-    base = replace(
-        first,
-        objective=replace(first.objective, beta=beta),
-        optimizer=replace(first.optimizer, learning_rate=rate),
-    )
-    factors = Factors(
-        beta=jnp.asarray([b / beta if beta else 1.0 for b in betas], float),
-        learning_rate=jnp.asarray([r / rate for r in rates], float),
-    )
-    return base, factors
 
 
 def root_keys(everyone: Sequence[Experiment]) -> jax.Array:
@@ -102,23 +88,38 @@ def root_keys(everyone: Sequence[Experiment]) -> jax.Array:
     return jnp.stack([noise.root(member.seed) for member in everyone])
 
 
-def initial_states(
-    base: Experiment,
-    model: Any,
-    optimizer: optax.GradientTransformation,
-    stored_shape: Shape,
-    keys: jax.Array,
-) -> States:
+def initial_states(base: Experiment, module: Any, info: Info, keys: jax.Array) -> States:
     """The states of all members before the first step, from their root keys (k,)."""
-    state = jax.vmap(
-        lambda key: initial_state(base, model, optimizer, stored_shape, key), out_axes=AXES
-    )(keys)
+    state = jax.vmap(lambda key: initial_state(base, module, info, key), out_axes=AXES)(keys)
     return States(state, jax.tree.map(jnp.copy, stacked(state)))
 
 
 def stacked(state: TrainState) -> TrainState:
     """A population's latest state with `step`, too, once per member."""
     return replace(state, step=jnp.broadcast_to(state.step, state.lr_scale.shape))
+
+
+def refuse_constants(
+    train_step: TrainStep,
+    state: TrainState,
+    examples: Examples,
+    key: jax.Array,
+    numbers: Mapping[str, jax.Array],
+) -> None:
+    """A field can be swept that enters arithmetic alone; which do, is found by tracing a step.
+
+    Raises:
+        UsageError: one decides what the program is.
+    """
+    one = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    for name in numbers:
+        try:
+            jax.eval_shape(train_step, state, examples, key, {name: one})
+        except (jax.errors.ConcretizationTypeError, TypeError) as error:
+            raise UsageError(
+                f"population.sweep: {name}: decides what the program is, so that one program cannot"
+                " take several values of it; train a run for each"
+            ) from error
 
 
 class Program(NamedTuple):
@@ -136,37 +137,39 @@ class Program(NamedTuple):
     advance: Callable[..., tuple[TrainState, Metrics]]
     validate: Callable[[Any], Metrics]
     keep: Callable[..., TrainState]
+    info: Info
     metrics: tuple[str, ...]
     steps_per_epoch: int
-    num_pixels: int
     compile_seconds: float
 
 
 def make_population_advance(
     train_step: TrainStep, batch_size: int, steps_per_epoch: int
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`advance(state, sums, images, order, keys, factors, num_steps) -> state, sums`.
+    """`advance(state, sums, x, labels, order, keys, numbers, num_steps) -> state, sums`.
 
     As `make_advance`, for k members at the same step: `state` and `sums` are stacked, `order` is
     (k, n), `keys` (k,). One loop around the step of all members, since a loop under `vmap` would
     select between the old and the new state of every member in every step.
     """
-    step_all = jax.vmap(train_step, in_axes=(AXES, 0, 0, 0, 0), out_axes=(AXES, 0))
+    step_all = jax.vmap(train_step, in_axes=(AXES, 0, 0, 0), out_axes=(AXES, 0))
 
     def advance(
         state: TrainState,
         sums: Metrics,
-        images: jax.Array,
+        x: jax.Array,
+        labels: jax.Array,
         order: jax.Array,
         keys: jax.Array,
-        factors: Any,
+        numbers: Mapping[str, jax.Array],
         num_steps: jax.Array,
     ) -> tuple[TrainState, Metrics]:
         def one(_: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, sums = carry
             step = state.step % steps_per_epoch
             index = jax.vmap(lambda order: batch_index(order, step, batch_size))(order)
-            state, metrics = step_all(state, images[index], index, keys, factors)
+            examples = Examples(x[index], labels[index], index)
+            state, metrics = step_all(state, examples, keys, numbers)
             return state, jax.tree.map(jnp.add, sums, metrics)
 
         return jax.lax.fori_loop(0, num_steps, one, (state, sums))
@@ -181,37 +184,56 @@ def keep_best(latest: TrainState, best: TrainState, improved: jax.Array) -> Trai
     return jax.tree.map(choose, stacked(latest), best)
 
 
-def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, States]:
-    """Compile a population over a data set; return its program and its states before step 0."""
-    base, factors = base_and_factors(everyone)
-    batch_size = base.data.batch_size
-    num_examples, height, width, channels = dataset.train.images.shape
-    stored_shape = (height, width, channels)
-    steps = steps_per_epoch(num_examples, batch_size)
-    model, optimizer = build_model(base, stored_shape), make_optimizer(base.optimizer)
-    schedule = make_schedule(base.optimizer, steps, base.train.epochs)
-    train_step = make_train_step(base, model, optimizer, schedule)
+def build(
+    everyone: Sequence[Experiment], dataset: Dataset, names: Sequence[str] = ()
+) -> tuple[Program, States]:
+    """Compile a population over a data set; return its program and its states before step 0.
 
-    keys = root_keys(everyone)
-    images = jnp.asarray(dataset.train.images)
-    validation_images = jnp.asarray(dataset.validation.images)
-    initial = functools.partial(initial_states, base, model, optimizer, stored_shape, keys)
+    Args:
+        everyone: the members.
+        dataset: their data.
+        names: fields in which they differ besides the seed.
+    """
+    base, train = everyone[0], dataset.train
+    batch_size = base.data.batch_size
+    info = data.info(dataset, base.data)
+    steps = steps_per_epoch(info.num_examples, batch_size)
+    module = base.model.build(info)
+    train_step = make_train_step(base, module, info, steps)
+
+    keys, numbers = root_keys(everyone), numbers_of(everyone, names)
+    resident = jnp.asarray(train.images), jnp.asarray(train.every_label)
+    held_out = jnp.asarray(dataset.validation.images), jnp.asarray(dataset.validation.every_label)
+    initial = functools.partial(initial_states, base, module, info, keys)
     refuse_too_large(jax.eval_shape(initial))
     states = jax.jit(initial)()
+    firsts = [to_initialise_from(member, train) for member in everyone]
+    if firsts[0] is not None:
+        begin = jax.vmap(functools.partial(initialised, base, module, info), (AXES, 0, 0), AXES)
+        first = jax.tree.map(lambda *parts: np.stack(parts), *firsts)
+        latest = jax.jit(begin)(states.latest, first, keys)
+        states = States(latest, jax.tree.map(jnp.copy, stacked(latest)))
 
     began = perf_counter()
-    order = jax.jit(lambda epoch: jax.vmap(lambda k: epoch_order(k, epoch, num_examples))(keys))
+    order = jax.jit(
+        lambda epoch: jax.vmap(
+            lambda k: order_of_epoch(base.data.labelled, train.every_label, k, epoch, batch_size)
+        )(keys)
+    )
     orders = order(0)
     one = jax.tree.map(lambda x: x[0], stacked(states.latest))
-    metrics = metric_names(train_step, one, stored_shape, keys[0])
+    examples = abstract_examples(train)
+    metrics = metric_names(train_step, one, examples, keys[0])
+    refuse_constants(train_step, one, examples, keys[0], numbers)
     sums = {name: jnp.zeros(len(everyone)) for name in metrics}
     advance = compile_within_memory(
         jax.jit(make_population_advance(train_step, batch_size, steps), donate_argnums=(0, 1)),
-        *(states.latest, sums, images, orders, keys, factors, jnp.int32(1)),
+        *(states.latest, sums, *resident, orders, keys, numbers, jnp.int32(1)),
     )
+    evaluate_one = make_evaluate(make_batch_sums(base, module, info), batch_size)
     evaluate = compile_within_memory(
-        jax.jit(jax.vmap(make_evaluate(base, model), in_axes=(0, None, 0, 0))),
-        *(states.latest.variables, validation_images, keys, factors.beta),
+        jax.jit(jax.vmap(evaluate_one, in_axes=(0, None, None, 0, 0))),
+        *(states.latest.variables, *held_out, keys, numbers),
     )
 
     def chunks(step: int, stop: int) -> Iterator[tuple[jax.Array, int]]:
@@ -222,13 +244,13 @@ def build(everyone: Sequence[Experiment], dataset: Dataset) -> tuple[Program, St
     program = Program(
         chunks=chunks,
         advance=lambda state, sums, order, num_steps: advance(
-            state, sums, images, order, keys, factors, jnp.int32(num_steps)
+            state, sums, *resident, order, keys, numbers, jnp.int32(num_steps)
         ),
-        validate=lambda variables: evaluate(variables, validation_images, keys, factors.beta),
+        validate=lambda variables: evaluate(variables, *held_out, keys, numbers),
         keep=jax.jit(keep_best, donate_argnums=1),
+        info=info,
         metrics=metrics,
         steps_per_epoch=steps,
-        num_pixels=math.prod(image_shape(base.data, stored_shape)),
         compile_seconds=perf_counter() - began,
     )
     return program, states

@@ -1,16 +1,60 @@
 """Optax optimizers and learning-rate schedules from their settings."""
 
 import inspect
+from dataclasses import fields
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.config import Optimizer, require
+from jaxvae.config import Experiment, Optimizer, require
 
 
-def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
+def settings_of(experiment: Experiment) -> dict[str, Optimizer]:
+    """Those of each optimizer: "model", and the fields of the objective that are one."""
+    objective = experiment.objective
+    own = {f.name: getattr(objective, f.name) for f in fields(objective)}
+    own = {name: value for name, value in own.items() if isinstance(value, Optimizer)}
+    for name, settings in own.items():
+        allowed = "'constant', 'cosine' or 'exponential': the monitored loss is the model's"
+        plain = settings.schedule != "plateau"
+        require(plain, f"objective.{name}.schedule", settings.schedule, allowed)
+        average = settings.ema_decay
+        require(average is None, f"objective.{name}.ema_decay", average, "None")
+    return {"model": experiment.optimizer} | own
+
+
+def trained_by(name: str, experiment: Experiment, params: dict[str, Any]) -> dict[str, Any]:
+    """Of all parameters those that an optimizer trains."""
+    own = [other for other in settings_of(experiment) if other != "model"]
+    if name != "model":
+        return params["objective"][name]
+    rest = {key: value for key, value in params["objective"].items() if key not in own}
+    return {"model": params["model"], "objective": rest}
+
+
+def joined(parts: dict[str, Any]) -> dict[str, Any]:
+    """All parameters, from what each optimizer has trained."""
+    own = {name: part for name, part in parts.items() if name != "model"}
+    model = parts["model"]
+    return {"model": model["model"], "objective": model["objective"] | own}
+
+
+def make_optimizers(experiment: Experiment) -> dict[str, optax.GradientTransformation]:
+    """Each of `settings_of`, as Optax has it.
+
+    Raises:
+        UsageError: unknown optimizer or option, naming what is allowed.
+    """
+    found = settings_of(experiment).items()
+    return {
+        name: make_optimizer(settings, "optimizer" if name == "model" else f"objective.{name}")
+        for name, settings in found
+    }
+
+
+def make_optimizer(settings: Optimizer, prefix: str = "optimizer") -> optax.GradientTransformation:
     """[clip by global norm], then the optimizer. The learning rate is an entry of its state.
 
     `opt_state.hyperparams["learning_rate"]` is set before each update, so that schedules and the
@@ -28,13 +72,13 @@ def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:
         "learning_rate" in parameters
         and not settings.name.startswith("scale_by")
         and settings.name != "lbfgs",  # needs the loss as a function
-        "optimizer.name",
+        f"{prefix}.name",
         settings.name,
         "an optimizer of optax with a learning rate, such as adam, adamw, sgd, lion or rmsprop",
     )
     allowed = [name for name in parameters if name != "learning_rate"]
     for name in settings.options:
-        require(name in allowed, "optimizer.options", name, f"one of {', '.join(allowed)}")
+        require(name in allowed, f"{prefix}.options", name, f"one of {', '.join(allowed)}")
 
     @optax.inject_hyperparams
     def optimizer(learning_rate: jax.Array) -> optax.GradientTransformation:

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from matplotlib.figure import Figure
 
 from jaxvae import data as datasets
@@ -29,7 +28,7 @@ from jaxvae.training.population_folder import (
 )
 from jaxvae.training.reporting import Reporter
 from jaxvae.training.state import Monitor, TrainState
-from jaxvae.training.step import beta_at
+from jaxvae.training.step import beta_eff_at
 
 TERMS = ("val_loss", "val_recon", "val_kl")
 
@@ -128,9 +127,10 @@ def _train(
     stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
     if resume:
         guards.refuse_other_images(folder, stored_shape, images)
-    program, states = build(everyone, dataset)
+    names = [*population.values()]
+    program, states = build(everyone, dataset, names)
     num_parameters = sum(x.size for x in jax.tree.leaves(states.latest.params)) // len(everyone)
-    config = runs.describe(experiment, stored_shape, images)
+    config = runs.describe(experiment, stored_shape, program.info, images)
     config["population"] = asdict(population)
     if not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
@@ -171,7 +171,8 @@ def _train(
             rows += [r for r, s in zip(of_epoch, standings, strict=True) if s.failed_epoch is None]
             runs.write_metrics(folder / "metrics.csv", rows)
             standings = [
-                s.update(r, experiment.optimizer) for r, s in zip(of_epoch, standings, strict=True)
+                s.update(r, m.optimizer)
+                for r, s, m in zip(of_epoch, standings, everyone, strict=True)
             ]
             if all(s.failed_epoch is not None for s in standings):
                 kept = f"checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "no checkpoint"
@@ -190,8 +191,8 @@ def _train(
     each: list[dict[str, Any]] = [
         {
             "member": i,
-            **swept(member),
-            "beta_eff": member.beta_eff(program.num_pixels),
+            **swept(member, names),
+            "beta_eff": member.beta_eff(math.prod(program.info.shape)),
             "failed_epoch": standing.failed_epoch,
             "best": next((r for r in own if r["epoch"] == standing.monitor.best_epoch), None),
             "last": own[-1] if own else None,
@@ -199,10 +200,10 @@ def _train(
         for i, (member, standing) in enumerate(zip(everyone, standings, strict=True))
         for own in [rows_of(rows, i)]
     ]
-    by_setting: dict[tuple[float, float], list[dict[str, Any]]] = {}
+    by_setting: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+    varied = [name for name in swept(experiment, names) if name != "seed"]
     for member in each:
-        setting = member["objective.beta"], member["optimizer.learning_rate"]
-        by_setting.setdefault(setting, []).append(member)
+        by_setting.setdefault(tuple(member[name] for name in varied), []).append(member)
     summary = {
         "experiment": experiment.name,
         "status": status,
@@ -213,8 +214,8 @@ def _train(
         "steps": int(states.step),
         **_statistics(each),
         "settings": [
-            {"objective.beta": beta, "optimizer.learning_rate": rate, **_statistics(of_setting)}
-            for (beta, rate), of_setting in by_setting.items()
+            {**dict(zip(varied, values, strict=True)), **_statistics(of_setting)}
+            for values, of_setting in by_setting.items()
         ],
         "members": each,
         "seconds": sum(row["seconds"] for row in rows if row["member"] == 0),
@@ -224,7 +225,7 @@ def _train(
     }
     runs.write_json(folder / "summary.json", summary)
     if settings.figures_every is not None:
-        figures.save(_curves(everyone, rows), folder / "figures" / "population.png")
+        figures.save(_curves(everyone, names, rows), folder / "figures" / "population.png")
     return summary
 
 
@@ -248,7 +249,7 @@ def _train_epoch(
         reporter.advance(done, means, seen / (perf_counter() - began))
     seconds = perf_counter() - began
     validation = program.validate(state.variables)
-    rates = optax.tree.get(state.opt_state, "learning_rate")
+    rates = state.learning_rate
     rows = []
     for i, member in enumerate(everyone):
         train = in_order({name: float(value[i]) / steps for name, value in sums.items()})
@@ -262,7 +263,7 @@ def _train_epoch(
                 "step": int(state.step),
                 **{f"train_{name}": value for name, value in train.items()},
                 **{f"val_{name}": value for name, value in val.items()},
-                "beta_eff": float(beta_at(member, program.num_pixels, int(state.step) - 1)),
+                "beta_eff": beta_eff_at(member, math.prod(program.info.shape), int(state.step) - 1),
                 "learning_rate": float(rates[i]),
                 "grad_norm": grad_norm,
                 "seconds": seconds,
@@ -302,18 +303,24 @@ def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _curves(everyone: Sequence[Experiment], rows: Rows) -> Figure:
+def _curves(everyone: Sequence[Experiment], names: Sequence[str], rows: Rows) -> Figure:
     """Every member's validation loss; named by what differs, by the seed only where all else is
     equal. Where betas differ, it is that of beta 1, recon + KL, since others cannot be compared."""
-    fields = [swept(member) for member in everyone]
-    names = {"objective.beta": "beta", "optimizer.learning_rate": "learning rate"}
+    fields = [swept(member, names) for member in everyone]
     betas_differ = len({f["objective.beta"] for f in fields}) > 1
-    shown = [name for name in names if len({f[name] for f in fields}) > 1] or ["seed"]
+    differ = [name for name in fields[0] if len({f[name] for f in fields}) > 1]
+    shown = [name for name in differ if name != "seed"] or ["seed"]
     curves = []
     for i, of_member in enumerate(fields):
-        label = ", ".join(f"{names.get(name, name)} {of_member[name]:g}" for name in shown)
+        label = ", ".join(f"{_title(name)} {of_member[name]:g}" for name in shown)
         own = rows_of(rows, i)
         losses = [r["val_recon"] + r["val_kl"] if betas_differ else r["val_loss"] for r in own]
         curves.append((label, [r["epoch"] for r in own], losses))
     title = "Validation loss" + (" at beta 1 (recon + KL)" if betas_differ else "")
     return figures.validation_curves(curves, title)
+
+
+def _title(name: str) -> str:
+    """objective.beta: beta; optimizer.learning_rate: learning rate; critics keep their names."""
+    _, *rest = name.split(".")
+    return " ".join(rest or [name]).replace("_", " ")

@@ -9,20 +9,17 @@ import jax
 
 from jaxvae import guards, runs
 from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
-from jaxvae.data.preprocess import image_shape
 from jaxvae.from_json import from_json
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
-    base_and_factors,
     initial_states,
     members,
     root_keys,
     stacked,
     swept,
 )
-from jaxvae.training.optimizer import make_optimizer
-from jaxvae.training.state import Monitor, build_model
+from jaxvae.training.state import Monitor
 
 Rows = list[dict[str, float]]
 
@@ -91,16 +88,14 @@ def extract(
     population = read_population(folder)
     if population is None:
         raise UsageError(f"{folder}: a single run, not a population")
-    experiment, stored_shape = runs.read_config(folder, like)
+    experiment, stored_shape, info = runs.read_config(folder, like)
     everyone = members(experiment, population)
     require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
     guards.refuse_existing(out)
 
-    base, _ = base_and_factors(everyone)
-    model, optimizer = build_model(base, stored_shape), make_optimizer(base.optimizer)
-    abstract = jax.eval_shape(
-        lambda: initial_states(base, model, optimizer, stored_shape, root_keys(everyone))
-    )
+    base, keys = everyone[0], root_keys(everyone)
+    module = base.model.build(info)
+    abstract = jax.eval_shape(lambda: initial_states(base, module, info, keys))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
         states, progress = checkpoints.restore("latest", abstract)
     rows = rows_of(read_rows(folder, progress["epoch"]), member)
@@ -124,8 +119,8 @@ def extract(
         "experiment": own.name,
         "status": f"member {member} of {folder}",
         "folder": str(out),
-        **swept(own),
-        "beta_eff": own.beta_eff(math.prod(image_shape(own.data, stored_shape))),
+        **swept(own, [*population.values()]),
+        "beta_eff": own.beta_eff(math.prod(info.shape)),
         "epochs": len(rows),
         "steps": int(rows[-1]["step"]),
         "best": rows[monitors[-1].best_epoch - 1],
@@ -133,6 +128,6 @@ def extract(
     }
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
-    config = runs.describe(own, stored_shape, runs.saved_config(folder).get("images"))
+    config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
     runs.write_json(out / "config.json", config)  # now it is a run
     return summary

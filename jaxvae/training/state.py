@@ -3,17 +3,30 @@
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
+from jaxvae.batch import Batch
 from jaxvae.config import Experiment, Optimizer, UsageError
-from jaxvae.data.preprocess import Shape, image_shape
+from jaxvae.info import Info
+from jaxvae.training.optimizer import make_optimizers, trained_by
 
 PyTree = Any
+
+
+class Variables(NamedTuple):
+    """What evaluation needs of a state.
+
+    model: what `module.apply` takes: `params`, and the collections that the module keeps.
+    objective: the objective's own parameters.
+    """
+
+    model: dict[str, PyTree]
+    objective: dict[str, PyTree]
 
 
 @jax.tree_util.register_dataclass
@@ -22,53 +35,58 @@ class TrainState:
     """The state of a run between two steps. It holds no keys: noise follows from (seed, step)."""
 
     step: jax.Array  # shape=(), dtype=int32: steps taken
-    params: PyTree
-    batch_stats: PyTree  # BatchNorm's running statistics; {} without BatchNorm
-    opt_state: PyTree  # opt_state.hyperparams["learning_rate"] is the rate of the last step
-    ema: PyTree  # moving average of the parameters; None when it is not kept
+    params: dict[str, PyTree]  # "model": the module's; "objective": the objective's own
+    collections: dict[str, PyTree]  # what the module keeps besides: BatchNorm's running statistics
+    opt_state: dict[str, PyTree]  # of each optimizer: "model", and those of the objective
+    ema: PyTree  # moving average of `params`; None when it is not kept
     lr_scale: jax.Array  # shape=(), dtype=float32: factor set by the plateau schedule
 
     @property
-    def variables(self) -> dict[str, PyTree]:
-        """What `model.apply` takes for evaluation: the averaged parameters where they are kept."""
+    def variables(self) -> Variables:
+        """Those for evaluation: with the averaged parameters where they are kept."""
         params = self.params if self.ema is None else self.ema
-        return {"params": params, "batch_stats": self.batch_stats}
+        return Variables({"params": params["model"], **self.collections}, params["objective"])
+
+    @property
+    def learning_rate(self) -> jax.Array:
+        """That of the model's last step."""
+        return optax.tree.get(self.opt_state["model"], "learning_rate")
 
 
-def build_model(experiment: Experiment, stored_shape: Shape) -> Any:
-    """The experiment's module, for stored images of shape (height, width, channels).
-
-    Raises:
-        ValueError: the images are too small for the model's strides.
-    """
-    learned_variance = experiment.objective.likelihood == "gaussian_learned"
-    return experiment.model.build(image_shape(experiment.data, stored_shape), learned_variance)
+def dummy(info: Info) -> Batch:
+    """A batch of one example that shows every shape; nothing in it is random."""
+    x = jnp.zeros((1, *info.shape))
+    observed = jnp.ones(x.shape, bool) if info.missing else None
+    return Batch(x, x, jnp.zeros(1, jnp.int32), observed, None, info)
 
 
 def initial_state(
-    experiment: Experiment,
-    model: Any,
-    optimizer: optax.GradientTransformation,
-    stored_shape: Shape,
-    key: jax.Array | None = None,
+    experiment: Experiment, module: Any, info: Info, key: jax.Array | None = None
 ) -> TrainState:
-    """The state before the first step, from a root key: by default that of `experiment.seed`."""
-    key = noise.stream(noise.root(experiment.seed) if key is None else key, "init")
-    x = jnp.zeros((1, *image_shape(experiment.data, stored_shape)))
-    eps = jnp.zeros((1, experiment.model.latent_dim))
-    return state_of(experiment, optimizer, model.init(key, x, eps))
+    """The state before the first step, from a root key: by default that of `experiment.seed`.
+
+    Without what `Model.initialise` takes from data.
+    """
+    root = noise.root(experiment.seed) if key is None else key
+    output, variables = module.init_with_output(noise.stream(root, "init"), dummy(info))
+    objective = experiment.objective.init(noise.stream(root, "objective"), output)
+    return state_of(experiment, variables, objective)
 
 
 def state_of(
-    experiment: Experiment, optimizer: optax.GradientTransformation, variables: PyTree
+    experiment: Experiment, variables: dict[str, PyTree], objective: dict[str, PyTree]
 ) -> TrainState:
-    """The state before the first step, with these initial variables of the model."""
-    params = variables["params"]
+    """The state before the first step, with these variables of the model and of the objective."""
+    collections = {name: v for name, v in variables.items() if name != "params"}
+    params = {"model": variables["params"], "objective": objective}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
+        collections=collections,
+        opt_state={
+            name: optimizer.init(trained_by(name, experiment, params))
+            for name, optimizer in make_optimizers(experiment).items()
+        },
         ema=None if experiment.optimizer.ema_decay is None else jax.tree.map(jnp.copy, params),
         lr_scale=jnp.ones(()),
     )

@@ -1,6 +1,6 @@
 """One pure training step, and the compiled loop that repeats it over data on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,119 +8,98 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae import axis, noise
-from jaxvae.config import Experiment, UsageError
+from jaxvae import axis
+from jaxvae.batch import Batch, Examples
+from jaxvae.config import Experiment, UsageError, with_fields
 from jaxvae.data.batches import batch_index
-from jaxvae.data.preprocess import noise_keys, preprocess
-from jaxvae.models import Output
+from jaxvae.data.preprocess import preprocess
+from jaxvae.info import Info
+from jaxvae.models import Bound, Output
+from jaxvae.noise import Noise
+from jaxvae.training.optimizer import (
+    joined,
+    make_optimizers,
+    make_schedule,
+    settings_of,
+    trained_by,
+)
 from jaxvae.training.state import PyTree, TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
+Numbers = Mapping[str, jax.Array]
+"""Fields of objective and optimizers by dotted name, as numbers that the program is given."""
 
 
-class Factors(NamedTuple):
-    """What the experiment's beta and learning rate are multiplied by: 1, but in a population."""
-
-    beta: jax.Array | float = 1.0
-    learning_rate: jax.Array | float = 1.0
-
-
-def beta_at(experiment: Experiment, num_pixels: int, step: jax.Array | int) -> jax.Array:
-    """`beta_eff` at a step: 0 at step 0, rising linearly over `objective.warmup_steps`."""
-    beta, warmup_steps = experiment.beta_eff(num_pixels), experiment.objective.warmup_steps
-    warmup = jnp.minimum(1.0, jnp.asarray(step, float) / warmup_steps) if warmup_steps else 1.0
-    return jnp.asarray(beta * warmup, float)
+def beta_eff_at(experiment: Experiment, num_pixels: int, step: int) -> float:
+    """The effective weight of the KL at a step of the training, for the records."""
+    objective = experiment.objective.at(jnp.asarray(step))
+    return float(with_fields(experiment, {"objective": objective}).beta_eff(num_pixels))
 
 
 class Forward(NamedTuple):
-    """What a training batch gave besides its loss."""
+    """What a training batch gave besides what is minimised."""
 
     output: Output
-    terms: dict[str, jax.Array]  # per example, (batch,) each, in nats
-    batch_stats: PyTree  # the running statistics, updated
+    terms: dict[str, jax.Array]  # (batch,) or (), in nats
+    collections: dict[str, PyTree]  # those of the module, updated
 
 
-def make_loss(experiment: Experiment, model: Any) -> Callable[..., tuple[jax.Array, Forward]]:
-    """`loss(params, batch_stats, images, index, key, step, factors)`: what is minimised, `Forward`.
+def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
+    """`loss(params, collections, batch, objective)`: what is minimised, and `Forward`.
 
-    Pure; the arguments are those of `train_step`. The loss is a scalar in the units of the
-    experiment's source: `objective.scale` times the mean over the batch of the term `loss`.
+    A scalar in the units of the experiment's source: `objective.scale` times the mean over the
+    batch of what the objective says is minimised.
     """
-    data, objective = experiment.data, experiment.objective
 
     def loss_fn(
-        params: PyTree,
-        batch_stats: PyTree,
-        images: jax.Array,
-        index: jax.Array,
-        key: jax.Array,
-        step: jax.Array,
-        factors: Factors = Factors(),  # noqa: B008
+        params: PyTree, collections: dict[str, PyTree], batch: Batch, objective: Any
     ) -> tuple[jax.Array, Forward]:
-        x = preprocess(data, images, noise_keys(data, key, step, index))
-        eps = noise.eps(key, step, index, experiment.model.latent_dim)
-        dropout_keys = noise.dropout_keys(key, step, index)
-        output, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            x.input,
-            eps,
-            train=True,
-            dropout_keys=dropout_keys,
-            mutable=["batch_stats"],
-        )
-        num_pixels = x.target[0].size
-        beta = beta_at(experiment, num_pixels, step) * factors.beta
-        terms = objective.terms(output, x.target, beta)
-        scale = objective.scale(num_pixels, batch_size=images.shape[0] * axis.size())
-        loss = scale * jnp.mean(terms["loss"])
-        return loss, Forward(output, terms, updated.get("batch_stats", {}))
+        model = Bound(module, {"params": params["model"], **collections}, train=True)
+        output = objective.outcome(model, batch, params["objective"])
+        terms = objective.terms(output, batch, params["objective"])
+        minimised = jnp.mean(objective.minimised(terms))
+        count, num_pixels = batch.target.shape[0] * axis.size(), batch.target[0].size
+        loss = objective.scale(num_pixels, batch_size=count) * minimised
+        return loss, Forward(output, terms, collections | model.updated)
 
     return loss_fn
 
 
 def make_train_step(
-    experiment: Experiment,
-    model: Any,
-    optimizer: optax.GradientTransformation,
-    schedule: optax.Schedule,
+    experiment: Experiment, module: Any, info: Info, steps_per_epoch: int
 ) -> TrainStep:
-    """`train_step(state, images, index, key, factors) -> state, metrics`, pure.
+    """`train_step(state, examples, key, numbers={}) -> state, metrics`, pure.
 
-    Its arguments: stored `uint8` images (batch, height, width, channels); the examples' indices in
-    their data set (batch,), which with the step determine their noise; the run's root key; and
-    optionally `Factors`.
+    `examples` are as stored; `key` is the run's root key; `numbers` replace fields of the
+    objective and of optimizers, such as "objective.beta", which a population varies.
     The metrics are means over the batch: every term of the objective in nats per image, and
     `grad_norm`, the global norm of the gradient of what is minimised, before clipping. They are
     measured at the state that comes in.
     """
-    loss_fn = make_loss(experiment, model)
+    loss_fn = make_loss(module)
 
     def train_step(
-        state: TrainState,
-        images: jax.Array,
-        index: jax.Array,
-        key: jax.Array,
-        factors: Factors = Factors(),  # noqa: B008
+        state: TrainState, examples: Examples, key: jax.Array, numbers: Numbers | None = None
     ) -> tuple[TrainState, Metrics]:
+        settings = with_fields(experiment, numbers or {})
+        objective = settings.objective.at(state.step)
+        noise = Noise(key, state.step, examples.index)
+        batch = preprocess(settings.data, examples, noise, info)
         gradient, forward = jax.grad(loss_fn, has_aux=True)(
-            state.params, state.batch_stats, images, index, key, state.step, factors
+            state.params, state.collections, batch, objective
         )
-        gradient, terms = axis.mean((gradient, jax.tree.map(jnp.mean, forward.terms)))
-        with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
-            learning_rate = jnp.asarray(schedule(state.step), float) * state.lr_scale
-            learning_rate = learning_rate * factors.learning_rate
-            opt_state = optax.tree.set(state.opt_state, learning_rate=learning_rate)
-            updates, opt_state = optimizer.update(gradient, opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema, ema_decay = state.ema, experiment.optimizer.ema_decay
+        terms = {name: jnp.mean(term) for name, term in forward.terms.items()}
+        gradient, terms = axis.mean((gradient, terms))
+        params, opt_state = updated(settings, state, gradient, steps_per_epoch)
+        ema, ema_decay = state.ema, settings.optimizer.ema_decay
         if ema_decay is not None:
             ema = optax.incremental_update(params, ema, 1 - ema_decay)
         state = replace(
             state,
             step=state.step + 1,
             params=params,
-            batch_stats=forward.batch_stats,
+            collections=forward.collections,
             opt_state=opt_state,
             ema=ema,
         )
@@ -129,45 +108,66 @@ def make_train_step(
     return train_step
 
 
+def updated(
+    experiment: Experiment, state: TrainState, gradient: PyTree, steps_per_epoch: int
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+    """Parameters and optimizer states after a step of every optimizer, each on its parameters."""
+    parts, opt_state = {}, {}
+    settings, epochs = settings_of(experiment), experiment.train.epochs
+    for name, optimizer in make_optimizers(experiment).items():
+        params, own = (trained_by(name, experiment, tree) for tree in (state.params, gradient))
+        schedule = make_schedule(settings[name], steps_per_epoch, epochs)
+        with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
+            rate = jnp.asarray(schedule(state.step), float)
+            if name == "model":  # whose loss the plateau schedule watches
+                rate = rate * state.lr_scale
+            before = optax.tree.set(state.opt_state[name], learning_rate=rate)
+            updates, opt_state[name] = optimizer.update(own, before, params)
+        parts[name] = optax.apply_updates(params, updates)
+    return joined(parts), opt_state
+
+
 def metric_names(
-    train_step: TrainStep, state: TrainState, stored_shape: tuple[int, ...], key: jax.Array
+    train_step: TrainStep, state: TrainState, one: Examples, key: jax.Array
 ) -> tuple[str, ...]:
-    """What a step measures; `state` may be abstract, nothing is computed.
+    """What a step measures; all may be abstract, nothing is computed.
 
     Raises:
         UsageError: the objective lacks a term that is always logged.
     """
-    image = jax.ShapeDtypeStruct((1, *stored_shape), jnp.uint8)
-    index = jax.ShapeDtypeStruct((1,), jnp.int32)
-    _, metrics = jax.eval_shape(train_step, state, image, index, key)
+    _, metrics = jax.eval_shape(train_step, state, one, key)
     if missing := {"loss", "recon", "kl"} - set(metrics):
         raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
     return tuple(metrics)
 
 
+def gathered(x: jax.Array, labels: jax.Array, index: jax.Array) -> Examples:
+    """The examples at these positions."""
+    rows = x.reshape(len(x), -1)  # gathered four times as fast on a CPU
+    return Examples(rows[index].reshape(-1, *x.shape[1:]), labels[index], index)
+
+
 class Resident(NamedTuple):
-    """What an epoch takes its batches from when all images are on the device."""
+    """What an epoch takes its batches from when all examples are on the device."""
 
-    images: jax.Array  # uint8 (n, height, width, channels)
-    order: jax.Array  # (n,): the epoch's order of the images
+    x: jax.Array  # as stored, (n, ...)
+    labels: jax.Array  # (n,)
+    order: jax.Array  # the epoch's order of the examples
 
-    def batch(self, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
-        """Images and indices of the batch of the epoch's step `step`, or this device's part."""
-        index = axis.divide(batch_index(self.order, step, batch_size))
-        rows = self.images.reshape(len(self.images), -1)  # gathered four times as fast on a CPU
-        return rows[index].reshape(-1, *self.images.shape[1:]), index
+    def batch(self, step: jax.Array, batch_size: int) -> Examples:
+        """The batch of the epoch's step `step`, or this device's part of it."""
+        return gathered(self.x, self.labels, axis.divide(batch_index(self.order, step, batch_size)))
 
 
 class Streamed(NamedTuple):
     """The batches of some steps, brought to the device one chunk after the other."""
 
-    images: jax.Array  # uint8 (steps, batch, height, width, channels)
-    indices: jax.Array  # (steps, batch): of the images in their data set
-    first: jax.Array  # (): which step of the epoch images[0] is for
+    examples: Examples  # (steps, batch, ...)
+    first: jax.Array  # (): which step of the epoch they begin with
 
-    def batch(self, step: jax.Array, batch_size: int) -> tuple[jax.Array, jax.Array]:
+    def batch(self, step: jax.Array, batch_size: int) -> Examples:
         """As `Resident.batch`; a device holds its part only."""
-        return self.images[step - self.first], self.indices[step - self.first]
+        return jax.tree.map(lambda part: part[step - self.first], self.examples)
 
 
 def make_advance(
@@ -184,8 +184,8 @@ def make_advance(
     def one(
         state: TrainState, sums: Metrics, source: Resident | Streamed, key: jax.Array
     ) -> tuple[TrainState, Metrics]:
-        images, index = source.batch(state.step % steps_per_epoch, batch_size)
-        state, metrics = train_step(state, images, index, key)
+        examples = source.batch(state.step % steps_per_epoch, batch_size)
+        state, metrics = train_step(state, examples, key)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
     def advance(

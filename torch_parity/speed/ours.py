@@ -20,7 +20,7 @@ from jaxvae.training.state import TrainState
 from torch_parity.experiments import experiment_of
 from torch_parity.maps import reference_map
 from torch_parity.speed.workers import Job, Report, png
-from torch_parity.weights import to_flax
+from torch_parity.weights import to_flax, with_variables
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:
@@ -43,9 +43,8 @@ def train(job: Job, mode: str) -> Iterator[Report]:
 
     program, state = programs.build(experiment, dataset)
     weight_map = reference_map(experiment.model, dataset.train.images.shape[1:])
-    variables = to_flax(weights, weight_map, state.variables)
-    params, batch_stats = jax.tree.map(jnp.asarray, (variables["params"], variables["batch_stats"]))
-    state = replace(state, params=params, batch_stats=batch_stats)
+    variables = to_flax(weights, weight_map, state.variables.model)
+    state = with_variables(state, jax.tree.map(jnp.asarray, variables))
     yield from _epochs(program, state, ())
 
 

@@ -1,0 +1,51 @@
+"""What belongs to an example travels together: stored, and as the model sees it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxvae.info import Info
+from jaxvae.noise import Noise
+
+
+class Examples(NamedTuple):
+    """Examples as they are stored, on the device: what a step is given.
+
+    x: images, uint8 (batch, height, width, channels), or float32 values (batch, ...).
+    label: int32 (batch,), -1: none.
+    index: of each in its data set, int32 (batch,), which with the step determines its noise.
+    """
+
+    x: Any
+    label: Any
+    index: Any  # type: ignore[assignment]  # as a field of a tuple it hides a method
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Batch:
+    """Examples as the model and the objective see them; arrays are (batch, ...).
+
+    input: what the encoder sees; None where codes come from elsewhere, as in sampling.
+    target: what is to be reconstructed; None as above.
+    label: int32 (batch,), -1: none.
+    observed: of which values the target is known, bool, shaped like it; None: of all.
+    noise: what is random; None: nothing is, and posteriors are replaced by their means.
+    info: what is known about the data.
+    """
+
+    input: Any
+    target: Any
+    label: Any
+    observed: jax.Array | None
+    noise: Noise | None
+    info: Info = field(metadata={"static": True})
+
+    def another(self, draw: jax.Array | int) -> "Batch":
+        """The same examples with another draw of their noise; `another(0)` is this batch."""
+        return replace(self, noise=None if self.noise is None else self.noise.another(draw))
+
+    def without_noise(self) -> "Batch":
+        """The same examples, to be mapped to their means."""
+        return replace(self, noise=None)

@@ -1,0 +1,20 @@
+"""What is known about the data before any of them is read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Info:
+    """Shapes and numbers that a model may be built from; plain Python numbers."""
+
+    shape: tuple[int, ...]
+    """Of an example as the model sees it: (height, width, channels) of an image, (features,) of a
+    row, (length, channels) of a signal."""
+    num_classes: int = 0
+    """Labels are 0..num_classes - 1, and -1 where there is none; 0: no example has one."""
+    num_examples: int = 0
+    """To train on."""
+    num_labelled: int = 0
+    """Training examples whose label is known."""
+    missing: bool = False
+    """Whether some values were not observed."""
