@@ -23,7 +23,7 @@ with atheris.instrument_imports(
     from PIL import Image
 
     from jaxvae import Experiment, runs
-    from jaxvae.config import UsageError
+    from jaxvae.checks import UsageError
     from jaxvae.data import arrays, cache, folder
     from jaxvae.data.splits import Split
 

@@ -19,7 +19,8 @@ from typing import Any
 import tyro
 
 from jaxvae import __version__, commands, drawing, runs
-from jaxvae.config import Experiment, Population, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Experiment, Population
 from jaxvae.options import ImportOptions, TrainOptions
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again

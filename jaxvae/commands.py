@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, NoReturn
 import tyro
 
 from jaxvae import guards, runs
-from jaxvae.config import Parallel, Population, UsageError, require
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Parallel, Population
 from jaxvae.options import (
     NO_PREFIX,
     ImportOptions,

@@ -13,21 +13,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
+from jaxvae.checks import require
+
 if TYPE_CHECKING:
     import jax
     from flax import linen as nn
 
     from jaxvae.models import Output
-
-
-class UsageError(ValueError):
-    """An argument or setting has a value that is not allowed; the message says which and why."""
-
-
-def require(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raise a UsageError that names the field, its value and what is allowed."""
-    if not condition:
-        raise UsageError(f"{name} = {value!r}: must be {allowed}")
 
 
 @dataclass(frozen=True)

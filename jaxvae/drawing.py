@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import runs
-from jaxvae.config import UsageError, require
+from jaxvae.checks import UsageError, require
 from jaxvae.options import Saved, SavedRun, Shown, load_run, open_run
 
 if TYPE_CHECKING:

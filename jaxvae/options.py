@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import Experiment, Parallel, Population, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Parallel, Population
 
 if TYPE_CHECKING:
     from jaxvae.data import Split

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvae import evaluation, figures
-from jaxvae.config import UsageError, require
+from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.data.lazy import LazyImages
 from jaxvae.evaluation import Trained

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae import __version__
-from jaxvae.config import Experiment, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Experiment
 from jaxvae.from_json import checked, from_json
 
 log = logging.getLogger("jaxvae")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxvae import Experiment, runs
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import arrays, cache, folder
 from jaxvae.data.splits import Split
 from jaxvae.runs import COLUMNS

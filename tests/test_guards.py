@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, guards, runs
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.training import train
 from jaxvae.training.checkpoint import Checkpoints
 

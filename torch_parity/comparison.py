@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from jaxvae.config import Experiment, Model, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Model
 from jaxvae.objectives import conventions
 from torch_parity.difference import Comparison, Difference, difference
 from torch_parity.kinks import flips, like, nearness

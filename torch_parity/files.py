@@ -12,7 +12,7 @@ import ml_dtypes  # with it, NumPy and safetensors know bfloat16
 import numpy as np
 
 from jaxvae import runs
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 
 PYTORCH = (".pth", ".pt", ".ckpt", ".bin")
 WRAPPERS = ("model_state_dict", "state_dict", "model")

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import data, guards, noise, runs, saved
-from jaxvae.config import Experiment, UsageError, require
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment
 from jaxvae.data.preprocess import image_shape
 from jaxvae.training import build_model, initial_state, make_optimizer, make_schedule
 from jaxvae.training.checkpoint import Checkpoints

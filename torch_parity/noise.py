@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.models.layers import keep_mask
 from torch_parity.maps import Layer, Map
 

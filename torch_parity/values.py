@@ -15,7 +15,8 @@ from torch.distributions import Laplace, Normal, kl_divergence
 from torch.nn import functional as F
 
 from jaxvae import noise
-from jaxvae.config import Experiment, Objective, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Experiment, Objective
 from jaxvae.data.preprocess import image_shape, noise_keys, preprocess
 from jaxvae.models import decoder_mean
 from jaxvae.training.step import make_loss

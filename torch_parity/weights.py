@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from torch_parity.maps import BATCH_NORM, Layer, Map, Shape
 
 COUNTER = "num_batches_tracked"

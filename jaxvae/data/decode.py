@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Split
 

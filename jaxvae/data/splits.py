@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvae import config
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data.lazy import LazyImages
 
 HELD_OUT = 0.2

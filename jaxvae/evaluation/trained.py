@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae import noise
-from jaxvae.config import Data, Experiment, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Data, Experiment
 from jaxvae.data.preprocess import Batch, image_shape, noise_keys, preprocess, to_unit
 
 BATCH = 250  # images per call of the model

@@ -22,7 +22,8 @@ from jax.sharding import (
 from orbax.checkpoint import multihost
 
 from jaxvae import axis
-from jaxvae.config import Parallel, UsageError, require
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Parallel
 from jaxvae.training.state import refuse_more_than_memory
 
 log = logging.getLogger("jaxvae")

@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxvae import data as datasets
 from jaxvae import guards, runs
-from jaxvae.config import Experiment, Parallel, Train, UsageError, require
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment, Parallel, Train
 from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
 from jaxvae.training import devices

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.config import Experiment, Population, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Population
 from jaxvae.data import Dataset
 from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
 from jaxvae.data.preprocess import Shape, image_shape

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.config import Optimizer, require
+from jaxvae.checks import require
+from jaxvae.config import Optimizer
 
 
 def make_optimizer(settings: Optimizer) -> optax.GradientTransformation:

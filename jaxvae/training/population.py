@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from jaxvae import data as datasets
 from jaxvae import figures, guards, runs
-from jaxvae.config import Experiment, Optimizer, Population, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Optimizer, Population
 from jaxvae.evaluation import in_order
 from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.epoch import NonFiniteError

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from jaxvae import guards, runs
-from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment, Optimizer, Population
 from jaxvae.data.preprocess import image_shape
 from jaxvae.from_json import from_json
 from jaxvae.training.checkpoint import Checkpoints

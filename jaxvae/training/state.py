@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.config import Experiment, Optimizer, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Experiment, Optimizer
 from jaxvae.data.preprocess import Shape, image_shape
 
 PyTree = Any

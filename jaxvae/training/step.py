@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import axis, noise
-from jaxvae.config import Experiment, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Experiment
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import noise_keys, preprocess
 from jaxvae.models import Output

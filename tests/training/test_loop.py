@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.saved import load
 from jaxvae.training import NonFiniteError, train
 from jaxvae.training.checkpoint import Checkpoints

@@ -10,7 +10,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, cli, runs
-from jaxvae.config import Population, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Population
 from jaxvae.evaluation import make_evaluate
 from jaxvae.saved import load
 from jaxvae.training import NonFiniteError, build_model, initial_state, make_optimizer, train

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from jaxvae import Experiment, Model
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.models import build
 from jaxvae.objectives import conventions, with_convention
 

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from torch_parity import files
 from torch_parity.tests.bits import assert_same_bits
 

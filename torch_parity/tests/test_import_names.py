@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jaxvae import runs
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from torch_parity import files
 from torch_parity.tests.bits import assert_same_bits
 

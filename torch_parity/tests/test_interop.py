@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, cli, runs, saved
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import load
 from torch_parity import files
 from torch_parity.experiments import EXPERIMENTS

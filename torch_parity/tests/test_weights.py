@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvae import Model
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data.preprocess import image_shape
 from jaxvae.runs import load_experiment
 from torch_parity import maps
