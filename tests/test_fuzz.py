@@ -258,7 +258,7 @@ def test_files_of_a_run(tmp_path, name, d):
 @given(d=st.data())
 def test_weights(tmp_path, suffix, d):
     torch = pytest.importorskip("torch")
-    from torch_parity import files
+    from jaxvae.interop import files
 
     path = tmp_path / f"a{suffix}"
     if not path.exists():

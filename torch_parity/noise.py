@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from jaxvae.checks import UsageError
+from jaxvae.interop.maps import Layer, Map
 from jaxvae.models.layers import keep_mask
-from torch_parity.maps import Layer, Map
 
 _mask = jax.jit(keep_mask, static_argnums=(1, 2, 3))
 

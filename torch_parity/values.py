@@ -18,13 +18,13 @@ from jaxvae import noise
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, Objective
 from jaxvae.data.preprocess import image_shape, noise_keys, preprocess
+from jaxvae.interop.maps import Map
+from jaxvae.interop.weights import to_flax, to_torch
 from jaxvae.models import decoder_mean
 from jaxvae.training.step import make_loss
 from torch_parity.kinks import Kinks
 from torch_parity.losses import LOSSES
-from torch_parity.maps import Map
 from torch_parity.noise import shared_noise
-from torch_parity.weights import to_flax, to_torch
 
 Loss = Callable[[Tensor, Any, Any, Tensor], Tensor]
 Forward = Callable[[nn.Module, Tensor], tuple[Tensor, Any, Any]]

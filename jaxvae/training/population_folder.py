@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 
-from jaxvae import guards, runs
+from jaxvae import runs
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Optimizer, Population
 from jaxvae.data.preprocess import image_shape
 from jaxvae.from_json import from_json
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs import guards
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
     base_and_factors,

@@ -13,7 +13,7 @@ from typing import Any
 from jaxvae import __version__
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment
-from jaxvae.runs import RunError, read_config, read_metrics, saved_config
+from jaxvae.runs.folder import RunError, read_config, read_metrics, saved_config
 
 log = logging.getLogger("jaxvae")
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import jax
 
-from jaxvae import guards, runs
+from jaxvae import runs
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
+from jaxvae.runs import guards
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import build_model, initial_state, make_optimizer
-from jaxvae.training.checkpoint import Checkpoints
 
 
 def load(

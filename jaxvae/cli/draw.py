@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import runs
+from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
-from jaxvae.options import Saved, SavedRun, Shown, load_run, open_run
+from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run
 
 if TYPE_CHECKING:
-    from jaxvae.pictures import Picture
+    from jaxvae.evaluation.pictures import Picture
 
 
 def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
         out: Write OUT.npz and OUT.png; by default RUN/outputs/reconstruct.
         n: How many images.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     require(n >= 1, "--n", n, "at least 1")
     trained, _, images, _ = open_run(saved, shown)
@@ -36,7 +37,7 @@ def sample(saved: Saved, out: Path | None = None, n: int = 64, seed: int = 0) ->
         n: How many images.
         seed: Of the draws.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _ = load_run(saved)
     return _write(saved, out, "sample", pictures.samples(trained, n, seed))
@@ -50,7 +51,7 @@ def embed(saved: Saved, shown: Shown, out: Path | None = None) -> dict[str, Any]
         shown: the images.
         out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _, images, classes = open_run(saved, shown)
     return _write(saved, out, "embed", pictures.embedding(trained, images, classes))
@@ -74,7 +75,7 @@ def interpolate(
         second: Where they end, one per start.
         steps: Images per walk, ends included.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _, images, _ = open_run(saved, shown)
     if len(first) != len(second) or not first:
@@ -103,7 +104,7 @@ def traverse(
         steps: Values per latent.
         dims: At most so many latents, those that say most about the images.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _, images, _ = open_run(saved, shown)
     _check_indices("--index", (index,), len(images.images))
@@ -117,7 +118,8 @@ def figures(saved: Saved) -> dict[str, Any]:
     Args:
         saved: the run.
     """
-    from jaxvae import data, pictures
+    from jaxvae import data
+    from jaxvae.evaluation import pictures
 
     trained, _ = load_run(saved)
     dataset = data.load(trained.experiment.data)
@@ -141,7 +143,7 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
     out = out or saved.run / "outputs" / command
     out = out.with_suffix("") if out.suffix in (".npz", ".png") else out
     npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
-    with runs.atomic(npz) as temporary, temporary.open("wb") as file:
+    with atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     figures.save(figure, png)
     shapes = {name: list(array.shape) for name, array in arrays.items()}

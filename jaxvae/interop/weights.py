@@ -1,4 +1,4 @@
-"""Arrays of a PyTorch state dict to our variables and back, by a map of `torch_parity.maps`."""
+"""Arrays of a PyTorch state dict to our variables and back, by a map of `jaxvae.interop.maps`."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvae.checks import UsageError
-from torch_parity.maps import BATCH_NORM, Layer, Map, Shape
+from jaxvae.interop.maps import BATCH_NORM, Layer, Map, Shape
 
 COUNTER = "num_batches_tracked"
 
