@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,8 @@ def _quieten() -> None:
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # What Pillow warns of is refused, as too many pixels, or does not matter, as odd metadata.
+    warnings.filterwarnings("ignore", module="PIL")
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
