@@ -1,5 +1,5 @@
-"""The command line: `main` carries out what `jaxvae` is given."""
+"""The command line: `main` carries out one of `COMMANDS`."""
 
-from jaxvae.cli.main import main
+from jaxvae.cli.main import COMMANDS, main
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
