@@ -3,10 +3,12 @@ commands that it starts; other orders of summation and seeds, where tests/orders
 """
 
 import os
+import sys
 import tempfile
 from importlib.util import find_spec
 
 import numpy as np
+import pytest
 
 if find_spec("hypothesis"):  # a borrowed machine may lack it
     from hypothesis import settings
@@ -31,3 +33,10 @@ if offset := int(os.environ.get("JAXVAE_TEST_SEED", "0")):
 
         manual_seed = torch.manual_seed
         torch.manual_seed = lambda seed: manual_seed(seed + 1000 * offset)
+
+
+@pytest.fixture(autouse=True)
+def torch_seed():
+    """PyTorch's weights are the same in every test, whichever ran before it."""
+    if torch := sys.modules.get("torch"):  # tests that need no PyTorch run without it
+        torch.manual_seed(0)

@@ -23,7 +23,7 @@ with atheris.instrument_imports(
     from PIL import Image
 
     from jaxvae import Experiment, runs
-    from jaxvae.config import UsageError
+    from jaxvae.checks import UsageError
     from jaxvae.data import arrays, cache, folder
     from jaxvae.data.splits import Split
 
@@ -80,7 +80,7 @@ def cache_file() -> bytes:
 
 
 def weights(path: Path) -> object:
-    from torch_parity import files
+    from jaxvae.interop import files
 
     return files.read(path)
 
@@ -88,7 +88,7 @@ def weights(path: Path) -> object:
 def weight_file(suffix: str, zipped: bool = True) -> bytes:
     import torch
 
-    from torch_parity import files
+    from jaxvae.interop import files
 
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / f"a{suffix}"
@@ -141,10 +141,12 @@ def main() -> None:
         sys.exit(f"usage: readers.py READER [OPTION...] with READER one of {', '.join(READERS)}")
     reader = READERS[sys.argv.pop(1)]
     if reader.read is weights:
-        with atheris.instrument_imports(include=["torch_parity", "torch._weights_only_unpickler"]):
+        with atheris.instrument_imports(
+            include=["jaxvae.interop", "torch._weights_only_unpickler"]
+        ):
             import torch  # noqa: F401
 
-            import torch_parity.files  # noqa: F401
+            import jaxvae.interop.files  # noqa: F401
     with tempfile.TemporaryDirectory() as temporary:
         path, corpus = Path(temporary) / "in" / reader.name, Path(temporary) / "corpus"
         path.parent.mkdir()

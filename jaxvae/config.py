@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from jaxvae.checks import require
+
 if TYPE_CHECKING:
     import jax
     from flax import linen as nn
@@ -22,16 +24,6 @@ if TYPE_CHECKING:
     from jaxvae.batch import Batch
     from jaxvae.info import Info
     from jaxvae.models import Bound, Output
-
-
-class UsageError(ValueError):
-    """An argument or setting has a value that is not allowed; the message says which and why."""
-
-
-def require(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raise a UsageError that names the field, its value and what is allowed."""
-    if not condition:
-        raise UsageError(f"{name} = {value!r}: must be {allowed}")
 
 
 Settings = TypeVar("Settings")

@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 
 T = TypeVar("T")
 

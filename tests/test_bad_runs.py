@@ -14,8 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import cli, saved
+from jaxvae import cli
 from jaxvae.runs import RunError
+from jaxvae.training.load import load
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "experiments" / "digits_vae.py"
@@ -215,14 +216,14 @@ def cut(path: Path) -> None:
 
 def test_every_file_of_a_checkpoint_may_be_damaged(trained, run):
     """One at a time, in each step's folder: the numbers are the same, or it is refused."""
-    whole = jax.tree.leaves(saved.load(trained)[0].variables)
+    whole = jax.tree.leaves(load(trained)[0].variables)
     names = {path.relative_to(run) for path in (run / "checkpoints").rglob("*") if path.is_file()}
     refused = 0
     for name in sorted(names):
         content = (run / name).read_bytes()
         cut(run / name)
         try:
-            loaded = jax.tree.leaves(saved.load(run)[0].variables)
+            loaded = jax.tree.leaves(load(run)[0].variables)
             assert all(np.array_equal(a, b) for a, b in zip(loaded, whole, strict=True)), name
         except (RunError, FileNotFoundError) as error:
             assert "run/checkpoints: " in str(error)

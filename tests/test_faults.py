@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train, cli, runs
-from jaxvae.saved import load
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import train
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.load import load
 
 TIMES = {"seconds", "images_per_second"}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxvae import Experiment, runs
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import arrays, cache, folder
 from jaxvae.data.splits import Split
 from jaxvae.runs import COLUMNS
@@ -258,7 +258,7 @@ def test_files_of_a_run(tmp_path, name, d):
 @given(d=st.data())
 def test_weights(tmp_path, suffix, d):
     torch = pytest.importorskip("torch")
-    from torch_parity import files
+    from jaxvae.interop import files
 
     path = tmp_path / f"a{suffix}"
     if not path.exists():

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, guards, runs
-from jaxvae.config import UsageError
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
+from jaxvae.checks import UsageError
+from jaxvae.runs import guards
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import train
-from jaxvae.training.checkpoint import Checkpoints
 
 
 def held_by_another(folder) -> bool:

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, evaluation, pictures
+from jaxvae import Data, Experiment, Model, evaluation
 from jaxvae.data import Dataset, Split
-from jaxvae.evaluation import Trained
+from jaxvae.evaluation import Trained, pictures
 from jaxvae.training import build_model
 
 

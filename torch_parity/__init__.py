@@ -1,7 +1,8 @@
-"""PyTorch reference models, weights in and out, and the comparison of jaxvae with PyTorch.
+"""PyTorch reference models, and the comparison of jaxvae with PyTorch.
 
-Nothing else in the project imports torch; it comes with the extra `jaxvae[parity]`. Exported here
-are `compare` and what it returns; `python -m torch_parity` compares the experiments.
+Only `jaxvae.interop` imports torch too, where a file of weights needs it; it comes with the extra
+`jaxvae[parity]`. Exported here are `compare` and what it returns; `python -m torch_parity` compares
+the experiments.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ __all__ = ["Comparison", "Difference", "compare"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only when a comparison is asked for: weights in safetensors need none."""
+    """Import torch only when a comparison is asked for."""
     if name == "compare":
         from torch_parity.comparison import compare
 

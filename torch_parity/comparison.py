@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from jaxvae.config import Experiment, Model, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Model
+from jaxvae.interop.maps import Map
 from jaxvae.objectives import conventions
 from torch_parity.difference import Comparison, Difference, difference
 from torch_parity.kinks import flips, like, nearness
 from torch_parity.losses import LOSSES
-from torch_parity.maps import Map
 from torch_parity.values import (
     Counterpart,
     Forward,
@@ -61,7 +62,7 @@ def compare(
     Args:
         model: a Flax module of ours, or one like them (see `jaxvae.Model.build`).
         torch_model: its counterpart; it is left as it was.
-        weight_map: torch layer -> ours, see `torch_parity.maps`; with its dropout layers.
+        weight_map: torch layer -> ours, see `jaxvae.interop.maps`; with its dropout layers.
         batch: stored images, uint8 (batch, height, width, channels).
         experiment: its data and objective say what is computed; by default pixels in [0, 1] and the
             loss of pytorch/examples.

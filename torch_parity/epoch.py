@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxvae import data, figures
 from jaxvae.figures.style import WIDTH, plot_figure, style_axes
+from jaxvae.interop.maps import reference_map
 from torch_parity.experiments import experiment_of
-from torch_parity.maps import reference_map
 from torch_parity.recipes import RECIPES
 from torch_parity.trajectory import compare_training, train_both
 

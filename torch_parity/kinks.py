@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from torch_parity.maps import Map
+from jaxvae.interop.maps import Map
 
 Slope = Callable[..., Any]  # the slope below 0, from the arguments of a call
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
+from jaxvae.interop.maps import Layer, Map
 from jaxvae.models.layers import keep_mask
-from torch_parity.maps import Layer, Map
 
 _mask = jax.jit(keep_mask, static_argnums=(1, 2, 3))
 

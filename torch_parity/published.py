@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from jaxvae.config import require
+from jaxvae.checks import require
 
 Shape = tuple[int, int, int]  # channels, height, width
 

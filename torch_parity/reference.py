@@ -40,7 +40,7 @@ OUTPUTS: dict[str, Callable[[], nn.Module]] = {  # to the mean of p(x|z)
 def twin(settings: Model, image_shape: Shape) -> nn.Module:
     """The PyTorch module of any `jaxvae.Model`, for images of shape (channels, height, width).
 
-    `forward` returns pixels, mean and logvar; `torch_parity.maps.reference_map(settings, ...)` is
+    `forward` returns pixels, mean and logvar; `jaxvae.interop.maps.reference_map(settings, ...)` is
     its weight map, and what `jaxvae export-torch` writes loads into it.
     """
 

@@ -20,11 +20,11 @@ from jaxvae.evaluation import in_order
 from jaxvae.training import program as programs
 from jaxvae.training.state import Monitor
 from torch_parity.difference import Difference, difference
-from torch_parity.maps import Map
+from jaxvae.interop.maps import Map
 from torch_parity.noise import shared_noise
 from torch_parity.recipes import Recipe
 from torch_parity.values import exactly, flax_variables
-from torch_parity.weights import COUNTER, to_torch, with_variables
+from jaxvae.interop.weights import COUNTER, to_torch, with_variables
 
 
 class Trajectory(NamedTuple):

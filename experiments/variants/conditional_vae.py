@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae import Data, Experiment, Model, Objective, Train
-from jaxvae.config import require
+from jaxvae.checks import require
 from jaxvae.models import VAE, dropout_keys, flat, networks
 
 

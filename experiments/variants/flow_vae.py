@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxvae import Data, Experiment, Model, Objective, Train
-from jaxvae.config import require
+from jaxvae.checks import require
 from jaxvae.models import Autoencoder, networks
 from jaxvae.models.flows import PlanarFlow
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from jaxvae import Data, Experiment, Model, Objective, Train
-from jaxvae.config import require
+from jaxvae.checks import require
 
 
 @dataclass(frozen=True)

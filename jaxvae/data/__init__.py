@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae import config
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError, require
 from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, info, split
 
@@ -108,7 +108,7 @@ def _check_in_memory(data: config.Data) -> None:
         f"False for data.source = {data.source!r}, which is read into memory whole: only sets of"
         " TensorFlow Datasets and folders of images can be streamed"
     )
-    config.require(not data.streaming, "data.streaming", data.streaming, allowed)
+    require(not data.streaming, "data.streaming", data.streaming, allowed)
 
 
 def _is_path(source: str) -> bool:

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data.splits import Source, Split
 
 log = logging.getLogger("jaxvae")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import noise
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:

@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxvae.atomic import atomic
 from jaxvae.data.splits import Split
 
 FORMAT = 1
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Split]:
 
 
 def _write(path: Path, splits: dict[str, Split]) -> None:
-    """Write to a temporary file beside `path`, then rename: `path` is whole or absent."""
+    """Write the file, whole or not at all, and remove what killed processes have left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob("*.tmp"):
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
@@ -119,11 +119,5 @@ def _write(path: Path, splits: dict[str, Split]) -> None:
         split = splits.get(key, Split(nothing, None))
         arrays[f"{key}_images"] = split.images
         arrays[f"{key}_labels"] = nothing if split.labels is None else split.labels
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt too must not leave the file behind
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

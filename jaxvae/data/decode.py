@@ -2,7 +2,6 @@
 
 import io
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Split
 
@@ -20,11 +19,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """What a file may hold, whatever it is called: Pillow would start Ghostscript for PostScript."""
 GREY_MODES = ("1", "L", "LA")
 """Pillow's modes of grey 8-bit images (1 bit is widened to 0 and 255)."""
-
-# An image of more pixels than Pillow finds plausible is refused; what else it warns of, such as odd
-# metadata, does not matter here.
-warnings.filterwarnings("ignore", module="PIL")
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 class Encoded(NamedTuple):
@@ -162,12 +156,20 @@ def _check_depth(mode: str, name: str) -> None:
         raise UsageError(f"{name}: Pillow mode {mode!r}; convert it to 8 bits per channel")
 
 
+def _check_pixels(size: tuple[int, int]) -> None:
+    """Refuse an image of more pixels than Pillow finds plausible; it warns, up to twice as many."""
+    pixels, most = size[0] * size[1], Image.MAX_IMAGE_PIXELS
+    if most is not None and pixels > most:
+        raise ValueError(f"Image size ({pixels} pixels) exceeds limit of {most} pixels")
+
+
 @contextmanager
 def _opened(file: Path | bytes, name: str) -> Iterator[ImageFile]:
     """The opened image; whatever goes wrong with it becomes a ValueError that names it."""
     try:
         stream = file if isinstance(file, Path) else io.BytesIO(file)
         with Image.open(stream, formats=FORMATS) as image:
+            _check_pixels(image.size)
             yield image
     except UsageError:
         raise

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import cache
 from jaxvae.data.decode import Encoded, decode, decode_lazily
 from jaxvae.data.splits import Source

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae import config
-from jaxvae.config import UsageError, require
+from jaxvae.checks import UsageError
+from jaxvae.checks import require
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.preprocess import seen_shape
 from jaxvae.info import Info

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import cache
 from jaxvae.data.decode import Encoded, Plan, decode, decode_image
 from jaxvae.data.lazy import consecutive

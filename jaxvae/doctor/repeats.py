@@ -16,8 +16,8 @@ from jaxvae.config import Experiment, Parallel
 from jaxvae.doctor import loops, recipes
 from jaxvae.doctor.report import DIFFERS, NOT_CHECKED, REPEATS, WRONG, Check, Checks
 from jaxvae.runs import Interrupted
-from jaxvae.saved import load
 from jaxvae.training import program as programs
+from jaxvae.training.load import load
 
 FLAG = "--xla_gpu_deterministic_ops=true"
 TIMEOUT = 120

@@ -3,13 +3,13 @@
 import io
 import math
 import os
-import uuid
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 
+from jaxvae.atomic import atomic
 from jaxvae.figures.grid import check_images, image_grid, to_rgb
 
 
@@ -48,14 +48,8 @@ def save_images(
 
 
 def _write(content: bytes, path: str | os.PathLike[str]) -> None:
-    """Write to a temporary name in the same folder, then rename, which is atomic."""
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"path = {str(path)!r}: must end in .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with atomic(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

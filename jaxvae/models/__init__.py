@@ -14,7 +14,7 @@ from typing import Any
 from flax import linen as nn
 
 from jaxvae import config
-from jaxvae.config import require
+from jaxvae.checks import require
 from jaxvae.info import Info
 from jaxvae.models.autoencoders import (
     AE,

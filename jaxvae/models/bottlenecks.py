@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.models.layers import Activation, Dense, InitRule, keep_preactivation
 from jaxvae.models.output import Arrays, Code
 from jaxvae.noise import Noise

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxvae.config import require
+from jaxvae.checks import require
 
 Method = Literal["xla", "matmul"]
 Pair = tuple[int, int]  # height, width

@@ -9,7 +9,7 @@ import math
 import jax
 from flax import linen as nn
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.models.convolution import conv_output_size, output_padding_for
 from jaxvae.models.layers import Conv, ConvTranspose, Dense, Hidden, LayerSettings
 

@@ -7,7 +7,8 @@ nats; `beta_eff` = 1 is the ELBO. docs/conventions.md has the table.
 
 from dataclasses import replace
 
-from jaxvae.config import Experiment, Objective, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Objective
 
 _SUMMED = Objective("bernoulli", batch_reduction="sum")
 

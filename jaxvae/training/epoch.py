@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 
-from jaxvae import runs
+from jaxvae import processes, runs
 from jaxvae.config import Experiment
 from jaxvae.evaluation import in_order, not_finite
-from jaxvae.training import devices
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.interrupt import StopRequest
 from jaxvae.training.program import Program
 from jaxvae.training.reporting import Reporter
@@ -117,7 +116,7 @@ def _advance(
     sums, running = program.sums(progress.sums), None
     with contextlib.closing(program.chunks(step, until)) as chunks:
         for source, num_steps in chunks:
-            if devices.any_process(bool(stop)):
+            if processes.any_process(bool(stop)):
                 break
             state, sums = program.advance(state, sums, source, num_steps)
             if running is not None:

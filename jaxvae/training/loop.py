@@ -12,13 +12,15 @@ import jax
 import numpy as np
 
 from jaxvae import data as datasets
-from jaxvae import guards, runs
-from jaxvae.config import Experiment, Parallel, Train, UsageError, require
+from jaxvae import processes, runs
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment, Parallel, Train
 from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
+from jaxvae.runs import guards
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import devices
 from jaxvae.training import program as programs
-from jaxvae.training.checkpoint import Checkpoints
 from jaxvae.training.epoch import NonFiniteError, Progress, basis, epoch_row, train_epoch
 from jaxvae.training.interrupt import StopRequest
 from jaxvae.training.program import Program
@@ -68,9 +70,9 @@ def train(
             guards.refuse_existing(folder, "give another --out, or continue it with --resume")
 
     with contextlib.ExitStack() as claim, StopRequest() as stop:
-        devices.first_decides(refuse)
+        processes.first_decides(refuse)
         try:
-            devices.refuse_other_folder(folder)
+            processes.refuse_other_folder(folder)
             return _train(experiment, folder, resume, quiet, parallel, may_change, stop)
         except (NonFiniteError, runs.Interrupted) as error:
             _write_summary(folder, runs.ended_early(experiment, error))
@@ -87,7 +89,7 @@ def _train(
     stop: StopRequest,
 ) -> dict[str, Any]:
     """What `train` does, once it is known that it may, except for noting how it failed."""
-    began, first = perf_counter(), devices.is_first()
+    began, first = perf_counter(), processes.is_first()
     dataset = datasets.load(experiment.data)
     stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
     _refuse_disagreement(experiment, images)
@@ -98,7 +100,7 @@ def _train(
     config = runs.describe(experiment, stored_shape, program.info, images)
     if first and not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
-    devices.wait_for_all("compiled")
+    processes.wait_for_all("compiled")
     num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
 
     settings, steps = experiment.train, program.steps_per_epoch
@@ -165,11 +167,11 @@ def _train(
             checkpoints.save(state, asdict(progress), is_best=monitor.best_epoch == epoch)
             if settings.figures_every and epoch % settings.figures_every == 0:
                 if first:
-                    from jaxvae import pictures  # Matplotlib takes 0.4 s to import
+                    from jaxvae.evaluation import pictures  # Matplotlib takes 0.4 s to import
 
                     now = trained._replace(variables=devices.local(state.variables))
                     pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
-                devices.wait_for_all(f"figures of epoch {epoch}")
+                processes.wait_for_all(f"figures of epoch {epoch}")
         best_state = checkpoints.restore("best", state)[0] if rows else state
 
     summary = {
@@ -198,14 +200,14 @@ def _train(
     _write_summary(folder, summary)
     if first and rows and settings.figures_every is not None:
         best = trained._replace(variables=devices.local(best_state.variables))
-        from jaxvae import pictures
+        from jaxvae.evaluation import pictures
 
         reporter.say(f"drawing figures in {folder / 'figures'}")
         try:
             pictures.write_all(best, dataset, rows, folder / "figures")
         except ValueError as error:
             raise runs.RunError(f"{folder}: trained, but cannot be drawn: {error}") from error
-    devices.wait_for_all("the end")
+    processes.wait_for_all("the end")
     return summary
 
 
@@ -218,18 +220,18 @@ def _refuse_disagreement(experiment: Experiment, images: dict[str, Any]) -> None
     if jax.process_count() == 1:
         return
     own = {"experiment": asdict(experiment), "images": images}
-    first = json.loads(devices.from_first(json.dumps(own)))
+    first = json.loads(processes.from_first(json.dumps(own)))
     different = {} if first["images"] == images else {"images": (first["images"], images)}
     if first["experiment"] != json.loads(json.dumps(own["experiment"])):
         different |= guards.differences(from_json(experiment, first["experiment"]), experiment)
-    if devices.any_process(bool(different)):
+    if processes.any_process(bool(different)):
         listed = [f"{name} ({one!r}, here {two!r})" for name, (one, two) in different.items()]
         here = f"this one in {', '.join(listed)}" if listed else "another one, which says in what"
         raise UsageError(f"processes differ from the first: {here}")
 
 
 def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    if devices.is_first():
+    if processes.is_first():
         runs.write_json(folder / "summary.json", summary)
 
 

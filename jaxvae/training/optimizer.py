@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.config import Experiment, Optimizer, require
+from jaxvae.config import Experiment, Optimizer
+from jaxvae.checks import require
 
 
 def settings_of(experiment: Experiment) -> dict[str, Optimizer]:

@@ -13,10 +13,12 @@ import jax.numpy as jnp
 from matplotlib.figure import Figure
 
 from jaxvae import data as datasets
-from jaxvae import figures, guards, runs
-from jaxvae.config import Experiment, Optimizer, Population, require
+from jaxvae import figures, runs
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Optimizer, Population
 from jaxvae.evaluation import in_order
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs import guards
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import NonFiniteError
 from jaxvae.training.interrupt import StopRequest
 from jaxvae.training.members import Program, States, build, members, swept

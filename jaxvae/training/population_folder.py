@@ -7,10 +7,13 @@ from typing import Any
 
 import jax
 
-from jaxvae import guards, runs
-from jaxvae.config import Experiment, Optimizer, Population, UsageError, require
+from jaxvae import runs
+from jaxvae.runs import guards
+from jaxvae.config import Experiment, Optimizer, Population
+from jaxvae.checks import UsageError
+from jaxvae.checks import require
 from jaxvae.from_json import from_json
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
     initial_states,

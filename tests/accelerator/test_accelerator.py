@@ -19,9 +19,9 @@ from jaxvae import Data, Experiment, Model, Objective, Optimizer, Parallel, Trai
 from jaxvae.config import Population
 from jaxvae.data import Dataset, Split
 from jaxvae.data.lazy import LazyImages
-from jaxvae.saved import load
 from jaxvae.training import members
 from jaxvae.training import program as programs
+from jaxvae.training.load import load
 
 # On a CPU the same is tested elsewhere, so these run once, in CI.
 pytestmark = [pytest.mark.accelerator, pytest.mark.slow, pytest.mark.ci]

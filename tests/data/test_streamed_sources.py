@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import ExifTags, Image
 
 from jaxvae import config, data
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import decode, folder, tfds_source
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.splits import Dataset

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data import streaming
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.streaming import stream

@@ -12,7 +12,7 @@ import pytest
 from jaxvae import axis
 from jaxvae.doctor import loops, recipes, repeats, speed
 from jaxvae.doctor.report import NOT_CHECKED, REPEATS, RIGHT, WRONG
-from jaxvae.training import checkpoint
+from jaxvae.runs import checkpoint
 from jaxvae.training import members as population
 from jaxvae.training import program as programs
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxvae.runs import RunError
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs.checkpoint import Checkpoints
 
 
 @jax.tree_util.register_dataclass

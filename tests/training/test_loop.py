@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
-from jaxvae.config import UsageError
-from jaxvae.saved import load
+from jaxvae.checks import UsageError
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import NonFiniteError, train
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.load import load
 
 pytestmark = pytest.mark.numeric
 

@@ -10,11 +10,12 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, cli, runs
-from jaxvae.config import Population, UsageError
+from jaxvae.checks import UsageError
+from jaxvae.config import Population
 from jaxvae.evaluation import make_evaluate
-from jaxvae.saved import load
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import NonFiniteError, build_model, initial_state, make_optimizer, train
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.training.load import load
 from jaxvae.training.members import members
 from jaxvae.training.population import train_population
 from jaxvae.training.population_folder import extract, read_rows, rows_of

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae import Data, Experiment, Model, Optimizer, Train, commands, runs
+from jaxvae import Data, Experiment, Model, Optimizer, Train, runs
+from jaxvae.cli import commands
+from jaxvae.cli.options import Images, SavedRun
 from jaxvae.config import Parallel, Population
-from jaxvae.options import Images, SavedRun
-from jaxvae.saved import load
 from jaxvae.training import program as programs
 from jaxvae.training import train
+from jaxvae.training.load import load
 from jaxvae.training.population import train_population
 
 pytestmark = pytest.mark.numeric

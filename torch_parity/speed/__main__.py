@@ -22,7 +22,8 @@ import torch
 import tyro
 
 from jaxvae import data, figures
-from jaxvae.config import Data, UsageError, require
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Data
 from torch_parity.speed.race import MODELS, Name, measure, started, warm_up
 from torch_parity.speed.report import Line, draw, table
 from torch_parity.speed.workers import WorkerError

@@ -18,9 +18,9 @@ from jaxvae.training import members
 from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
 from torch_parity.experiments import experiment_of
-from torch_parity.maps import reference_map
+from jaxvae.interop.maps import reference_map
 from torch_parity.speed.workers import Job, Report, png
-from torch_parity.weights import to_flax, with_variables
+from jaxvae.interop.weights import to_flax, with_variables
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:

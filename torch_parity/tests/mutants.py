@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from jaxvae import Experiment, Model
+from jaxvae.interop.maps import reference_map
 from jaxvae.models import build
 from jaxvae.objectives import conventions
 from torch_parity.comparison import FLOOR
 from torch_parity.difference import difference
 from torch_parity.losses import LOSSES
-from torch_parity.maps import reference_map
 from torch_parity.reference import twin
 from torch_parity.report import perturbed
 from torch_parity.values import Counterpart, exactly, flax_values, flax_variables, torch_values

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from jaxvae import Experiment, Model
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.models import build
 from jaxvae.objectives import conventions, with_convention
 
@@ -16,9 +16,9 @@ torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
+from jaxvae.interop.maps import reference_map  # noqa: E402
 from torch_parity.comparison import compare  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
-from torch_parity.maps import reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
 from torch_parity.report import away_from_kinks, perturbed  # noqa: E402
 from torch_parity.values import Counterpart  # noqa: E402

@@ -14,10 +14,10 @@ torch = pytest.importorskip(
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from jaxvae.interop.maps import dense, reference_map  # noqa: E402
 from torch_parity import kinks  # noqa: E402
 from torch_parity.comparison import compare, differences_of  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
-from torch_parity.maps import dense, reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
 from torch_parity.report import away_from_kinks, perturbed  # noqa: E402
 from torch_parity.values import Counterpart, exactly, torch_values  # noqa: E402

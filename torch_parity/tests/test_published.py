@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"

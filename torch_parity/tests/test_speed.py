@@ -14,7 +14,8 @@ torch = pytest.importorskip(
 )
 
 from jaxvae import data  # noqa: E402
-from jaxvae.config import Data, UsageError  # noqa: E402
+from jaxvae.checks import UsageError  # noqa: E402
+from jaxvae.config import Data  # noqa: E402
 from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 from torch_parity.speed import __main__ as speed  # noqa: E402

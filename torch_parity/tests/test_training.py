@@ -24,9 +24,9 @@ from torch.optim.lr_scheduler import (  # noqa: E402
     ReduceLROnPlateau,
 )
 
+from jaxvae.interop.maps import reference_map  # noqa: E402
 from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
-from torch_parity.maps import reference_map  # noqa: E402
 from torch_parity.noise import shared_noise  # noqa: E402
 from torch_parity.recipes import RECIPES, Recipe  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402

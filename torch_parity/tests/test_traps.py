@@ -20,9 +20,10 @@ torch = pytest.importorskip(
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from jaxvae.interop.maps import heads, reference_map  # noqa: E402
+from jaxvae.interop.weights import to_flax, to_torch  # noqa: E402
 from torch_parity.comparison import compare  # noqa: E402
 from torch_parity.losses import LOSSES  # noqa: E402
-from torch_parity.maps import heads, reference_map  # noqa: E402
 from torch_parity.reference import twin  # noqa: E402
 from torch_parity.tests.mutants import (  # noqa: E402
     CONVENTION,
@@ -33,7 +34,6 @@ from torch_parity.tests.mutants import (  # noqa: E402
     original,
 )
 from torch_parity.values import exactly  # noqa: E402
-from torch_parity.weights import to_flax, to_torch  # noqa: E402
 
 pytestmark = pytest.mark.numeric
 

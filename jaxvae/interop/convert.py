@@ -12,20 +12,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import data, guards, noise, runs, saved
+from jaxvae import data, noise, runs
+from jaxvae.runs import guards
+from jaxvae.training.load import load
 from jaxvae.batch import Examples
-from jaxvae.config import Experiment, UsageError, require
+from jaxvae.config import Experiment
+from jaxvae.checks import UsageError
+from jaxvae.checks import require
 from jaxvae.data.preprocess import seen_shape
 from jaxvae.evaluation import Trained
 from jaxvae.info import Info
 from jaxvae.training import Variables, initial_state
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.state import state_of
 from jaxvae.training.step import make_train_step, metric_names
-from torch_parity import files
-from torch_parity.maps import PUBLISHED, Layer, Map, Shape, reference_map
-from torch_parity.weights import COUNTER, problems, to_flax, to_torch, torch_keys
+from jaxvae.interop import files
+from jaxvae.interop.maps import PUBLISHED, Layer, Map, Shape, reference_map
+from jaxvae.interop.weights import COUNTER, problems, to_flax, to_torch, torch_keys
 
 
 def import_torch(
@@ -41,10 +45,10 @@ def import_torch(
     float64 weights are rounded to float32. Everything is checked before anything is written.
 
     Args:
-        source: a file that `torch_parity.files.read` reads.
+        source: a file that `jaxvae.interop.files.read` reads.
         experiment: its model must be that of the weights; the rest says how to train on.
         out: the run folder, new or empty; by default the first of runs/NAME, runs/NAME-2, ...
-        map_name: `reference`, a name in `torch_parity.maps.PUBLISHED`, or a Python file that
+        map_name: `reference`, a name in `jaxvae.interop.maps.PUBLISHED`, or a Python file that
             defines `weight_map`; by default the built-in map that has the file's keys.
         stored_shape: height, width and channels of the data set's images, before `Data` resizes and
             pads them; by default the data set is loaded and asked.
@@ -133,7 +137,7 @@ def export_torch(
     run, path = Path(run), Path(path)
     if path.exists():
         raise FileExistsError(f"{path}: exists; give another file")
-    trained, step = saved.load(run, checkpoint, like)
+    trained, step = load(run, checkpoint, like)
     imported = _imported(run)
     name = map_name or imported["map"]
     if map_name is None and name.endswith(".py"):
@@ -229,7 +233,7 @@ def _map_of_file(path: Path) -> Map:
         isinstance(layer, Layer) for layer in weight_map.values()
     ):
         raise UsageError(
-            f"--map {path}: must define weight_map, a dict of torch_parity.maps layers"
+            f"--map {path}: must define weight_map, a dict of jaxvae.interop.maps layers"
         )
     return weight_map
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
-from jaxvae import guards, runs
-from jaxvae.config import Parallel, Population, UsageError, require
-from jaxvae.options import (
+from jaxvae import runs
+from jaxvae.checks import UsageError, require
+from jaxvae.cli.options import (
     NO_PREFIX,
     ImportOptions,
     Saved,
@@ -21,6 +21,8 @@ from jaxvae.options import (
     TrainOptions,
     open_run,
 )
+from jaxvae.config import Parallel, Population
+from jaxvae.runs import guards
 
 
 def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
@@ -48,16 +50,16 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
 def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[str, Any]:
     """The experiment alone, or a population of it."""
     if options.population == Population():
-        from jaxvae import training
-        from jaxvae.training import devices
+        from jaxvae import processes, training
 
-        if options.parallel.distributed:
-            devices.start_process(options.parallel)
+        parallel = options.parallel
+        if parallel.distributed:
+            processes.start_process(parallel.coordinator, parallel.processes, parallel.index)
         return training.train(
             options.experiment,
             folder,
             resume,
-            parallel=options.parallel,
+            parallel=parallel,
             may_change=[name.replace("-", "_") for name in options.may_change],
         )
     from jaxvae.training.population import train_population
@@ -160,7 +162,7 @@ def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
     Args:
         run: The run folder.
     """
-    from jaxvae.training.checkpoint import Checkpoints
+    from jaxvae.runs.checkpoint import Checkpoints
 
     config, summary = runs.saved_config(run), run / "summary.json"
     with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
@@ -202,11 +204,11 @@ def doctor(quick: bool = False, json: bool = False) -> NoReturn:
 
 def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:
     """Make a run from the weights of a PyTorch model: to evaluate, to draw, to train on."""
-    from torch_parity import interop
+    from jaxvae.interop import convert
 
     if options.source is None or options.like is None:
         raise UsageError("import-torch: give a file of weights and --as, an experiment file")
-    return interop.import_torch(
+    return convert.import_torch(
         options.source, options.experiment, options.out, options.map, options.image_shape
     )
 
@@ -227,7 +229,7 @@ def export_torch(
         map: As in import-torch; by default the one of the import, or `reference`.
         experiment: The run's experiment file; needed only when it defines classes of its own.
     """
-    from torch_parity import interop
+    from jaxvae.interop import convert
 
     like = None if experiment is None else runs.load_experiment(experiment)
-    return interop.export_torch(run, path, checkpoint, map, like)
+    return convert.export_torch(run, path, checkpoint, map, like)

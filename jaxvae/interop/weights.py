@@ -1,4 +1,4 @@
-"""Arrays of a PyTorch state dict to our variables and back, by a map of `torch_parity.maps`."""
+"""Arrays of a PyTorch state dict to our variables and back, by a map of `jaxvae.interop.maps`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.training.state import TrainState
-from torch_parity.maps import BATCH_NORM, Layer, Map, Shape
+from jaxvae.interop.maps import BATCH_NORM, Layer, Map, Shape
 
 COUNTER = "num_batches_tracked"
 

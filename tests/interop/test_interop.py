@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxvae import Data, cli, runs, saved
-from jaxvae.config import UsageError
-from jaxvae.data import load
-from torch_parity import files
+from jaxvae import Data, cli, data, runs
+from jaxvae.checks import UsageError
+from jaxvae.interop import files
+from jaxvae.training.load import load
+from tests.interop.bits import assert_same_bits
 from torch_parity.experiments import EXPERIMENTS
-from torch_parity.tests.bits import assert_same_bits
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
+from jaxvae.interop.convert import export_torch, import_torch  # noqa: E402
 from torch_parity import published  # noqa: E402
-from torch_parity.interop import export_torch, import_torch  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 
 # A model that has BatchNorm, on scikit-learn's digits:
@@ -89,7 +89,7 @@ def test_an_imported_run_evaluates_as_pytorch_does_and_draws(tmp_path, capsys, r
     assert call(capsys, "import-torch", source, "--as", FILE, "--out", run, *SMALL)[0] == 0
     status, values, err = call(capsys, "evaluate", run, "--z", "mean")
     assert status == 0, err
-    images = load(Data("digits", limit=256)).test.images[:]
+    images = data.load(Data("digits", limit=256)).test.images[:]
     x = torch.tensor(images.astype(np.float32) / 255).movedim(-1, 1)
     with torch.no_grad():
         h = reference.encoder(x).flatten(1)
@@ -151,7 +151,7 @@ def test_an_average_of_the_parameters_starts_at_the_imported_ones(tmp_path, refe
 
 
 MAP = """
-from torch_parity.maps import dense
+from jaxvae.interop.maps import dense
 weight_map = {"a": dense("encoder/Dense_0"), "b": dense("mean"), "c": dense("logvar"),
               "d": dense("decoder/Dense_0"), "e": dense("decoder/Dense_1")}
 """
@@ -286,7 +286,7 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch, ref
     experiment = runs.load_experiment(FILE)
     for expected in ("runs/mnist_vae_bn", "runs/mnist_vae_bn-2"):
         assert import_torch(source, experiment, stored_shape=(28, 28, 1))["run"] == expected
-        assert saved.load(expected)[1] == 0
+        assert load(expected)[1] == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == [
         "mnist_vae_bn",
         "mnist_vae_bn-2",

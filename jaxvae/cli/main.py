@@ -3,24 +3,28 @@
 Results go to stdout as JSON (of `doctor`, as a table), everything else to stderr. Exit status: 0; 1
 when the command failed, or `doctor` found something wrong; 2 when it was used wrongly; 75 when
 training was asked to stop (SIGTERM, SIGINT) and can be resumed.
-The commands are in `jaxvae.commands` and `jaxvae.drawing`, what they share in `jaxvae.options`.
+The commands are in `commands` and `draw`, what they share in `options`.
 """
 
+import functools
 import itertools
 import json
 import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from jaxvae import __version__, commands, drawing, runs
-from jaxvae.config import Experiment, Population, UsageError
-from jaxvae.options import ImportOptions, TrainOptions
+from jaxvae import __version__, runs
+from jaxvae.checks import UsageError
+from jaxvae.cli import commands, draw
+from jaxvae.cli.options import ImportOptions, TrainOptions
+from jaxvae.config import Experiment, Population
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
@@ -28,12 +32,12 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": commands.train,
     "extract": commands.extract,
     "evaluate": commands.evaluate,
-    "reconstruct": drawing.reconstruct,
-    "sample": drawing.sample,
-    "embed": drawing.embed,
-    "interpolate": drawing.interpolate,
-    "traverse": drawing.traverse,
-    "figures": drawing.figures,
+    "reconstruct": draw.reconstruct,
+    "sample": draw.sample,
+    "embed": draw.embed,
+    "interpolate": draw.interpolate,
+    "traverse": draw.traverse,
+    "figures": draw.figures,
     "datasets": commands.datasets,
     "info": commands.info,
     "doctor": commands.doctor,
@@ -130,9 +134,33 @@ def _printable(message: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in lines)
 
 
+@functools.cache  # once: the hook must not call itself
+def _quieten() -> None:
+    """Orbax narrates, and prints what it raises; its errors reach the user as ours.
+
+    When a reading has failed, TensorStore's other reads go on and have nobody to tell. Each would
+    print that its event loop is closed, or that nobody asked for its exception, until the process
+    ends; so this is never undone.
+    """
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # What Pillow warns of is refused, as too many pixels, or does not matter, as odd metadata.
+    warnings.filterwarnings("ignore", module="PIL")
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)  # where it is a coroutine
+        of_orbax = code is not None and "orbax" in code.co_filename
+        if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit."""
     args = sys.argv[1:] if args is None else args
+    _quieten()
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("jaxvae").setLevel(logging.INFO)
     try:

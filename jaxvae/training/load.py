@@ -4,10 +4,11 @@ from pathlib import Path
 
 import jax
 
-from jaxvae import guards, runs
+from jaxvae import runs
+from jaxvae.runs import guards
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
-from jaxvae.training.checkpoint import Checkpoints
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.state import initial_state
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import ml_dtypes  # with it, NumPy and safetensors know bfloat16
 import numpy as np
 
-from jaxvae import runs
-from jaxvae.config import UsageError
+from jaxvae.atomic import atomic
+from jaxvae.checks import UsageError
 
 PYTORCH = (".pth", ".pt", ".ckpt", ".bin")
 WRAPPERS = ("model_state_dict", "state_dict", "model")
@@ -68,12 +68,12 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     if path.suffix == ".safetensors":
         safetensors = _import_safetensors(path)
         contiguous = {key: np.require(array, None, "C") for key, array in arrays.items()}
-        with runs.atomic(path) as temporary:  # save_file would make it readable by its owner alone
+        with atomic(path) as temporary:  # save_file would make it readable by its owner alone
             temporary.write_bytes(safetensors.save(contiguous))
     else:
         torch = _import_torch(path)
         tensors = {key: torch.tensor(array) for key, array in arrays.items()}
-        with runs.atomic(path) as temporary, temporary.open("wb") as file:
+        with atomic(path) as temporary, temporary.open("wb") as file:
             torch.save(tensors, file)
 
 

@@ -11,9 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxvae.config import UsageError
-from torch_parity import files
-from torch_parity.tests.bits import assert_same_bits
+from jaxvae.checks import UsageError
+from jaxvae.interop import files
+from tests.interop.bits import assert_same_bits
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae import __version__
-from jaxvae.config import Experiment, UsageError, require
-from jaxvae.runs import RunError, read_config, read_metrics, saved_config
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment
+from jaxvae.runs.folder import RunError, read_config, read_metrics, saved_config
 
 log = logging.getLogger("jaxvae")
 

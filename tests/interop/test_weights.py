@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvae import Model
-from jaxvae.config import UsageError
+from jaxvae.checks import UsageError
 from jaxvae.data.preprocess import image_shape
+from jaxvae.interop import maps
+from jaxvae.interop.maps import Map, reference_map
+from jaxvae.interop.weights import WeightsError, problems, to_flax, to_torch, torch_keys
 from jaxvae.runs import load_experiment
-from torch_parity import maps
+from tests.interop.bits import assert_same_bits
 from torch_parity.experiments import EXPERIMENTS
-from torch_parity.maps import Map, reference_map
-from torch_parity.tests.bits import assert_same_bits
-from torch_parity.weights import WeightsError, problems, to_flax, to_torch, torch_keys
 
 # map: the experiment whose model it is for, and the shape of its images
 PUBLISHED = {

@@ -4,11 +4,9 @@ Kept are the latest two, so that a damaged one is no loss but of its own steps, 
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,10 +17,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
-from jaxvae.runs import RunError
-from jaxvae.training import devices
+from jaxvae import processes
+from jaxvae.runs.folder import RunError
 
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax narrates, and prints what it raises
 log = logging.getLogger("jaxvae")
 
 
@@ -53,7 +50,6 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, read_only: bool = False):
-        _quieten()
         self._kept = _Kept()
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept,
@@ -165,15 +161,15 @@ class Checkpoints:
     def set_aside_after(self, step: int) -> None:
         """Move checkpoints later than `step`, which were damaged, out of the way of new ones."""
         later = [s for s in self.steps() if s > step]
-        devices.wait_for_all("listed")
-        for damaged in later if devices.is_first() else ():
+        processes.wait_for_all("listed")
+        for damaged in later if processes.is_first() else ():
             target = self._folder.with_name("damaged-checkpoints") / str(damaged)
             target.parent.mkdir(exist_ok=True)
             while target.exists():
                 target = target.with_name(f"{target.name}-again")
             (self._folder / str(damaged)).rename(target)
             log.warning("%s: moved to %s", self._folder / str(damaged), target)
-        devices.wait_for_all("set aside")
+        processes.wait_for_all("set aside")
         if later:
             self._manager.reload()
 
@@ -246,24 +242,6 @@ def _digest_of_state(state: Any) -> str:
         found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
         found.update(array.view(np.uint8).data)
     return found.hexdigest()
-
-
-@functools.cache  # once
-def _quieten() -> None:
-    """When a reading has failed, TensorStore's other reads go on and have nobody to tell.
-
-    Each would print that its event loop is closed, or that nobody asked for its exception.
-    """
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        code = getattr(unraisable.object, "cr_code", None)  # where it is a coroutine
-        of_orbax = code is not None and "orbax" in code.co_filename
-        if not of_orbax and str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    sys.unraisablehook = hook
 
 
 def _brief(error: Exception) -> str:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxvae import runs
-from jaxvae.config import UsageError, require
-from jaxvae.options import Saved, SavedRun, Shown, load_run, open_run
+from jaxvae.atomic import atomic
+from jaxvae.checks import UsageError, require
+from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run
 
 if TYPE_CHECKING:
-    from jaxvae.pictures import Picture
+    from jaxvae.evaluation.pictures import Picture
 
 
 def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
         out: Write OUT.npz and OUT.png; by default RUN/outputs/reconstruct.
         n: How many images.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     require(n >= 1, "--n", n, "at least 1")
     trained, _, images, _ = open_run(saved, shown)
@@ -44,7 +45,7 @@ def sample(
         seed: Of the draws.
         label: Of what is drawn, for a model that knows labels; by default each in turn.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _ = load_run(saved)
     return _write(saved, out, "sample", pictures.samples(trained, n, seed, label))
@@ -61,7 +62,7 @@ def embed(
         out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
         layer: Of a model with several: whose codes; by default the one that is decoded.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _, images, classes = open_run(saved, shown)
     return _write(saved, out, "embed", pictures.embedding(trained, images, classes, layer))
@@ -85,7 +86,7 @@ def interpolate(
         second: Where they end, one per start.
         steps: Images per walk, ends included.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _, images, _ = open_run(saved, shown)
     if len(first) != len(second) or not first:
@@ -114,7 +115,7 @@ def traverse(
         steps: Values per latent.
         dims: At most so many latents, those that say most about the images.
     """
-    from jaxvae import pictures
+    from jaxvae.evaluation import pictures
 
     trained, _, images, _ = open_run(saved, shown)
     _check_indices("--index", (index,), len(images.images))
@@ -128,7 +129,8 @@ def figures(saved: Saved) -> dict[str, Any]:
     Args:
         saved: the run.
     """
-    from jaxvae import data, pictures
+    from jaxvae import data
+    from jaxvae.evaluation import pictures
 
     trained, _ = load_run(saved)
     dataset = data.load(trained.experiment.data)
@@ -152,7 +154,7 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
     out = out or saved.run / "outputs" / command
     out = out.with_suffix("") if out.suffix in (".npz", ".png") else out
     npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
-    with runs.atomic(npz) as temporary, temporary.open("wb") as file:
+    with atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     if figure is not None:
         figures.save(figure, png)

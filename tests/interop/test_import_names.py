@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 
 from jaxvae import runs
-from jaxvae.config import UsageError
-from torch_parity import files
-from torch_parity.tests.bits import assert_same_bits
+from jaxvae.checks import UsageError
+from jaxvae.interop import files
+from tests.interop.bits import assert_same_bits
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
+from jaxvae.interop.convert import export_torch, import_torch  # noqa: E402
 from torch_parity import published  # noqa: E402
-from torch_parity.interop import export_torch, import_torch  # noqa: E402
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "pytorch_examples_vae.py"
 MAP = """
-from torch_parity.maps import dense
+from jaxvae.interop.maps import dense
 weight_map = {"model.0": dense("encoder/Dense_0"), "model.mean": dense("mean"),
               "model.logvar": dense("logvar"), "model.1": dense("decoder/Dense_0"),
               "model.2": dense("decoder/Dense_1")}

@@ -10,18 +10,19 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import Optimizer, runs, saved
+from jaxvae import Optimizer, runs
+from jaxvae.interop import files, maps
 from jaxvae.models import decoder_mean
-from torch_parity import files, maps
+from jaxvae.training.load import load
+from tests.interop.bits import assert_same_bits
 from torch_parity.experiments import EXPERIMENTS
-from torch_parity.tests.bits import assert_same_bits
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
+from jaxvae.interop.convert import export_torch, import_torch  # noqa: E402
 from torch_parity import published  # noqa: E402
-from torch_parity.interop import export_torch, import_torch  # noqa: E402
 
 pytestmark = pytest.mark.numeric
 
@@ -125,7 +126,7 @@ def test_published_models(name, folder, monkeypatch):
     assert made["map"] == name
     assert made["parameters"] == sum(p.numel() for p in theirs.parameters())
 
-    trained, step = saved.load(folder / "run")
+    trained, step = load(folder / "run")
     assert step == 0
     rng = np.random.default_rng(0)
     x = rng.random((2, *case.stored_shape))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.config import Experiment, Parallel, Population, require
+from jaxvae.checks import require
+from jaxvae.config import Experiment, Parallel, Population
 
 if TYPE_CHECKING:
     from jaxvae.data import Split
@@ -54,7 +55,7 @@ class ImportOptions:
     """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
     map: str | None = None
     """How layers correspond: `reference`, the name of a published model, or a Python file that
-    defines `weight_map` (torch_parity/maps.py). By default the known one with the file's keys."""
+    defines `weight_map` (jaxvae/interop/maps.py). By default the known one with the file's keys."""
     image_shape: tuple[int, int, int] | None = None
     """Height, width and channels of the stored images, where the data set is not to hand."""
     convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
@@ -94,7 +95,7 @@ Shown = Annotated[Images, NO_PREFIX]
 
 def load_run(saved: SavedRun) -> tuple["Trained", int]:
     """The model of a run, and its checkpoint's step."""
-    from jaxvae.saved import load
+    from jaxvae.training.load import load
 
     like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
     return load(saved.run, saved.checkpoint, like)

@@ -9,17 +9,17 @@ import csv
 import dataclasses
 import json
 import logging
-import os
 import reprlib
 import sys
 import types
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jaxvae import __version__
-from jaxvae.config import Experiment, UsageError
+from jaxvae.atomic import atomic
+from jaxvae.checks import UsageError
+from jaxvae.config import Experiment
 from jaxvae.from_json import checked, from_json
 from jaxvae.info import Info
 
@@ -70,18 +70,6 @@ def load_experiment(path: str | Path) -> Experiment:
         return checked(experiment)
     except UsageError as error:
         raise UsageError(f"experiment file {str(path)!r}: {error}") from error
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well, and vanishes when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,11 @@
+"""How a setting that is not allowed is refused."""
+
+
+class UsageError(ValueError):
+    """An argument or setting has a value that is not allowed; the message says which and why."""
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise a UsageError that names the field, its value and what is allowed."""
+    if not condition:
+        raise UsageError(f"{name} = {value!r}: must be {allowed}")

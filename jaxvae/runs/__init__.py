@@ -1,0 +1,39 @@
+"""Run folders: what is in one, who may write to it, and its checkpoints.
+
+Exported here is what `jaxvae.runs.folder` defines. `guards` and `checkpoint`, which imports Orbax,
+are imported by name.
+"""
+
+from jaxvae.runs.folder import (
+    COLUMNS,
+    PARTS,
+    Interrupted,
+    RunError,
+    describe,
+    ended_early,
+    first_epochs,
+    load_experiment,
+    read_config,
+    read_json,
+    read_metrics,
+    saved_config,
+    write_json,
+    write_metrics,
+)
+
+__all__ = [
+    "COLUMNS",
+    "PARTS",
+    "Interrupted",
+    "RunError",
+    "describe",
+    "ended_early",
+    "first_epochs",
+    "load_experiment",
+    "read_config",
+    "read_json",
+    "read_metrics",
+    "saved_config",
+    "write_json",
+    "write_metrics",
+]
