@@ -11,11 +11,11 @@ from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset, Split, load
 from jaxvae.data.preprocess import seen_shape
 from jaxvae.info import Info
+from jaxvae.interop.maps import reference_map
 from torch_parity.comparison import compare
 from torch_parity.difference import Comparison, Difference, difference
 from torch_parity.experiments import experiment_of
 from torch_parity.kinks import move_from_kinks
-from jaxvae.interop.maps import reference_map
 from torch_parity.recipes import RECIPES
 from torch_parity.trajectory import compare_training, train_both
 from torch_parity.values import Counterpart, exactly, torch_outcome

@@ -17,14 +17,14 @@ from jaxvae.config import Experiment
 from jaxvae.data import Dataset
 from jaxvae.data.batches import batch_index
 from jaxvae.evaluation import in_order
+from jaxvae.interop.maps import Map
+from jaxvae.interop.weights import COUNTER, to_torch, with_variables
 from jaxvae.training import program as programs
 from jaxvae.training.state import Monitor
 from torch_parity.difference import Difference, difference
-from jaxvae.interop.maps import Map
 from torch_parity.noise import shared_noise
 from torch_parity.recipes import Recipe
 from torch_parity.values import exactly, flax_variables
-from jaxvae.interop.weights import COUNTER, to_torch, with_variables
 
 
 class Trajectory(NamedTuple):

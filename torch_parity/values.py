@@ -16,19 +16,19 @@ from torch.nn import functional as F
 
 from jaxvae import noise
 from jaxvae.batch import Examples
-from jaxvae.config import Experiment, Objective
 from jaxvae.checks import UsageError
+from jaxvae.config import Experiment, Objective
 from jaxvae.data.preprocess import preprocess, seen_shape
 from jaxvae.info import Info
+from jaxvae.interop.maps import Map
+from jaxvae.interop.weights import to_flax, to_torch
 from jaxvae.models import decoder_mean
 from jaxvae.noise import Noise
 from jaxvae.training.state import dummy
 from jaxvae.training.step import make_loss
 from torch_parity.kinks import Kinks
 from torch_parity.losses import LOSSES
-from jaxvae.interop.maps import Map
 from torch_parity.noise import shared_noise
-from jaxvae.interop.weights import to_flax, to_torch
 
 Loss = Callable[[Tensor, Any, Any, Tensor], Tensor]
 Forward = Callable[[nn.Module, Tensor], tuple[Tensor, Any, Any]]

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae import config
-from jaxvae.checks import UsageError
-from jaxvae.checks import require
+from jaxvae.checks import UsageError, require
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.preprocess import seen_shape
 from jaxvae.info import Info

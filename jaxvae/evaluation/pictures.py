@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 
 from jaxvae import evaluation, figures
 from jaxvae.batch import Batch
-from jaxvae.checks import UsageError
-from jaxvae.checks import require
+from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained
 

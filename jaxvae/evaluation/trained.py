@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 
 from jaxvae import noise
 from jaxvae.batch import Batch, Examples
-from jaxvae.config import Data, Experiment
 from jaxvae.checks import UsageError
+from jaxvae.config import Data, Experiment
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess, to_unit
 from jaxvae.info import Info

@@ -13,23 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import data, noise, runs
-from jaxvae.runs import guards
-from jaxvae.training.load import load
 from jaxvae.batch import Examples
+from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment
-from jaxvae.checks import UsageError
-from jaxvae.checks import require
 from jaxvae.data.preprocess import seen_shape
 from jaxvae.evaluation import Trained
 from jaxvae.info import Info
-from jaxvae.training import Variables, initial_state
-from jaxvae.runs.checkpoint import Checkpoints
-from jaxvae.training.epoch import Progress
-from jaxvae.training.state import state_of
-from jaxvae.training.step import make_train_step, metric_names
 from jaxvae.interop import files
 from jaxvae.interop.maps import PUBLISHED, Layer, Map, Shape, reference_map
 from jaxvae.interop.weights import COUNTER, problems, to_flax, to_torch, torch_keys
+from jaxvae.runs import guards
+from jaxvae.runs.checkpoint import Checkpoints
+from jaxvae.training import Variables, initial_state
+from jaxvae.training.epoch import Progress
+from jaxvae.training.load import load
+from jaxvae.training.state import state_of
+from jaxvae.training.step import make_train_step, metric_names
 
 
 def import_torch(

@@ -8,8 +8,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxvae.checks import UsageError
-from jaxvae.training.state import TrainState
 from jaxvae.interop.maps import BATCH_NORM, Layer, Map, Shape
+from jaxvae.training.state import TrainState
 
 COUNTER = "num_batches_tracked"
 

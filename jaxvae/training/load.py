@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 
 from jaxvae import runs
-from jaxvae.runs import guards
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
+from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.state import initial_state
 

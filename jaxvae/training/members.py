@@ -13,9 +13,8 @@ import numpy as np
 
 from jaxvae import data, noise
 from jaxvae.batch import Examples
+from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population, with_number
-from jaxvae.checks import UsageError
-from jaxvae.checks import require
 from jaxvae.data import Dataset
 from jaxvae.data.batches import batch_index, order_of_epoch, steps_per_epoch
 from jaxvae.evaluation import make_batch_sums, make_evaluate

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.config import Experiment, Optimizer
 from jaxvae.checks import require
+from jaxvae.config import Experiment, Optimizer
 
 
 def settings_of(experiment: Experiment) -> dict[str, Optimizer]:

@@ -8,11 +8,10 @@ from typing import Any
 import jax
 
 from jaxvae import runs
-from jaxvae.runs import guards
+from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Optimizer, Population
-from jaxvae.checks import UsageError
-from jaxvae.checks import require
 from jaxvae.from_json import from_json
+from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (

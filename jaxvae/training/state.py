@@ -11,8 +11,8 @@ import optax
 
 from jaxvae import noise
 from jaxvae.batch import Batch
-from jaxvae.config import Experiment, Optimizer
 from jaxvae.checks import UsageError
+from jaxvae.config import Experiment, Optimizer
 from jaxvae.info import Info
 from jaxvae.training.optimizer import make_optimizers, trained_by
 

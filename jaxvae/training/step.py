@@ -10,8 +10,8 @@ import optax
 
 from jaxvae import axis
 from jaxvae.batch import Batch, Examples
-from jaxvae.config import Experiment, with_fields
 from jaxvae.checks import UsageError
+from jaxvae.config import Experiment, with_fields
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import preprocess
 from jaxvae.info import Info

@@ -14,13 +14,13 @@ import numpy as np
 from jaxvae.config import Experiment, Population
 from jaxvae.data import Dataset, Split
 from jaxvae.data.decode import Encoded, decode_lazily
+from jaxvae.interop.maps import reference_map
+from jaxvae.interop.weights import to_flax, with_variables
 from jaxvae.training import members
 from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
 from torch_parity.experiments import experiment_of
-from jaxvae.interop.maps import reference_map
 from torch_parity.speed.workers import Job, Report, png
-from jaxvae.interop.weights import to_flax, with_variables
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:
