@@ -18,10 +18,15 @@ def _rows(values: jax.Array, x: jax.Array) -> jax.Array:
     return values.reshape(*values.shape[: values.ndim - x.ndim + 1], -1)
 
 
-def _summed(terms: jax.Array, x: jax.Array, observed: Observed) -> jax.Array:
+def _beside(x: jax.Array, rows: jax.Array) -> jax.Array:
+    """The rows of (batch, ...), with an axis of length 1 for each axis of samples of `rows`."""
+    return x.reshape(*[1] * (rows.ndim - 2), len(x), -1)
+
+
+def _summed(terms: jax.Array, observed: Observed) -> jax.Array:
     """Over the values of an example, (..., batch, values) to (..., batch)."""
     if observed is not None:
-        terms = jnp.where(_rows(observed, x), terms, 0.0)
+        terms = jnp.where(_beside(observed, terms), terms, 0.0)
     return jnp.sum(terms, axis=-1)
 
 
@@ -34,10 +39,10 @@ def bernoulli_nll(logits: jax.Array, x: jax.Array, observed: Observed = None) ->
     takes three times as long on a CPU.) For grey x it is a pseudo-likelihood whose minimum is the
     entropy of x, not 0. Kingma and Welling 2014, eq. (11).
     """
-    logits, values = _rows(logits, x), _rows(x, x)
+    logits = _rows(logits, x)
     size = jnp.abs(logits)
     softplus = 0.5 * logits + 0.5 * size + jnp.log1p(jnp.exp(-size))
-    return _summed(softplus - logits * values, x, observed)
+    return _summed(softplus - logits * _beside(x, logits), observed)
 
 
 def gaussian_nll(
@@ -48,21 +53,23 @@ def gaussian_nll(
     Kingma and Welling 2014, eq. (12).
     """
     logvar = _rows(jnp.broadcast_to(jnp.asarray(logvar, x.dtype), mean.shape), x)
-    squared = jnp.square(_rows(x, x) - _rows(mean, x)) * jnp.exp(-logvar)
-    return _summed(0.5 * (squared + logvar + math.log(2 * math.pi)), x, observed)
+    mean = _rows(mean, x)
+    squared = jnp.square(_beside(x, mean) - mean) * jnp.exp(-logvar)
+    return _summed(0.5 * (squared + logvar + math.log(2 * math.pi)), observed)
 
 
 def laplace_nll(
     x: jax.Array, mean: jax.Array, scale: jax.Array | float, observed: Observed = None
 ) -> jax.Array:
     """-log Laplace(x; mean, scale) = |x - mean| / scale + log(2 scale), summed over values."""
-    terms = jnp.abs(_rows(x, x) - _rows(mean, x)) / scale + log(2 * scale)
-    return _summed(terms, x, observed)
+    mean = _rows(mean, x)
+    return _summed(jnp.abs(_beside(x, mean) - mean) / scale + log(2 * scale), observed)
 
 
 def half_squared_error(x: jax.Array, mean: jax.Array, observed: Observed = None) -> jax.Array:
     """|x - mean|^2 / 2: `gaussian_nll` with unit variance, without its constant D/2 log(2 pi)."""
-    return _summed(0.5 * jnp.square(_rows(x, x) - _rows(mean, x)), x, observed)
+    mean = _rows(mean, x)
+    return _summed(0.5 * jnp.square(_beside(x, mean) - mean), observed)
 
 
 def log(value: jax.Array | float) -> jax.Array | float:
