@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxvae import Model, noise
+from jaxvae.info import Info
 from jaxvae.models.layers import (
     BatchNorm,
     Conv,
@@ -16,6 +17,7 @@ from jaxvae.models.layers import (
     Hidden,
     LayerSettings,
 )
+from tests.given import Given, batch
 
 pytestmark = pytest.mark.numeric
 
@@ -58,9 +60,9 @@ def test_flax_rule_is_lecun_normal_with_zero_biases(layer, shape, torch_fan_in, 
 
 
 def test_every_layer_of_a_model_follows_the_rule():
-    x, eps = jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 2))
     model = Model(network="conv", hidden_dims=(4,), latent_dim=2, init="torch")
-    params = model.build((8, 8, 3), False).init(INIT_KEY, x, eps)["params"]
+    module = model.build(Info((8, 8, 3)))
+    params = module.init(INIT_KEY, batch(jnp.zeros((1, 8, 8, 3))))["params"]
     biases = [value for path, value in jax.tree.leaves_with_path(params) if "bias" in str(path)]
     assert len(biases) == 1 + 2 + 2 and all((bias != 0).all() for bias in biases)
 
@@ -135,30 +137,39 @@ def test_dropout_without_keys_is_the_identity():
 def dropped():
     """A VAE with dropout 0.5 after four layers of 64 sigmoids, which are never 0 by themselves."""
     model = Model(hidden_dims=(64, 64), latent_dim=2, dropout=0.5, activation="sigmoid").build(
-        (3, 3, 1), False
+        Info((3, 3, 1))
     )
-    x, eps = jax.random.uniform(INIT_KEY, (16, 3, 3, 1)), jnp.zeros((16, 2))
-    variables = model.init(INIT_KEY, x, eps)
+    x = jax.random.uniform(INIT_KEY, (16, 3, 3, 1))
+    variables = model.init(INIT_KEY, batch(x))
 
     def is_dropout(module: nn.Module, method: str) -> bool:
         return isinstance(module, Dropout)
 
     @jax.jit
-    def apply(x, keys):
-        return model.apply(variables, x, eps, dropout_keys=keys, capture_intermediates=is_dropout)
+    def apply(x, index, step=0):
+        """The codes are the means, so that dropout alone is random."""
+        own = Given(KEY, step, index, eps=jnp.zeros((len(index), 2)))
+        examples = batch(x, own=own)
+        return model.apply(
+            variables, examples, train=True, mutable=True, capture_intermediates=is_dropout
+        )
 
-    return model, variables, x, eps, apply
+    return model, variables, x, apply
+
+
+INDEX = jnp.arange(16)
 
 
 def masks(intermediates) -> list[np.ndarray]:
-    return [np.asarray(leaf) != 0 for leaf in jax.tree.leaves(intermediates)]
+    leaves = jax.tree.leaves(intermediates["intermediates"])
+    return [np.asarray(leaf) != 0 for leaf in leaves]
 
 
 def test_masks_differ_between_layers_examples_and_steps(dropped):
-    *_, x, _, apply = dropped
-    layers = masks(apply(x, dropout_keys(16))[1])
+    *_, x, apply = dropped
+    layers = masks(apply(x, INDEX)[1])
     assert len(layers) == 4
-    layers += masks(apply(x, dropout_keys(16, step=1))[1])
+    layers += masks(apply(x, INDEX, step=1)[1])
     flat = np.stack([layer.ravel() for layer in layers])  # 8 masks of 1024 entries
     flat = np.concatenate([flat, layers[0][[1, 0, *range(2, 16)]].reshape(1, -1)])
     agreement = (flat[:, None] == flat[None]).mean(axis=-1)
@@ -170,19 +181,20 @@ def test_masks_differ_between_layers_examples_and_steps(dropped):
 
 
 def test_masks_belong_to_examples_whatever_the_layout_of_the_batch(dropped):
-    *_, x, _, apply = dropped
-    keys = dropout_keys(16)
+    *_, x, apply = dropped
     permuted = np.random.default_rng(0).permutation(16)
-    output, inner = apply(x, keys)
-    moved, moved_inner = apply(x[permuted], keys[permuted])
+    output, inner = apply(x, INDEX)
+    moved, moved_inner = apply(x[permuted], INDEX[permuted])
     for mask, moved_mask in zip(masks(inner), masks(moved_inner), strict=True):
         np.testing.assert_array_equal(moved_mask, mask[permuted])
     # Matrix products of the same rows at other places: sums of 64 terms may be ordered anew.
     np.testing.assert_allclose(moved.decoded, output.decoded[permuted], rtol=1e-5, atol=1e-6)
 
 
-def test_without_keys_training_drops_nothing(dropped):
-    model, variables, x, eps, apply = dropped
-    plain = model.apply(variables, x, eps)
-    np.testing.assert_array_equal(plain.decoded, model.apply(variables, x, eps, train=True).decoded)
-    assert (np.asarray(apply(x, dropout_keys(16))[0].decoded) != plain.decoded).all()
+def test_without_noise_and_without_training_nothing_is_dropped(dropped):
+    model, variables, x, apply = dropped
+    plain = model.apply(variables, batch(x)).decoded
+    np.testing.assert_array_equal(plain, model.apply(variables, batch(x), train=True).decoded)
+    drawn = model.apply(variables, batch(x, jnp.zeros((16, 2))))  # as in evaluation
+    np.testing.assert_array_equal(plain, drawn.decoded)
+    assert (np.asarray(apply(x, INDEX)[0].decoded) != plain).all()

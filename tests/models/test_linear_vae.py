@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxvae import Model, Objective
+from jaxvae.info import Info
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
@@ -53,7 +55,7 @@ def elbo(ppca):
     The negative log-likelihood is quadratic in eps, so its expectation under N(0, I) is its average
     over the 2K points +-sqrt(K) e_i: no Monte Carlo error.
     """
-    model = Model(hidden_dims=(), latent_dim=K, output="linear").build(SHAPE, False)
+    model = Model(hidden_dims=(), latent_dim=K, output="linear").build(Info(SHAPE))
     objective = Objective("gaussian", sigma=float(np.sqrt(ppca.sigma2)))
     images = jnp.asarray(ppca.x.reshape(N, *SHAPE), jnp.float32)
     points = np.sqrt(K) * np.concatenate([np.eye(K), -np.eye(K)])
@@ -71,9 +73,9 @@ def elbo(ppca):
         params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
 
         def at(point):
-            eps = jnp.broadcast_to(point, (N, K))
-            output = model.apply({"params": params}, images, eps)
-            return -objective.terms(output, images, jnp.float32(1))["loss"]
+            examples = batch(images, jnp.broadcast_to(point, (N, K)))
+            output = model.apply({"params": params}, examples)
+            return -objective.terms(output, examples, {})["loss"]
 
         return jax.vmap(at)(jnp.asarray(points, jnp.float32)).mean(axis=0)
 

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
+from scipy import special, stats
 
 from jaxvae import Model, noise
+from jaxvae.batch import Batch
+from jaxvae.checks import UsageError
+from jaxvae.info import Info
 from jaxvae.models import decoder_mean, reparameterize
+from jaxvae.noise import Noise
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
@@ -19,14 +24,17 @@ IMAGE = (6, 4, 1)
 KEY = jax.random.key(0, impl="unsafe_rbg")  # for any weights: it compiles quickly
 
 
-def shapes_of(settings: Model, image_shape: tuple[int, int, int], learned_variance: bool = False):
+def shapes_of(settings: Model, image_shape: tuple[int, int, int]):
     """Shapes of the parameters and of the output for three images; nothing is computed."""
-    model = settings.build(image_shape, learned_variance)
-    x = jax.ShapeDtypeStruct((3, *image_shape), jnp.float32)
-    eps = jax.ShapeDtypeStruct((3, settings.latent_dim), jnp.float32)
-    variables = jax.eval_shape(model.init, KEY, x, eps)
-    output = jax.eval_shape(lambda v, x, eps: model.apply(v, x, eps), variables, x, eps)
-    return variables, output
+    model = settings.build(Info(image_shape))
+
+    def run():
+        own = Noise(noise.root(0), 0, jnp.arange(3))
+        examples = batch(jnp.zeros((3, *image_shape)), own=own)
+        variables = model.init(KEY, examples)
+        return variables, model.apply(variables, examples)
+
+    return jax.eval_shape(run)
 
 
 def count(tree) -> int:
@@ -56,9 +64,10 @@ def test_dense_models_return_the_image_shape(
     assert output.decoded.shape == (3, *image_shape)
     assert output.z.shape == (3, latent_dim)
     if family == "VAE":
-        assert output.mean.shape == output.logvar.shape == (3, latent_dim)
+        assert output.aux["mean"].shape == output.aux["logvar"].shape == (3, latent_dim)
+        assert output.kl.shape == output.log_ratio.shape == (3,)
     else:
-        assert output.mean is None and output.logvar is None
+        assert output.kl is None and output.log_ratio is None and not output.aux
     # A chain of widths a-b-... has the sum of (a + 1) b parameters; a VAE has two heads.
     pixels = int(np.prod(image_shape))
     encoder, decoder = (pixels, *hidden_dims), decoder_dims
@@ -92,7 +101,7 @@ def test_convolutional_models_return_the_image_shape(
     )
     if size < 1:
         with pytest.raises(ValueError, match=r"image shape .* too small for model\.strides"):
-            model.build(image_shape, False)
+            model.build(Info(image_shape))
         return
     _, output = shapes_of(model, image_shape)
     assert output.decoded.shape == (3, *image_shape)
@@ -106,7 +115,7 @@ def test_too_small_an_image_names_the_layer_and_its_size():
     with pytest.raises(
         ValueError, match=r"\(28, 30, 1\).*\(2, 2, 2\).*convolution 3.*4x5"
     ) as error:
-        model.build((28, 30, 1), False)
+        model.build(Info((28, 30, 1)))
     assert "\n" not in str(error.value)
 
 
@@ -123,64 +132,91 @@ def test_number_of_parameters(hidden, latent, batch_norm, parameters):
     model = Model(hidden_dims=hidden, latent_dim=latent, batch_norm=batch_norm)
     variables, _ = shapes_of(model, (28, 28, 1))
     assert count(variables["params"]) == parameters
-    learned, output = shapes_of(model, (28, 28, 1), learned_variance=True)
-    assert count(learned["params"]) == parameters + 1
-    assert output.x_logvar.shape == ()
 
 
 X, EPS = np.random.default_rng(0).random((2, 7, 24), np.float32)
 X, EPS = jnp.asarray(X.reshape(7, *IMAGE)), jnp.asarray(4 * EPS[:, :3] - 2)
+DRAWN, MEANS = batch(X, EPS), batch(X)
+INFO = Info(IMAGE)
 
 
 def dense_vae(output: str):
     settings = Model(hidden_dims=(5,), latent_dim=3, output=output, init="torch")
-    return settings.build(IMAGE, False)
+    return settings.build(INFO)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return dense_vae("logits").init(KEY, X, EPS)
+    return dense_vae("logits").init(KEY, DRAWN)
 
 
 @pytest.fixture(scope="module", params=["logits", "sigmoid", "linear"])
 def vae(request, variables):
     """The same parameters with each kind of output."""
-    return dense_vae(request.param), variables, X, EPS
+    return dense_vae(request.param), variables
 
 
 def test_vae_is_encode_reparameterize_decode(vae):
-    model, variables, x, eps = vae
-    output = model.apply(variables, x, eps)
-    mean, logvar = model.apply(variables, x, method="encode")
-    np.testing.assert_array_equal(output.mean, mean)
-    np.testing.assert_array_equal(output.logvar, logvar)
+    model, variables = vae
+    output = model.apply(variables, DRAWN)
+    mean, logvar = model.apply(variables, DRAWN, method="posterior")
+    np.testing.assert_array_equal(output.aux["mean"], mean)
+    np.testing.assert_array_equal(output.aux["logvar"], logvar)
     # One rounding of exp, of the product and of the sum.
     np.testing.assert_allclose(
-        output.z, np.float64(mean) + np.exp(np.float64(logvar) / 2) * eps, rtol=1e-6, atol=1e-6
+        output.z, np.float64(mean) + np.exp(np.float64(logvar) / 2) * EPS, rtol=1e-6, atol=1e-6
     )
-    np.testing.assert_array_equal(output.decoded, model.apply(variables, output.z, method="decode"))
+    decoded = model.apply(variables, output.z, DRAWN, method="decode")
+    np.testing.assert_array_equal(output.decoded, decoded)
+
+
+def test_what_a_vae_says_of_its_posterior(vae):
+    """The KL per example and per latent, and log q - log p at the sample, in nats."""
+    model, variables = vae
+    output = model.apply(variables, DRAWN)
+    mean, logvar = (np.float64(output.aux[name]) for name in ("mean", "logvar"))
+    kl = 0.5 * (mean**2 + np.expm1(logvar) - logvar)
+    # Three float32 terms of about 1.
+    np.testing.assert_allclose(output.aux["kl_per_latent"], kl, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(output.kl, kl.sum(axis=1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(output.kl_of_example, output.kl)
+    z = np.float64(output.z)
+    q, p = stats.norm(mean, np.exp(logvar / 2)), stats.norm()
+    ratio = (q.logpdf(z) - p.logpdf(z)).sum(axis=1)
+    # Sums of densities of about 5 nats, whose difference is smaller.
+    np.testing.assert_allclose(output.log_ratio, ratio, atol=1e-5)
 
 
 def test_without_noise_the_code_is_the_embedding(vae):
-    model, variables, x, eps = vae
-    output = model.apply(variables, x, 0 * eps)
-    code = model.apply(variables, x, method="embed")
-    np.testing.assert_array_equal(code, output.mean)
+    model, variables = vae
+    output = model.apply(variables, MEANS)
+    code = model.apply(variables, MEANS, method="embed")
+    np.testing.assert_array_equal(code, output.aux["mean"])
     np.testing.assert_array_equal(code, output.z)
-    np.testing.assert_array_equal(code, model.apply(variables, x, method="embed"))
-    reconstruction = model.apply(variables, x, method="reconstruct")
-    np.testing.assert_array_equal(reconstruction, decoder_mean(output.decoded, model.output))
+    np.testing.assert_array_equal(code, model.apply(variables, DRAWN, method="embed"))
     np.testing.assert_array_equal(
-        reconstruction, model.apply(variables, output.mean, method="decode_mean")
+        output.decoded, model.apply(variables, code, MEANS, method="decode")
     )
+    at_zero = model.apply(variables, batch(X, 0 * EPS))
+    jax.tree.map(np.testing.assert_array_equal, at_zero, output)
+    drawn = model.apply(variables, DRAWN.without_noise())
+    jax.tree.map(np.testing.assert_array_equal, drawn, output)
+
+
+def prior(model, variables, key, n: int = 9):
+    """n codes, and the images that are decoded from them."""
+    label = jnp.full(n, -1, jnp.int32)
+    examples = Batch(None, None, label, None, Noise(key, 0, jnp.arange(n)), INFO)
+    z = model.apply(variables, examples, method="prior")
+    return z, decoder_mean(model.apply(variables, z, examples, method="decode"), model.output)
 
 
 def test_images_are_pixel_values_for_any_weights(vae):
     """The output "logits" is squashed exactly once, "sigmoid" too, and "linear" not at all."""
-    model, variables, x, _ = vae
+    model, variables = vae
     large = jax.tree.map(lambda p: 30 * p, variables)
-    decoded = np.asarray(model.apply(large, model.apply(large, x, method="embed"), method="decode"))
-    images = np.asarray(model.apply(large, x, method="reconstruct"))
+    decoded = np.asarray(model.apply(large, MEANS).decoded)
+    images = np.asarray(decoder_mean(jnp.asarray(decoded), model.output))
     outside = ((decoded < 0) | (decoded > 1)).any()
     assert outside == (model.output != "sigmoid")
     if model.output == "logits":
@@ -188,36 +224,48 @@ def test_images_are_pixel_values_for_any_weights(vae):
     else:
         np.testing.assert_array_equal(images, decoded)
     if model.output != "linear":
-        samples = model.apply(large, noise.root(0), 9, method="sample")
+        _, samples = prior(model, large, noise.root(0))
         for values in (images, samples):
             assert (values >= 0).all() and (values <= 1).all()
 
 
 def test_samples_follow_from_their_key(vae):
-    model, variables, _, _ = vae
-    sample = jax.jit(lambda key: model.apply(variables, key, 9, method="sample"))
-    first = sample(noise.root(5))
-    assert first.shape == (9, *IMAGE)
-    np.testing.assert_array_equal(first, sample(noise.root(5)))
-    assert (np.asarray(first) != np.asarray(sample(noise.root(6)))).any()
-    z = jax.random.normal(noise.root(5), (9, 3))  # z is drawn from the prior
-    # The same formula, compiled together or operation by operation: a few roundings.
-    np.testing.assert_allclose(
-        first, model.apply(variables, z, method="decode_mean"), rtol=1e-5, atol=1e-6
-    )
+    """The prior is N(0, I)."""
+    model, variables = vae
+    sample = jax.jit(lambda key: prior(model, variables, key))
+    z, images = sample(noise.root(5))
+    assert images.shape == (9, *IMAGE)
+    np.testing.assert_array_equal(images, sample(noise.root(5))[1])
+    assert (np.asarray(images) != np.asarray(sample(noise.root(6))[1])).any()
+    keys = noise.example_keys(noise.stream(noise.root(5), "sample"), 0, jnp.arange(9))
+    np.testing.assert_array_equal(z, noise.normal(keys, (3,)))
 
 
 def test_an_autoencoder_ignores_noise_and_its_code_may_be_activated():
     settings = {"hidden_dims": (5,), "latent_dim": 3, "output": "sigmoid", "init": "torch"}
-    plain = Model("AE", **settings).build(IMAGE, False)
-    activated = Model("AE", code_activation=True, **settings).build(IMAGE, False)
-    variables = plain.init(KEY, X)
-    output = plain.apply(variables, X, EPS)
-    np.testing.assert_array_equal(output.z, plain.apply(variables, X).z)
-    np.testing.assert_array_equal(output.decoded, plain.apply(variables, X, method="reconstruct"))
+    plain = Model("AE", **settings).build(INFO)
+    activated = Model("AE", code_activation=True, **settings).build(INFO)
+    variables = plain.init(KEY, MEANS)
+    output = plain.apply(variables, DRAWN)
+    jax.tree.map(np.testing.assert_array_equal, output, plain.apply(variables, MEANS))
+    np.testing.assert_array_equal(output.z, plain.apply(variables, MEANS, method="embed"))
     assert (output.z < 0).any()
-    code = activated.apply(variables, X, method="embed")  # of the same parameters
+    code = activated.apply(variables, MEANS, method="embed")  # of the same parameters
     np.testing.assert_array_equal(code, jnp.maximum(output.z, 0))
+    with pytest.raises(UsageError, match="no prior"):
+        prior(plain, variables, noise.root(0))
+
+
+@pytest.mark.parametrize("family", ["AE", "VAE"])
+@pytest.mark.parametrize("shape", [(7,), (10, 2), (2, 3, 4, 5)])
+def test_dense_models_take_examples_of_any_shape(family, shape):
+    """Rows of a table, signals, volumes; convolutions are for images."""
+    model = Model(family, hidden_dims=(5,), latent_dim=3)
+    _, output = shapes_of(model, shape)
+    assert output.decoded.shape == (3, *shape) and output.z.shape == (3, 3)
+    conv = Model(family, "conv", hidden_dims=(5,))
+    with pytest.raises(UsageError, match=r"model.network = 'conv': must be 'dense' for examples"):
+        conv.build(Info(shape))
 
 
 @settings(deadline=None, max_examples=20)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jaxvae import Model
+from jaxvae.info import Info
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
@@ -20,12 +22,13 @@ IMAGE = (12, 10, 2)
 def outcome(compute, **settings):
     """Output and gradient of half its squared norm."""
     # tanh, since rounding moves entries across the kink of a ReLU, which changes gradients a lot
-    model = Model(latent_dim=3, activation="tanh", compute=compute, **settings).build(IMAGE, False)
-    x, eps = jax.random.uniform(jax.random.key(0), (5, *IMAGE)), jnp.ones((5, 3))
-    variables = jax.jit(model.init)(jax.random.key(1), x, eps)
+    settings = Model(latent_dim=3, activation="tanh", compute=compute, **settings)
+    model = settings.build(Info(IMAGE))
+    examples = batch(jax.random.uniform(jax.random.key(0), (5, *IMAGE)), jnp.ones((5, 3)))
+    variables = jax.jit(model.init)(jax.random.key(1), examples)
 
     def value(params):
-        output = model.apply(variables | {"params": params}, x, eps)
+        output = model.apply(variables | {"params": params}, examples)
         return 0.5 * jnp.sum(jnp.square(output.decoded)), output
 
     return jax.jit(jax.grad(value, has_aux=True))(variables["params"]), variables, value

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from jaxvae import Objective
+from jaxvae.batch import Batch
 from jaxvae.models import Output
 from jaxvae.objectives import (
     bernoulli_nll,
@@ -22,6 +23,7 @@ from jaxvae.objectives import (
     laplace_nll,
     reconstruction,
 )
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
@@ -184,50 +186,122 @@ def test_minimum_of_bernoulli_over_logits_is_the_entropy_of_x(x, logits):
 # The ELBO
 
 
-def outputs(batch: int = 4, x_logvar: float | None = None) -> tuple[Output, np.ndarray]:
+def outputs() -> tuple[Output, Batch]:
     rng = np.random.default_rng(7)
-    decoded = rng.standard_normal((batch, 4, 3, 2), np.float32)
-    mean, logvar = rng.standard_normal((2, batch, 5), np.float32)
-    learned = None if x_logvar is None else jnp.float32(x_logvar)
-    x = rng.random((batch, 4, 3, 2), np.float32)
-    return Output(jnp.asarray(decoded), mean, mean, logvar, learned), x
+    decoded = rng.standard_normal((4, 4, 3, 2), np.float32)
+    mean, logvar = rng.standard_normal((2, 4, 5), np.float32)
+    x = rng.random((4, 4, 3, 2), np.float32)
+    return Output(jnp.asarray(decoded), mean, gaussian_kl(mean, logvar)), batch(jnp.asarray(x))
 
 
 @pytest.mark.parametrize(
-    "likelihood, sigma", [("bernoulli", 1), ("gaussian", 0.2), ("laplace", 0.2), ("mse", 1)]
+    "likelihood, sigma", [("bernoulli", 1), ("gaussian", 0.2), ("laplace", 0.2), ("half_mse", 1)]
 )
 @pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
 def test_loss_is_recon_plus_beta_kl(likelihood, sigma, beta):
-    output, x = outputs()
-    terms = elbo_terms(output, x, jnp.float32(beta), likelihood, sigma)
+    output, examples = outputs()
+    recon = reconstruction(likelihood, output.decoded, examples.target, sigma=sigma)
+    terms = elbo_terms(recon, output.kl, jnp.float32(beta))
     assert set(terms) == {"loss", "recon", "kl"}
-    np.testing.assert_array_equal(terms["recon"], reconstruction(output, x, likelihood, sigma))
-    np.testing.assert_array_equal(terms["kl"], gaussian_kl(output.mean, output.logvar))
-    np.testing.assert_array_equal(terms["loss"], terms["recon"] + jnp.float32(beta) * terms["kl"])
-    through_objective = Objective(likelihood, sigma=sigma).terms(output, x, jnp.float32(beta))
+    np.testing.assert_array_equal(terms["recon"], recon)
+    np.testing.assert_array_equal(terms["kl"], output.kl)
+    np.testing.assert_array_equal(terms["loss"], recon + jnp.float32(beta) * output.kl)
+    through_objective = Objective(likelihood, sigma=sigma, beta=beta).terms(output, examples, {})
+    assert set(through_objective) == set(terms)
     for name, value in terms.items():
         np.testing.assert_array_equal(through_objective[name], value)
 
 
 def test_an_autoencoder_has_no_kl():
-    output, x = outputs()
-    terms = elbo_terms(Output(output.decoded, output.z), x, jnp.float32(3), "bernoulli")
+    output, examples = outputs()
+    output = Output(output.decoded, output.z)
+    terms = Objective(beta=3.0).terms(output, examples, {})
     np.testing.assert_array_equal(terms["kl"], np.zeros(4))
     np.testing.assert_array_equal(terms["loss"], terms["recon"])
 
 
-def test_learned_variance_is_the_gaussian_and_is_best_at_the_squared_error():
-    output, x = outputs(x_logvar=2 * math.log(0.2))
-    learned = reconstruction(output, x, "gaussian_learned", 1.0)
-    # exp(-logvar) is 25 with a relative rounding of a few 1e-7.
-    np.testing.assert_allclose(learned, reconstruction(output, x, "gaussian", 0.2), rtol=1e-6)
+def test_the_layers_of_a_code_add_up():
+    """Of two layers of latents: their KLs are added, and a mean is over the latents of both."""
+    output, examples = outputs()
+    layered = output._replace(
+        z={"z1": output.z, "z2": output.z[:, :2]}, kl={"z1": output.kl, "z2": 2 * output.kl}
+    )
+    assert layered.num_latents == 5 + 2
+    terms = Objective(kl_reduction="mean").terms(layered, examples, {})
+    np.testing.assert_array_equal(terms["kl"], output.kl + 2 * output.kl)
+    # A product and a sum, rounded in another order.
+    expected = terms["recon"] + terms["kl"] / 7
+    np.testing.assert_allclose(terms["loss"], expected, rtol=1e-6)
 
-    best = float(np.log(np.mean(np.square(x - output.decoded))))
-    slope = jax.grad(lambda v: gaussian_nll(x, output.decoded, v).sum())(jnp.float32(best))
+
+def test_learned_variance_is_the_gaussian_and_is_best_at_the_squared_error():
+    output, examples = outputs()
+    x, decoded = examples.target, output.decoded
+    objective = Objective("gaussian_learned")
+    (initial,) = objective.init(jax.random.key(0), output).items()
+    assert initial == ("logvar", 0)
+    logvar = jnp.float32(2 * math.log(0.2))
+    learned = objective.terms(output, examples, {"logvar": logvar})["recon"]
+    np.testing.assert_array_equal(
+        learned, reconstruction("gaussian_learned", decoded, x, logvar=logvar)
+    )
+    # exp(-logvar) is 25 with a relative rounding of a few 1e-7.
+    np.testing.assert_allclose(learned, reconstruction("gaussian", decoded, x, sigma=0.2), 1e-6)
+
+    best = float(np.log(np.mean(np.square(x - decoded))))
+    slope = jax.grad(lambda v: gaussian_nll(x, decoded, v).sum())(jnp.float32(best))
     assert abs(slope) < 96 * 1e-6  # 96 terms 1/2 (1 - squared / var), each rounded at 1e-7
 
 
 def test_unknown_likelihood_is_named():
-    output, x = outputs()
+    output, examples = outputs()
     with pytest.raises(ValueError, match="likelihood = 'poisson'"):
-        reconstruction(output, x, "poisson", 1.0)
+        reconstruction("poisson", output.decoded, examples.target)
+
+
+# Values that were not observed, and several samples
+
+
+LIKELIHOODS = ("bernoulli", "gaussian", "gaussian_learned", "laplace", "mse", "half_mse")
+
+
+def of_likelihood(likelihood):
+    """decoded, x, observed -> -log p(x|z), with a scale where there is one."""
+    sigma = 0.3 if likelihood in ("gaussian", "laplace") else 1.0
+    logvar = jnp.float32(-0.7)
+    return lambda decoded, x, observed=None: reconstruction(
+        likelihood, decoded, x, observed, sigma, logvar
+    )
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_only_observed_values_count(likelihood):
+    """As if the others were not there; nothing they may hold reaches the loss or its gradient."""
+    recon, (output, examples) = of_likelihood(likelihood), outputs()
+    observed = np.random.default_rng(3).random(examples.target.shape) < 0.6
+    masked = recon(output.decoded, examples.target, observed)
+    for value, decoded, x, known in zip(
+        masked, output.decoded, examples.target, observed, strict=True
+    ):
+        # The same terms, summed in another order.
+        np.testing.assert_allclose(value, recon(decoded[known][None], x[known][None])[0], 1e-5)
+    slope = jax.grad(lambda d: recon(d, examples.target, observed).sum())(output.decoded)
+    np.testing.assert_array_equal(np.asarray(slope) != 0, observed)
+    through = Objective(likelihood, sigma=1.0).recon(
+        output, batch(examples.target, observed=observed), {"logvar": jnp.float32(0)}
+    )
+    all_of_them = Objective(likelihood).recon(output, examples, {"logvar": jnp.float32(0)})
+    assert (np.asarray(through) != np.asarray(all_of_them)).all()
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_samples_are_leading_axes(likelihood, masked):
+    recon, (output, examples) = of_likelihood(likelihood), outputs()
+    observed = np.random.default_rng(3).random(examples.target.shape) < 0.6 if masked else None
+    samples = jnp.stack([output.decoded, 2 * output.decoded, -output.decoded])
+    together = recon(samples, examples.target, observed)
+    assert together.shape == (3, 4)
+    for value, decoded in zip(together, samples, strict=True):
+        # Sums of 24 terms, which may be ordered anew.
+        np.testing.assert_allclose(value, recon(decoded, examples.target, observed), rtol=1e-6)
