@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from jaxvae import Experiment, Model
+from jaxvae.info import Info
 from jaxvae.interop.maps import reference_map
 from jaxvae.models import build
 from jaxvae.objectives import conventions
@@ -47,7 +48,7 @@ def original(name):
     model = perturbed(twin(experiment.model, (3, 10, 8))).double()
     weight_map = reference_map(experiment.model, (10, 8, 3))
     with exactly("float64"):
-        ours = build(experiment.model, (10, 8, 3))
+        ours = build(experiment.model, Info((10, 8, 3)))
         variables = flax_variables(ours, model, weight_map, experiment, (10, 8, 3))
         return (
             model,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jaxvae import Experiment, Model
 from jaxvae.checks import UsageError
+from jaxvae.info import Info
 from jaxvae.models import build
 from jaxvae.objectives import conventions, with_convention
 
@@ -105,12 +106,12 @@ def conv_models(draw):
 def check(model: Model, batch: np.ndarray, convention: str, dtype: str = "float64") -> None:
     height, width, channels = batch.shape[1:]
     try:
-        module = build(model, (height, width, channels))
+        module = build(model, Info((height, width, channels)))
     except UsageError:
         assume(False)  # too small for these strides
     experiment = with_convention(Experiment("random", model=model), convention)
     model = experiment.model
-    module = build(model, (height, width, channels))
+    module = build(model, Info((height, width, channels)))
     torch_model = perturbed(twin(model, (channels, height, width)))
     if dtype == "float32":  # in float64 the chance that an input is within rounding is some 1e-10
         weight_map = reference_map(model, (height, width, channels))

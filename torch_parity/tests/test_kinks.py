@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvae import Experiment, Model, Objective
+from jaxvae.info import Info
 from jaxvae.models import build
 
 torch = pytest.importorskip(
@@ -111,7 +112,7 @@ def test_biases_are_moved_until_no_kink_is_near(settings, dtype):
     before = {name: value.clone() for name, value in c.model.state_dict().items()}
     moved = away_from_kinks(c, IMAGES, experiment, dtype)
     found = compare(
-        build(settings, (8, 8, 1)),
+        build(settings, Info((8, 8, 1))),
         moved,
         c.weight_map,
         IMAGES,
@@ -223,7 +224,7 @@ def test_at_0_itself_both_take_the_slope_from_below(activation):
     images = IMAGES.copy()
     images[:, :5] = 0
     found = compare(
-        build(settings, (8, 8, 1)),
+        build(settings, Info((8, 8, 1))),
         c.model,
         c.weight_map,
         images,
@@ -247,6 +248,11 @@ def test_a_laplace_likelihood_has_its_kink_where_pixels_are_equal():
 
     c = counterpart(settings)
     found = compare(
-        build(settings, (8, 8, 1)), c.model, c.weight_map, IMAGES, experiment=experiment, loss=loss
+        build(settings, Info((8, 8, 1))),
+        c.model,
+        c.weight_map,
+        IMAGES,
+        experiment=experiment,
+        loss=loss,
     )
     assert found.passed and "kinks" in {d.quantity for d in found.differences}, str(found)

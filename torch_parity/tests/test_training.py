@@ -10,9 +10,11 @@ import pytest
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train, noise
 from jaxvae.data import Split, load
-from jaxvae.evaluation import make_evaluate
+from jaxvae.evaluation import make_batch_sums, make_evaluate
+from jaxvae.info import Info
 from jaxvae.models import build
 from jaxvae.objectives import conventions
+from jaxvae.training import Variables
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
@@ -159,10 +161,14 @@ def test_trap_13_last_partial_batch():
         experiment = Experiment(
             "uneven", data=Data("digits", batch_size=16), model=MODEL, objective=conventions["flax"]
         )
-        module = build(MODEL, (28, 28, 1))
+        info = Info((28, 28, 1))
+        module = build(MODEL, info)
         variables = flax_variables(module, model, MAP, experiment, (28, 28, 1))
-        evaluate = jax.jit(make_evaluate(experiment, module, sampled=False))
-        ours = float(evaluate(variables, images, noise.root(0))["loss"])
+        evaluate = jax.jit(
+            make_evaluate(make_batch_sums(experiment, module, info, sampled=False), batch_size=16)
+        )
+        none, labels = Variables(variables, {}), np.full(70, -1)
+        ours = float(evaluate(none, images, labels, noise.root(0))["loss"])
 
         def theirs(images):
             x = torch.tensor(images / 255).movedim(-1, 1)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model
+from jaxvae.info import Info
 from jaxvae.models import build
 from jaxvae.objectives import bernoulli_nll
+from jaxvae.training.state import dummy
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
@@ -155,8 +157,8 @@ def test_trap_5_cross_entropy_of_probabilities():
 def test_trap_6_initialisation():
     """Weights are copied for parity; `init="torch"` draws them from PyTorch's distribution."""
     settings = Model(network="conv", hidden_dims=(32, 64), latent_dim=50, init="torch")
-    x, eps = np.zeros((1, 28, 28, 1), np.float32), np.zeros((1, 50), np.float32)
-    variables = jax.jit(build(settings, (28, 28, 1)).init)(jax.random.key(0), x, eps)
+    info = Info((28, 28, 1))
+    variables = jax.jit(build(settings, info).init)(jax.random.key(0), dummy(info))
     ours = to_torch(variables, reference_map(settings, (28, 28, 1)))
     theirs = twin(settings, (1, 28, 28)).state_dict()
     assert ours.keys() == theirs.keys()
@@ -247,9 +249,8 @@ def test_trap_12_interleaved_heads():
 
 
 def _template(name):
-    settings = MODELS[name]
-    x, eps = np.zeros((1, 10, 8, 3), np.float32), np.zeros((1, 3), np.float32)
-    return jax.eval_shape(build(settings, (10, 8, 3)).init, jax.random.key(0), x, eps)
+    info = Info((10, 8, 3))
+    return jax.eval_shape(build(MODELS[name], info).init, jax.random.key(0), dummy(info))
 
 
 def scaled(factor, pixels, mean, logvar, x):
@@ -287,7 +288,7 @@ def test_exp_of_the_whole_logvar():
 def test_inputs_scaled_otherwise():
     experiment = experiment_of("conv")
     result = compare(
-        build(experiment.model, (10, 8, 3)),
+        build(experiment.model, Info((10, 8, 3))),
         original("conv")[0],
         original("conv")[1],
         IMAGES,
