@@ -1,7 +1,6 @@
 """Noise follows from (seed, stream, step, index) alone, and is what it claims to be."""
 
 import itertools
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxvae import noise
+from jaxvae.noise import Noise
 
 pytestmark = pytest.mark.numeric
 
@@ -57,7 +57,8 @@ def test_seed_stream_step_and_index_all_count():
         for seed, name, step in itertools.product((0, 1, 2**31, 2**32 - 1), ("eps",), (0, 1, 999))
         for key in bits(keys_of(jnp.uint32(seed), jnp.int32(step), jnp.arange(40)))
     ]
-    streams = get_args(noise.Stream)
+    streams = ("init", "objective", "initialise", "shuffle", "eps", "dropout", "binarize")
+    streams += ("corrupt", "evaluate", "sample")
     for name in streams:
         keys += bits(noise.stream(noise.root(0), name))
         keys += bits(noise.example_keys(noise.stream(noise.root(0), name), 2, jnp.arange(5)))
@@ -92,3 +93,58 @@ def test_uniform_noise_is_uniform_in_the_half_open_interval():
     u = np.asarray(uniform(keys_of(jnp.uint32(0), jnp.int32(0), jnp.arange(200))), np.float64)
     assert u.min() >= 0 and u.max() < 1
     assert stats.kstest(u.ravel(), "uniform").pvalue > 1e-4
+
+
+# The noise of a batch, by name
+
+
+INDEX = jnp.array([3, 39, 0, 7])
+OWN = Noise(noise.root(5), 7, INDEX)
+
+
+def draws(own: Noise) -> dict[str, np.ndarray]:
+    """Everything that a batch can draw, as bits."""
+    return {
+        "normal": np.asarray(own.normal("eps", (3,))),
+        "uniform": np.asarray(own.uniform("binarize", (2, 2))),
+        "keys": np.array(bits(own.keys("gumbel"))),
+        "shared": np.array(bits(own.shared("permute"))),
+        "dropout": np.array(bits(own.keys("dropout"))),
+    }
+
+
+def test_a_named_draw_is_that_of_its_stream_step_and_examples():
+    keys = noise.example_keys(noise.stream(noise.root(5), "eps"), 7, INDEX)
+    assert bits(OWN.keys("eps")) == bits(keys)
+    np.testing.assert_array_equal(OWN.normal("eps", (6,)), noise.normal(keys, (6,)))
+    np.testing.assert_array_equal(OWN.uniform("eps", (2, 3)), noise.uniform(keys, (2, 3)))
+    assert (OWN.normal("eps", (6,)) != OWN.normal("eps2", (6,))).all()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_another_draw_is_another_but_for_dropout(traced):
+    """Draw 0 is the noise itself, bit for bit, whether or not the number of the draw is traced."""
+    if traced:
+        at = jax.jit(lambda k: jax.tree.map(lambda x: x, OWN.another(k)))
+        found = [draws(at(jnp.int32(k))) for k in range(3)]
+    else:
+        found = [draws(OWN.another(k)) for k in range(3)]
+    jax.tree.map(np.testing.assert_array_equal, found[0], draws(OWN))
+    for a, b in itertools.combinations(found, 2):
+        np.testing.assert_array_equal(a.pop("dropout"), b["dropout"])
+        for name in a:
+            assert (a[name] != b[name]).any(), name
+        a["dropout"] = b["dropout"]
+
+
+def test_what_a_batch_shares_depends_on_its_name_and_step_alone():
+    first = bits(OWN.shared("permute"))
+    assert len(first) == 1
+    assert bits(Noise(OWN.key, 7, jnp.array([1, 2])).shared("permute")) == first
+    others = [
+        Noise(OWN.key, 8, INDEX).shared("permute"),
+        Noise(noise.root(6), 7, INDEX).shared("permute"),
+        OWN.another(1).shared("permute"),
+        OWN.shared("direction"),
+    ]
+    assert len({*first, *(bits(key)[0] for key in others)}) == 5

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvae import noise
-from jaxvae.data.batches import batch_index, epoch_order, steps_per_epoch
+from jaxvae.data.batches import (
+    batch_index,
+    epoch_order,
+    labelled_per_batch,
+    order_of_epoch,
+    shared_order,
+    steps_per_epoch,
+)
 
 order_of = jax.jit(lambda seed, epoch: epoch_order(noise.root(seed), epoch, 103))
 
@@ -55,3 +62,38 @@ def test_a_batch_larger_than_the_set_is_refused():
     assert steps_per_epoch(10, 10) == 1
     with pytest.raises(ValueError, match=r"data\.batch_size = 11: .*at most .* 10"):
         steps_per_epoch(10, 11)
+
+
+# Where few examples have a label
+
+
+@settings(deadline=None, max_examples=20)
+@given(labelled=st.integers(1, 59), batch_size=st.integers(2, 30), epoch=st.integers(0, 9))
+def test_every_batch_has_its_share_of_labelled_examples(labelled, batch_size, epoch):
+    """First in the batch; each kind is visited evenly: nobody twice before everybody once."""
+    labels = np.random.default_rng(0).permutation(np.where(np.arange(60) < labelled, 1, -1))
+    own, steps = labelled_per_batch(batch_size, labelled, 60), steps_per_epoch(60, batch_size)
+    assert 1 <= own < batch_size
+    assert abs(own - batch_size * labelled / 60) <= 1
+    visits = np.asarray(shared_order(noise.root(1), epoch, labels, batch_size))
+    assert visits.shape == (steps * batch_size,)
+    batches = visits.reshape(steps, batch_size)
+    assert (labels[batches[:, :own]] == 1).all() and (labels[batches[:, own:]] == -1).all()
+    for kind in (1, -1):
+        times = np.bincount(visits, minlength=60)[labels == kind]
+        assert times.max() - times.min() <= 1
+
+
+def test_every_labelled_example_is_visited():
+    """Ten of a hundred: one in each batch of ten, so that an epoch visits each of them."""
+    labels = np.full(100, -1)
+    labels[::10] = 0
+    first, second = (shared_order(noise.root(1), epoch, labels, 10) for epoch in (0, 1))
+    for order in (first, second):
+        np.testing.assert_array_equal(np.sort(order.reshape(10, 10)[:, 0]), np.arange(0, 100, 10))
+        np.testing.assert_array_equal(np.sort(order), np.arange(100))
+    assert (np.asarray(first) != np.asarray(second)).any()
+    np.testing.assert_array_equal(first, shared_order(noise.root(1), 0, labels, 10))
+    np.testing.assert_array_equal(first, order_of_epoch(10, labels, noise.root(1), 0, 10))
+    plain = order_of_epoch(None, labels, noise.root(1), 0, 10)
+    np.testing.assert_array_equal(plain, epoch_order(noise.root(1), 0, 100))

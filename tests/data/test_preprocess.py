@@ -10,15 +10,17 @@ import pytest
 from PIL import Image
 
 from jaxvae import Data, noise
+from jaxvae.batch import Examples
 from jaxvae.data.preprocess import (
     PARTS,
     _parts,
     _rounded,
-    image_shape,
-    noise_keys,
     preprocess,
+    seen_shape,
     to_unit,
 )
+from jaxvae.info import Info
+from jaxvae.noise import Noise
 
 pytestmark = pytest.mark.numeric
 
@@ -27,18 +29,20 @@ KEY = noise.root(0)
 
 
 @functools.cache
-def compiled(data: Data):
+def compiled(data: Data, info: Info):
     """Compiled, as in a training step."""
-    return jax.jit(
-        lambda images, key, step, index: preprocess(
-            data, images, noise_keys(data, key, step, index)
-        )
-    )
+
+    def run(x, key, step, index):
+        examples = Examples(x, jnp.full(len(x), -1), index)
+        return preprocess(data, examples, Noise(key, step, index), info)
+
+    return jax.jit(run)
 
 
-def run(data: Data, images, key=KEY, step: int = 0, index=None):
-    index = jnp.arange(len(images)) if index is None else index
-    return compiled(data)(jnp.asarray(images), key, jnp.int32(step), index)
+def run(data: Data, x, key=KEY, step: int = 0, index=None, missing: bool = False):
+    index = jnp.arange(len(x)) if index is None else index
+    info = Info(seen_shape(data, x.shape[1:]), missing=missing)
+    return compiled(data, info)(jnp.asarray(x), key, jnp.int32(step), index)
 
 
 def test_bytes_become_their_255th_part():
@@ -129,7 +133,7 @@ def test_resizing_is_antialiased_bilinear(size):
     images = np.random.default_rng(0).integers(0, 256, (2, 20, 16, 1), np.uint8)
     data = Data(resize=size, range=(0, 255))
     resized = run(data, images).target
-    assert resized.shape[1:] == image_shape(data, (20, 16, 1)) == (*size, 1)
+    assert resized.shape[1:] == seen_shape(data, (20, 16, 1)) == (*size, 1)
     for image, ours in zip(images, resized, strict=True):
         pillow = Image.fromarray(image[:, :, 0].astype(np.float32)).resize(
             size[::-1], Image.Resampling.BILINEAR
@@ -142,7 +146,7 @@ def test_padding_adds_the_darkest_value_on_every_side():
     images = np.full((2, 3, 5, 3), 255, np.uint8)
     data = Data(pad=2, range=(-1, 1))
     padded = np.asarray(run(data, images).target)
-    assert padded.shape[1:] == image_shape(data, (3, 5, 3)) == (7, 9, 3)
+    assert padded.shape[1:] == seen_shape(data, (3, 5, 3)) == (7, 9, 3)
     np.testing.assert_allclose(padded[:, 2:5, 2:7], 1, rtol=2e-7)  # two roundings
     assert (padded == -1).sum() == padded.size - images.size
 
@@ -150,7 +154,7 @@ def test_padding_adds_the_darkest_value_on_every_side():
 def test_resize_comes_before_padding():
     data = Data(resize=(4, 6), pad=1, range=(0, 255))
     out = run(data, np.full((1, 8, 8, 1), 200, np.uint8)).target
-    assert out.shape[1:] == image_shape(data, (8, 8, 1)) == (6, 8, 1)
+    assert out.shape[1:] == seen_shape(data, (8, 8, 1)) == (6, 8, 1)
     # The weights of the resize sum to 1 up to a few roundings.
     np.testing.assert_allclose(out[0, 1:5, 1:7], np.full((4, 6, 1), 200.0), rtol=1e-6)
 
@@ -238,3 +242,31 @@ def test_binarization_compares_products():
     batch = run(Data(binarize="dynamic"), EVERY_BYTE)
     white = np.asarray(batch.target) > 0.5
     assert not white[EVERY_BYTE == 0].any() and white[EVERY_BYTE == 255].all()
+
+
+# Values that are no pixels
+
+
+@pytest.mark.parametrize("shape", [(7,), (10, 2), (4, 4, 1)])
+def test_values_that_are_no_pixels_are_taken_as_they_are(shape):
+    """Rows of a table, signals, and images that are not uint8: of any size and sign."""
+    x = 1000 * np.random.default_rng(0).standard_normal((5, *shape)).astype(np.float32)
+    batch = run(Data(), x)
+    assert batch.info.shape == shape
+    assert batch.observed is None
+    np.testing.assert_array_equal(batch.target, x)
+    np.testing.assert_array_equal(batch.input, x)
+    np.testing.assert_array_equal(batch.label, np.full(5, -1))
+
+
+def test_values_that_are_not_a_number_were_not_observed():
+    """They are 0 in input and target, and the batch says which they are."""
+    x = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
+    missing = np.random.default_rng(1).random(x.shape) < 0.4
+    batch = run(Data(), np.where(missing, np.float32("nan"), x), missing=True)
+    np.testing.assert_array_equal(batch.observed, ~missing)
+    np.testing.assert_array_equal(batch.target, np.where(missing, 0, x))
+    np.testing.assert_array_equal(batch.input, batch.target)
+    whole = run(Data(), x, missing=True)
+    assert np.asarray(whole.observed).all()  # of a set that lacks others
+    np.testing.assert_array_equal(whole.target, x)

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxvae import config
-from jaxvae.data.splits import Dataset, Source, Split, split
+from jaxvae.checks import UsageError
+from jaxvae.data.splits import Dataset, Source, Split, info, some_labels, split
+from jaxvae.info import Info
 
 
 def numbered(start: int, n: int) -> Split:
@@ -88,3 +90,76 @@ def test_a_batch_may_not_exceed_the_training_images():
     with pytest.raises(ValueError, match=r"batch_size = 8: .* 7 \(data.limit = 7\)"):
         split(source(100, None), config.Data(batch_size=8, limit=7))
     assert len(split(source(100, None), config.Data(batch_size=80)).train.images) == 80
+
+
+# Labels
+
+
+def classes_of(counts: list[int], unlabelled: int = 0) -> Split:
+    """Images of class 0, 1, ..., so many of each, in a random order; others without a label."""
+    labels = np.repeat(np.arange(-1, len(counts)), [unlabelled, *counts]).astype(np.int32)
+    labels = np.random.default_rng(0).permutation(labels)
+    return Split(np.zeros((len(labels), 1, 1, 1), np.uint8), labels)
+
+
+@given(
+    counts=st.lists(st.integers(2, 20), min_size=1, max_size=5),
+    unlabelled=st.integers(0, 5),
+    each=st.integers(1, 2),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_labels_are_kept_of_as_many_of_each_class(counts, unlabelled, each, seed):
+    part = classes_of(counts, unlabelled)
+    number = each * len(counts)
+    if number == len(part.images):  # none would be left without
+        return
+    kept = some_labels(part, number, seed)
+    assert kept.dtype == np.int32
+    np.testing.assert_array_equal(np.bincount(kept[kept >= 0]), np.full(len(counts), each))
+    assert ((kept == part.labels) | (kept == -1)).all()
+    np.testing.assert_array_equal(kept, some_labels(part, number, seed))
+
+
+def test_which_labels_are_kept_follows_the_seed():
+    part = classes_of([50, 50])
+    choices = [tuple(some_labels(part, 20, seed)) for seed in range(3)]
+    assert len(set(choices)) == 3
+
+
+@pytest.mark.parametrize(
+    "counts, number, allowed",
+    [
+        ([5, 5], 3, "a multiple of the 2 classes, at most 5 of each"),
+        ([5, 3], 8, "a multiple of the 2 classes, at most 3 of each"),
+        ([5, 5], 10, "below the number of training examples, 10"),
+        ([], 4, "None: no example has a label"),
+    ],
+)
+def test_labels_that_are_not_there_are_refused(counts, number, allowed):
+    with pytest.raises(UsageError, match=f"^data.labelled = {number}: must be {allowed}$"):
+        some_labels(classes_of(counts, unlabelled=0 if counts else 9), number, seed=0)
+
+
+def test_labels_are_hidden_from_training_alone():
+    part = classes_of([30, 30])
+    data = config.Data(batch_size=8, labelled=6)
+    dataset = split(Source("two", part, part, ("a", "b"), ""), data)
+    assert (dataset.train.labels >= 0).sum() == 6
+    np.testing.assert_array_equal(dataset.test.labels, part.labels)
+    assert info(dataset, data) == Info((1, 1, 1), 2, 60, 6)
+
+
+def test_what_is_known_of_a_data_set():
+    """From names of classes, labels and values; without labels no class is known."""
+    data = config.Data(batch_size=1, resize=(5, 4), pad=1)
+    part = classes_of([3, 4], unlabelled=2)
+    dataset = split(Source("x", part, part, None, ""), data)
+    assert info(dataset, data) == Info((7, 6, 1), 2, 9, 7)
+    assert info(dataset._replace(classes=tuple("abc")), data).num_classes == 3
+    plain = dataset._replace(train=part._replace(labels=None))
+    assert info(plain, data) == Info((7, 6, 1), 0, 9, 0)
+    rows = Split(np.zeros((9, 4), np.float32), None)
+    table = dataset._replace(train=rows, validation=rows, test=rows)
+    assert info(table, data) == Info((4,), 0, 9, 0)
+    holes = rows._replace(images=np.full((2, 4), np.float32("nan")))
+    assert info(table._replace(validation=holes), data).missing
