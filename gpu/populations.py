@@ -16,6 +16,7 @@ from jaxvae import data
 from jaxvae.config import Data, Population
 from jaxvae.runs import load_experiment
 from jaxvae.training import members
+from jaxvae.training import program as programs
 
 ROUNDS = 5
 CHUNKS = 3  # in a round
@@ -33,16 +34,14 @@ def main(source: str, steps: int, sizes: list[int]) -> None:
 
 def measure(everyone: tuple[members.Experiment, ...], dataset: data.Dataset) -> dict[str, object]:
     """Microseconds per step of all members together, by round, and what else it took."""
-    program, states = members.build(everyone, dataset)
-    state, size = states.latest, len(everyone)
-    del states  # of which `best` is a copy
+    program, state = programs.build(everyone[0], dataset, everyone=everyone)
+    size = len(everyone)
     order, steps = next(program.chunks(0, program.steps_per_epoch))
     seconds, loss = [], 0.0
     for _ in range(1 + ROUNDS):
         began = time.perf_counter()
         for _ in range(CHUNKS):
-            sums = {name: jnp.zeros(size) for name in program.metrics}
-            state, sums = program.advance(state, sums, order, steps)
+            state, sums = program.advance(state, program.sums(), order, steps)
         loss = float(jnp.mean(sums["loss"])) / steps
         seconds.append((time.perf_counter() - began) / (CHUNKS * steps))
     memory = jax.devices()[0].memory_stats() or {}

@@ -20,7 +20,7 @@ from jaxvae.evaluation import in_order
 from jaxvae.interop.maps import Map
 from jaxvae.interop.weights import COUNTER, to_torch, with_variables
 from jaxvae.training import program as programs
-from jaxvae.training.state import Monitor
+from jaxvae.training.monitor import Monitor
 from torch_parity.difference import Difference, difference
 from torch_parity.noise import shared_noise
 from torch_parity.recipes import Recipe

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import tyro
 
 from jaxvae import runs
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError
 from jaxvae.cli.options import (
     NO_PREFIX,
     ImportOptions,
@@ -21,7 +21,6 @@ from jaxvae.cli.options import (
     TrainOptions,
     open_run,
 )
-from jaxvae.config import Parallel, Population
 from jaxvae.runs import guards
 
 
@@ -48,26 +47,20 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
 
 
 def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[str, Any]:
-    """The experiment alone, or a population of it."""
-    if options.population == Population():
-        from jaxvae import processes, training
+    """The experiment, or a population of it."""
+    from jaxvae import processes, training
 
-        parallel = options.parallel
-        if parallel.distributed:
-            processes.start_process(parallel.coordinator, parallel.processes, parallel.index)
-        return training.train(
-            options.experiment,
-            folder,
-            resume,
-            parallel=parallel,
-            may_change=[name.replace("-", "_") for name in options.may_change],
-        )
-    from jaxvae.training.population import train_population
-
-    given = options.parallel, options.may_change
-    allowed = "left out with --population, which trains on one device"
-    require(given == (Parallel(), ()), "--parallel, --may-change", given, allowed)
-    return train_population(options.experiment, options.population, folder, resume)
+    parallel = options.parallel
+    if parallel.distributed:
+        processes.start_process(parallel.coordinator, parallel.processes, parallel.index)
+    return training.train(
+        options.experiment,
+        folder,
+        resume,
+        parallel=parallel,
+        may_change=[name.replace("-", "_") for name in options.may_change],
+        population=options.population,
+    )
 
 
 def extract(
@@ -81,10 +74,10 @@ def extract(
         out: The new run folder.
         experiment: Its experiment file; needed only when it defines classes of its own.
     """
-    from jaxvae.training import population_folder
+    from jaxvae.training.extract import extract as extracted
 
     like = None if experiment is None else runs.load_experiment(experiment)
-    return population_folder.extract(run, member, out, like)
+    return extracted(run, member, out, like)
 
 
 def evaluate(

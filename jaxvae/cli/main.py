@@ -87,7 +87,7 @@ def _train_defaults(args: list[str]) -> TrainOptions:
     experiment = None if file is None else runs.load_experiment(file)
     population = Population()
     if resume := _value_of("--resume", args):
-        from jaxvae.training.population_folder import read_population
+        from jaxvae.training.metrics import read_population
 
         folder = Path(resume)
         saved, *_ = runs.read_config(folder, like=experiment)

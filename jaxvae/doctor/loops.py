@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import data, noise
@@ -108,8 +107,9 @@ def members(quick: bool) -> list[Check]:
     dataset = recipes.dataset(steps, first.data.batch_size, recipes.SIDE)
     with in_float32():
         alone = [plain_steps(member, dataset, steps) for member in (first, second)]
-        program, states = population.build((first, second), dataset, ["objective.beta"])
-        state, sums = states.latest, {name: jnp.zeros(2) for name in program.metrics}
+        both = (first, second)
+        program, state = programs.build(first, dataset, everyone=both, names=["objective.beta"])
+        sums = program.sums()
         for order, number in program.chunks(0, steps):
             state, sums = program.advance(state, sums, order, number)
     sums, state = jax.device_get((sums, population.stacked(state)))

@@ -77,15 +77,16 @@ def make_batch_sums(
 
 def squared_error(recon: jax.Array, batch: Batch, target: jax.Array) -> jax.Array:
     """Mean over the values of an example that were observed, and over samples, (batch,)."""
-    rows = (*recon.shape[: recon.ndim - target.ndim], len(target), -1)
-    error = jnp.square(recon - target).reshape(rows)
+    n, samples = len(target), [1] * (recon.ndim - target.ndim)
+    error = jnp.square(recon - target.reshape(*samples, *target.shape))
+    error = error.reshape(*recon.shape[: len(samples)], n, -1)
     if batch.observed is None:
         error = jnp.mean(error, axis=-1)
     else:
-        known = batch.observed.reshape(len(target), -1)
-        error = jnp.sum(jnp.where(known, error, 0.0), axis=-1)
-        error = error / jnp.maximum(jnp.sum(known, axis=-1), 1)
-    return jnp.mean(error.reshape(-1, len(target)), axis=0) if error.ndim > 1 else error
+        known = batch.observed.reshape(*samples, n, -1)
+        number = jnp.sum(known, axis=-1, dtype=error.dtype)
+        error = jnp.sum(jnp.where(known, error, 0.0), axis=-1) / jnp.maximum(number, 1.0)
+    return jnp.mean(error.reshape(-1, n), axis=0) if samples else error
 
 
 def make_evaluate(batch_sums: Callable[..., Means], batch_size: int) -> Callable[..., Means]:

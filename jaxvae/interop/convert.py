@@ -27,6 +27,7 @@ from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import Variables, initial_state
 from jaxvae.training.epoch import Progress
 from jaxvae.training.load import load
+from jaxvae.training.monitor import Standing
 from jaxvae.training.state import state_of
 from jaxvae.training.step import make_train_step, metric_names
 
@@ -80,7 +81,7 @@ def import_torch(
     number = jax.ShapeDtypeStruct((1,), np.int32)
     one = Examples(jax.ShapeDtypeStruct((1, *shape), np.uint8), number, number)
     metrics = metric_names(step, state, one, noise.root(experiment.seed))
-    progress = asdict(Progress(dict.fromkeys(metrics, 0.0)))
+    progress = asdict(Progress({name: [0.0] for name in metrics}, [Standing()]))
     counts = [int(a.max()) for key, a in arrays.items() if key.endswith(COUNTER) and a.size]
     imported = {
         "source": source.name,

@@ -1,31 +1,60 @@
-"""The training loop: epochs of compiled chunks, validation, checkpoints, metrics, figures."""
+"""The training loop: epochs of compiled chunks, validation, checkpoints, metrics, figures.
+
+A run is a population of one member; what differs for several is said where it does.
+"""
 
 import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jaxvae import data as datasets
 from jaxvae import processes, runs
 from jaxvae.checks import UsageError, require
-from jaxvae.config import Experiment, Parallel, Train
+from jaxvae.config import Experiment, Parallel, Population
 from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
 from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
-from jaxvae.training import devices
+from jaxvae.training import devices, members
 from jaxvae.training import program as programs
-from jaxvae.training.epoch import NonFiniteError, Progress, basis, epoch_row, train_epoch
+from jaxvae.training.epoch import (
+    NonFiniteError,
+    Progress,
+    Rows,
+    Run,
+    basis,
+    epoch_rows,
+    train_epoch,
+)
 from jaxvae.training.interrupt import StopRequest
-from jaxvae.training.program import Program
+from jaxvae.training.metrics import first_epochs, read_population, write_rows
+from jaxvae.training.monitor import Standing
 from jaxvae.training.reporting import EventWriter, Reporter
-from jaxvae.training.state import Monitor, TrainState
+from jaxvae.training.state import TrainState
+from jaxvae.training.summary import num_parameters, population_curves, summary_of
+
+
+class Task(NamedTuple):
+    """What is to be trained, and where to."""
+
+    experiment: Experiment
+    population: Population
+    folder: Path
+    resume: bool
+    quiet: bool
+    parallel: Parallel
+    may_change: Collection[str]
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one member, the experiment itself."""
+        return self.population == Population()
 
 
 def train(
@@ -35,8 +64,12 @@ def train(
     quiet: bool = False,
     parallel: Parallel = Parallel(),  # noqa: B008
     may_change: Collection[str] = (),
+    population: Population = Population(),  # noqa: B008
 ) -> dict[str, Any]:
     """Train, and leave a run folder; return what its summary.json holds.
+
+    Of a population all members are trained at once, each as if it were alone, to float tolerance;
+    `extract` makes one a run of its own. One that is not finite is left out from that epoch on.
 
     Args:
         experiment: the recipe.
@@ -46,6 +79,7 @@ def train(
         quiet: print nothing.
         parallel: on which devices; in a distributed run every process calls this function.
         may_change: settings, of `guards.CHANGEABLE`, in which a resumed run may differ from before.
+        population: how many seeds, and what to sweep; by default the experiment alone.
 
     Raises:
         UsageError: a setting that the data, the devices or Optax do not allow, or with `resume`
@@ -53,17 +87,23 @@ def train(
             is written.
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data.
-        NonFiniteError: the loss or its gradient is not finite; the last good checkpoint stays.
+        NonFiniteError: the loss or its gradient is not finite, of every member; the last good
+            checkpoint stays.
         Interrupted: SIGTERM or SIGINT came; the state after the chunk that ran is saved.
         RunError: a checkpoint cannot be written, or none can be read.
     """
     folder = Path(folder)
     guards.refuse_unchangeable(may_change)
+    task = Task(experiment, population, folder, resume, quiet, parallel, may_change)
+    everyone = _members(task)
 
     def refuse() -> None:
         claim.enter_context(guards.held(folder))
         if resume:
-            guards.refuse_population(folder)
+            saved = read_population(folder) or Population()
+            alone = saved == Population()
+            kept = "left out: a single run" if alone else f"that of the run, {saved}"
+            require(saved == population, "population", population, kept)
             guards.refuse_changes(experiment, folder, may_change)
             guards.remove_unfinished(folder)
         else:
@@ -73,142 +113,206 @@ def train(
         processes.first_decides(refuse)
         try:
             processes.refuse_other_folder(folder)
-            return _train(experiment, folder, resume, quiet, parallel, may_change, stop)
+            return _train(task, everyone, stop)
         except (NonFiniteError, runs.Interrupted) as error:
             _write_summary(folder, runs.ended_early(experiment, error))
             raise type(error)(f"{folder}: {error}") from None
 
 
-def _train(
-    experiment: Experiment,
-    folder: Path,
-    resume: bool,
-    quiet: bool,
-    parallel: Parallel,
-    may_change: Collection[str],
-    stop: StopRequest,
-) -> dict[str, Any]:
+def _members(task: Task) -> tuple[Experiment, ...]:
+    """The experiments that are trained.
+
+    Raises:
+        UsageError: something that several members cannot have.
+    """
+    if task.alone:
+        return (task.experiment,)
+    experiment, together = task.experiment, "left out with several members, which share one device"
+    given = task.parallel, tuple(task.may_change)
+    require(given == (Parallel(), ()), "--parallel, --may-change", given, together)
+    streaming = experiment.data.streaming
+    require(not streaming, "data.streaming", streaming, "left out: a population holds its images")
+    events = experiment.train.tensorboard
+    require(not events, "train.tensorboard", events, "left out: a population has no event files")
+    return members.members(experiment, task.population)
+
+
+def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dict[str, Any]:
     """What `train` does, once it is known that it may, except for noting how it failed."""
     began, first = perf_counter(), processes.is_first()
+    experiment, folder, resume = task.experiment, task.folder, task.resume
     dataset = datasets.load(experiment.data)
     stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
     _refuse_disagreement(experiment, images)
     if resume:
-        guards.refuse_other_images(folder, stored_shape, images, may_change)
-    program, state = programs.build(experiment, dataset, parallel)
+        guards.refuse_other_images(folder, stored_shape, images, task.may_change)
+    names = [*task.population.values()]
+    program, state = programs.build(
+        experiment, dataset, task.parallel, None if task.alone else everyone, names
+    )
     trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
     config = runs.describe(experiment, stored_shape, program.info, images)
+    if not task.alone:
+        config["population"] = asdict(task.population)
     if first and not resume:  # before any checkpoint, which could not be read without it
         runs.write_json(folder / "config.json", config)
     processes.wait_for_all("compiled")
-    num_parameters = sum(x.size for x in jax.tree.leaves(state.params))
 
     settings, steps = experiment.train, program.steps_per_epoch
-    progress = Progress(dict.fromkeys(program.metrics, 0.0), basis(experiment))
-    rows: list[dict[str, float]] = []
+    standings = [Standing() for _ in everyone]
+    zeros = {name: [0.0] * len(everyone) for name in program.metrics}
+    progress = Progress(zeros, standings, basis(experiment))
+    best = None if task.alone else members.first_best(state)
+    rows: Rows = []
     status = "finished"
     with (
         Checkpoints(folder / "checkpoints") as checkpoints,
-        Reporter(settings.epochs, quiet or not first) as reporter,
+        Reporter(settings.epochs, task.quiet or not first) as reporter,
         EventWriter(folder if settings.tensorboard and first else None) as events,
     ):
+        run = Run(everyone, program, checkpoints, reporter, stop)
         if resume and not checkpoints.steps():
             guards.refuse_lost_checkpoints(folder)
         elif resume:
-            state, saved = checkpoints.restore("latest", state)
-            taken = int(state.step)
-            require(
-                settings.max_steps is None or settings.max_steps >= taken,
-                "train.max_steps",
-                settings.max_steps,
-                f"None or at least the {taken} steps that {folder} has taken",
-            )
-            require(
-                settings.epochs * steps >= taken,
-                "train.epochs",
-                settings.epochs,
-                f"at least {-(-taken // steps)}, since {folder} has taken {taken} steps",
-            )
-            progress = from_json(progress, saved, "progress.")
-            progress = progress.on(basis(experiment), taken // steps)
-            state = _scaled(state, progress.monitor, program)
-            rows = runs.first_epochs(folder / "metrics.csv", taken // steps)
-            checkpoints.set_aside_after(taken)
+            state, best, progress = _resumed(task, run, state, best, progress)
+            rows = first_epochs(folder / "metrics.csv", int(state.step) // steps, task.alone)
         if first and resume:
             runs.write_json(folder / "config.json", config)
             (folder / "summary.json").unlink(missing_ok=True)  # of before
-        reporter.say(
-            f"{experiment.name}: {dataset.description}; {len(dataset.train.images)} training "
-            f"images, {num_parameters:,} parameters, beta_eff "
-            f"{experiment.beta_eff(program.num_pixels):.4g}; {program.runner.describe()}; "
-            f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per image, * "
-            "best so far)"
-        )
+        reporter.say(_first_line(run, dataset, state, folder))
         for epoch in range(int(state.step) // steps + 1, settings.epochs + 1):
-            if _is_stale(progress.monitor, epoch, settings):
-                status = f"stopped early: no improvement since epoch {progress.monitor.best_epoch}"
+            if all(s.is_stale(epoch, settings.early_stopping) for s in progress.standings):
+                status = _stale(progress.standings, settings.early_stopping)
                 break
-            state, progress = train_epoch(
-                experiment, program, state, progress, epoch, checkpoints, reporter, stop
-            )
+            state, progress = train_epoch(run, state, best, progress, epoch)
             if int(state.step) < epoch * steps:
                 status = f"stopped at train.max_steps = {settings.max_steps}"
                 break
-            row = epoch_row(experiment, program, state, progress, epoch, checkpoints)
-            monitor = progress.monitor.update(epoch, row["val_loss"], experiment.optimizer)
-            rows.append(row)
+            of_epoch = epoch_rows(run, state, progress, epoch)
+            before = progress.standings
+            progress = progress.after_epoch(
+                [
+                    standing.update(row, member.optimizer)
+                    for standing, row, member in zip(before, of_epoch, everyone, strict=True)
+                ]
+            )
+            standing = zip(of_epoch, before, strict=True)
+            rows += [row for row, s in standing if s.failed_epoch is None]
             if first:
-                runs.write_metrics(folder / "metrics.csv", rows)
-            events.write(row)
-            reporter.end_epoch(row, is_best=monitor.best_epoch == epoch)
+                write_rows(folder / "metrics.csv", rows, task.alone)
+            events.write(of_epoch[0])
+            reporter.end_epoch(of_epoch, progress.standings)
 
-            state = _scaled(state, monitor, program)
-            progress = Progress(dict.fromkeys(program.metrics, 0.0), progress.basis, monitor)
-            checkpoints.save(state, asdict(progress), is_best=monitor.best_epoch == epoch)
-            if settings.figures_every and epoch % settings.figures_every == 0:
+            state, best = _closed(run, state, best, progress, epoch)
+            run.save(state, best, progress, epoch)
+            if task.alone and settings.figures_every and epoch % settings.figures_every == 0:
                 if first:
                     from jaxvae.evaluation import pictures  # Matplotlib takes 0.4 s to import
 
                     now = trained._replace(variables=devices.local(state.variables))
                     pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
-        best_state = checkpoints.restore("best", state)[0] if rows else state
+        drawn = checkpoints.restore("best", state)[0] if rows and task.alone else state
 
-    summary = {
-        "experiment": experiment.name,
+    summary = summary_of(run, dataset, state, progress, rows, names) | {
         "status": status,
         "folder": str(folder),
-        "dataset": dataset.description,
-        "images": {
-            "train": len(dataset.train.images),
-            "validation": len(dataset.validation.images),
-            "test": len(dataset.test.images),
-            "test_is_validation": dataset.test is dataset.validation,
-        },
-        "num_parameters": num_parameters,
-        "beta_eff": experiment.beta_eff(program.num_pixels),
-        "epochs": len(rows),
-        "steps": int(state.step),
-        "best": next((r for r in rows if r["epoch"] == progress.monitor.best_epoch), None),
-        "last": rows[-1] if rows else None,
-        "seconds": sum(row["seconds"] for row in rows),
-        "compile_seconds": program.compile_seconds,
         "total_seconds": perf_counter() - began,  # without the last figures
-        "device": jax.devices()[0].device_kind,
-        "runner": program.runner.describe(),
     }
     _write_summary(folder, summary)
     if first and rows and settings.figures_every is not None:
-        best = trained._replace(variables=devices.local(best_state.variables))
-        from jaxvae.evaluation import pictures
-
         reporter.say(f"drawing figures in {folder / 'figures'}")
-        try:
-            pictures.write_all(best, dataset, rows, folder / "figures")
-        except ValueError as error:
-            raise runs.RunError(f"{folder}: trained, but cannot be drawn: {error}") from error
+        _draw(task, trained, drawn, dataset, everyone, names, rows)
     processes.wait_for_all("the end")
     return summary
+
+
+def _first_line(run: Run, dataset: datasets.Dataset, state: TrainState, folder: Path) -> str:
+    """What is trained, on what, and where it is kept."""
+    experiment, program, count = run.experiment, run.program, len(run.everyone)
+    each = f"{count} members; " if count > 1 else ""
+    beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
+    return (
+        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images)} training "
+        f"images, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
+        f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per image"
+        f"{', * best so far' if count == 1 else ''})"
+    )
+
+
+def _resumed(
+    task: Task, run: Run, state: TrainState, best: TrainState | None, progress: Progress
+) -> tuple[TrainState, TrainState | None, Progress]:
+    """Where the latest checkpoint stands."""
+    if best is None:
+        state, saved = run.checkpoints.restore("latest", state)
+    else:
+        both, saved = run.checkpoints.restore("latest", members.States(state, best))
+        state, best = both.latest, both.best
+    taken, settings, steps = int(state.step), task.experiment.train, run.program.steps_per_epoch
+    require(
+        settings.max_steps is None or settings.max_steps >= taken,
+        "train.max_steps",
+        settings.max_steps,
+        f"None or at least the {taken} steps that {task.folder} has taken",
+    )
+    require(
+        settings.epochs * steps >= taken,
+        "train.epochs",
+        settings.epochs,
+        f"at least {-(-taken // steps)}, since {task.folder} has taken {taken} steps",
+    )
+    progress = from_json(progress, saved, "progress.")
+    progress = progress.on(basis(task.experiment), taken // steps)
+    run.checkpoints.set_aside_after(taken)
+    return _scaled(run, state, progress), best, progress
+
+
+def _closed(
+    run: Run, state: TrainState, best: TrainState | None, progress: Progress, epoch: int
+) -> tuple[TrainState, TrainState | None]:
+    """The state at the beginning of the next epoch, and of a population each member's best one."""
+    state = _scaled(run, state, progress)
+    if best is not None:
+        improved = jax.numpy.asarray([s.improved(epoch) for s in progress.standings])
+        best = members.keep_best(state, best, improved)
+    return state, best
+
+
+def _scaled(run: Run, state: TrainState, progress: Progress) -> TrainState:
+    """The state with the learning rate's factor that the plateau schedule has come to."""
+    factors = [standing.monitor.lr_scale for standing in progress.standings]
+    return replace(state, lr_scale=run.program.per_member(factors))
+
+
+def _stale(standings: Sequence[Standing], patience: int | None) -> str:
+    """Why no member goes on."""
+    if len(standings) == 1:
+        return f"stopped early: no improvement since epoch {standings[0].monitor.best_epoch}"
+    return f"stopped early: no member improved in {patience} epochs"
+
+
+def _draw(
+    task: Task,
+    trained: Trained,
+    state: TrainState,
+    dataset: datasets.Dataset,
+    everyone: Sequence[Experiment],
+    names: Sequence[str],
+    rows: Rows,
+) -> None:
+    """The figures of a run that has ended."""
+    from jaxvae.evaluation import pictures
+
+    folder = task.folder / "figures"
+    if not task.alone:
+        population_curves(everyone, names, rows, folder)
+        return
+    final = trained._replace(variables=devices.local(state.variables))
+    try:
+        pictures.write_all(final, dataset, rows, folder)
+    except ValueError as error:
+        raise runs.RunError(f"{task.folder}: trained, but cannot be drawn: {error}") from error
 
 
 def _refuse_disagreement(experiment: Experiment, images: dict[str, Any]) -> None:
@@ -233,15 +337,3 @@ def _refuse_disagreement(experiment: Experiment, images: dict[str, Any]) -> None
 def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
     if processes.is_first():
         runs.write_json(folder / "summary.json", summary)
-
-
-def _scaled(state: TrainState, monitor: Monitor, program: Program) -> TrainState:
-    """The state with the learning rate's factor that the plateau schedule has come to."""
-    lr_scale = program.runner.put(np.asarray(monitor.lr_scale, state.lr_scale.dtype))
-    return replace(state, lr_scale=lr_scale)
-
-
-def _is_stale(monitor: Monitor, epoch: int, settings: Train) -> bool:
-    """Whether `early_stopping` epochs before this one passed without a new best."""
-    patience = settings.early_stopping
-    return patience is not None and epoch - 1 - monitor.best_epoch >= patience

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +22,9 @@ from jaxvae.data.streaming import stream
 from jaxvae.evaluation.evaluate import evaluate_streamed, make_batch_sums, make_evaluate
 from jaxvae.info import Info
 from jaxvae.noise import Noise
-from jaxvae.training import devices
+from jaxvae.training import devices, members
 from jaxvae.training.devices import BATCHES, EXAMPLES, WHOLE, Runner
-from jaxvae.training.state import TrainState, initial_state, refuse_too_large, state_of
+from jaxvae.training.state import AXES, TrainState, initial_state, refuse_too_large, state_of
 from jaxvae.training.step import Resident, Streamed, make_advance, make_train_step, metric_names
 
 INITIAL = 1000
@@ -45,6 +45,8 @@ class Program(NamedTuple):
     advance(state, sums, source, num_steps) -> state, sums: so many steps; it consumes the state
         that it is given.
     validate(variables) -> means over the validation images.
+
+    Of several members every array but the step has a first axis of members.
     """
 
     chunks: Chunks
@@ -56,74 +58,107 @@ class Program(NamedTuple):
     metrics: tuple[str, ...]  # what `sums` holds
     steps_per_epoch: int
     compile_seconds: float
+    members: int | None = None  # None: a run alone, whose arrays have no axis of members
 
     @property
     def num_pixels(self) -> int:
         """Numbers in an example as the model sees it."""
         return math.prod(self.info.shape)
 
-    def sums(self, values: Mapping[str, float] | None = None) -> dict[str, jax.Array]:
-        """The metrics' sums so far, on the devices; by default those of no steps."""
-        values = dict.fromkeys(self.metrics, 0.0) if values is None else values
-        return sums_of(self.runner, values)
+    def sums(self, values: Mapping[str, Sequence[float]] | None = None) -> dict[str, jax.Array]:
+        """The metrics' sums so far of each member, on the devices; by default those of no steps."""
+        values = values or dict.fromkeys(self.metrics, (0.0,) * (self.members or 1))
+        return {name: self.per_member(numbers) for name, numbers in values.items()}
+
+    def per_member(self, numbers: Sequence[float]) -> jax.Array:
+        """A number of each member, on the devices."""
+        return per_member(self.runner, numbers, self.members)
+
+
+def per_member(runner: Runner, numbers: Sequence[float], count: int | None) -> jax.Array:
+    """Numbers on the devices, (count,), or () of a run alone, of the type that steps compute."""
+    array = np.asarray(numbers, jnp.result_type(float))
+    return runner.put(array.reshape(() if count is None else (count,)))
 
 
 def build(
     experiment: Experiment,
     dataset: Dataset,
     parallel: Parallel = Parallel(),  # noqa: B008
+    everyone: Sequence[Experiment] | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[Program, TrainState]:
     """Compile an experiment over a data set; return its program and its state before step 0.
 
+    Args:
+        experiment: the recipe.
+        dataset: its data.
+        parallel: on which devices; several members are on one.
+        everyone: the members of a population; None: the experiment alone.
+        names: fields in which members differ besides the seed.
+
     Raises:
-        ValueError: a setting that the data, the model, the devices or Optax do not allow.
+        UsageError: a setting that the data, the model, the devices or Optax do not allow.
     """
-    batch_size = experiment.data.batch_size
+    batch_size, train = experiment.data.batch_size, dataset.train
     runner = devices.choose(parallel, batch_size)
     info = data.info(dataset, experiment.data)
     steps = steps_per_epoch(info.num_examples, batch_size)
     module = experiment.model.build(info)
     train_step = make_train_step(experiment, module, info, steps)
 
+    count: int | None = None
+    initial: Callable[..., TrainState] = initial_state
     key = runner.make(lambda: noise.root(experiment.seed))
-    initial = functools.partial(initial_state, experiment, module, info)
-    refuse_too_large(jax.eval_shape(initial))
-    state = runner.make(initial)
-    first = to_initialise_from(experiment, dataset.train)
-    if first is not None:
-        begin = functools.partial(initialised, experiment, module, info)
-        state = jax.jit(begin, out_shardings=runner.sharding())(state, runner.put(first), key)
+    if everyone is not None:
+        count, initial = len(everyone), members.initial_states
+        key = runner.make(lambda: members.root_keys(everyone))
+    numbers = runner.put(members.numbers_of(everyone or (), names))
+    begin = functools.partial(initial, experiment, module, info, key)
+    refuse_too_large(jax.eval_shape(begin))
+    state = runner.make(begin)
+    examples = to_initialise_from(everyone or (experiment,), train)
+    if examples is not None:
+        from_data = make_from_data(experiment, module, info)
+        if count is None:
+            examples = jax.tree.map(lambda x: x[0], examples)
+        else:
+            from_data = jax.vmap(from_data, (AXES, 0, 0), AXES)
+        compiled = jax.jit(from_data, out_shardings=runner.sharding())
+        state = compiled(state, runner.put(examples), key)
+
     began = time.perf_counter()
-    chunks = make_chunks(experiment, dataset.train, runner)
+    chunks = make_chunks(experiment, train, runner, key)
     with contextlib.closing(chunks(0, 1)) as parts:
         source, _ = next(parts)
-    metrics = metric_names(train_step, state, abstract_examples(dataset.train), key)
-    sums = sums_of(runner, dict.fromkeys(metrics, 0.0))
+    one, one_key = state, key
+    if count is not None:
+        one, one_key = jax.tree.map(lambda x: x[0], members.stacked(state)), key[0]
+    metrics = metric_names(train_step, one, abstract_examples(train), one_key)
+    members.refuse_constants(train_step, one, abstract_examples(train), one_key, numbers)
+    sums = {name: per_member(runner, (0.0,) * (count or 1), count) for name in metrics}
     divided: Any = WHOLE
     if isinstance(source, Streamed):
         divided = Streamed(Examples(BATCHES, BATCHES, BATCHES), WHOLE)  # type: ignore[arg-type]
     advance = runner.compile(
-        make_advance(train_step, batch_size, steps, experiment.train.chunk_steps),
-        state,
-        sums,
-        source,
-        key,
-        np.int32(1),
-        specs=(WHOLE, WHOLE, divided, WHOLE, WHOLE),
+        make_advance(
+            train_step, batch_size, steps, experiment.train.chunk_steps, members=count is not None
+        ),
+        *(state, sums, source, key, numbers, np.int32(1)),
+        specs=(WHOLE, WHOLE, divided, WHOLE, WHOLE, WHOLE),
         donate=(0,),  # not the sums, which are read while the next chunk runs
     )
     program = Program(
         chunks=chunks,
         advance=lambda state, sums, source, num_steps: advance(
-            state, sums, source, key, np.int32(num_steps)
+            state, sums, source, key, numbers, np.int32(num_steps)
         ),
         validate=make_validate(
             make_batch_sums(experiment, module, info),
             dataset.validation,
-            experiment.data.batch_size,
+            batch_size,
             runner,
-            state.variables,
-            key,
+            (state.variables, key, numbers),
         ),
         runner=runner,
         model=module,
@@ -131,14 +166,9 @@ def build(
         metrics=metrics,
         steps_per_epoch=steps,
         compile_seconds=time.perf_counter() - began,
+        members=count,
     )
     return program, state
-
-
-def sums_of(runner: Runner, values: Mapping[str, float]) -> dict[str, jax.Array]:
-    """Numbers as scalars on the devices, of the type that a step computes with."""
-    dtype = jnp.result_type(float)
-    return runner.put({name: np.asarray(value, dtype) for name, value in values.items()})
 
 
 def abstract_examples(split: Split) -> Examples:
@@ -148,47 +178,47 @@ def abstract_examples(split: Split) -> Examples:
     return Examples(x, number, number)
 
 
-def to_initialise_from(experiment: Experiment, split: Split) -> Examples | None:
-    """Training examples in the order of the first epoch, where the model begins with data.
-
-    Most models do not, and read nothing here.
-    """
-    if type(experiment.model).initialise is Model.initialise:
+def to_initialise_from(everyone: Sequence[Experiment], split: Split) -> Examples | None:
+    """Training examples in the order of each member's first epoch, (members, n, ...), where the
+    model begins with data. Most models do not, and read nothing here."""
+    if type(everyone[0].model).initialise is Model.initialise:
         return None
-    key = noise.root(experiment.seed)
-    order = np.asarray(jax.jit(epoch_order, static_argnums=2)(key, 0, len(split.images)))
-    index = order[:INITIAL].astype(np.int32)
-    return Examples(split.images[index], split.every_label[index], index)
+    order_of = jax.jit(epoch_order, static_argnums=2)
+    firsts = []
+    for member in everyone:
+        order = order_of(noise.root(member.seed), 0, len(split.images))
+        index = np.asarray(order)[:INITIAL].astype(np.int32)
+        firsts.append(Examples(split.images[index], split.every_label[index], index))
+    return jax.tree.map(lambda *parts: np.stack(parts), *firsts)
 
 
-def initialised(
-    experiment: Experiment,
-    module: Any,
-    info: Info,
-    state: TrainState,
-    examples: Examples,
-    key: jax.Array,
-) -> TrainState:
-    """The state before step 0, with what the model takes from these examples."""
-    batch = preprocess(experiment.data, examples, Noise(key, 0, examples.index), info)
-    variables = {"params": state.params["model"], **state.collections}
-    own = noise.stream(key, "initialise")
-    variables = experiment.model.initialise(module, variables, batch, own)
-    return state_of(experiment, variables, state.params["objective"])
+def make_from_data(experiment: Experiment, module: Any, info: Info) -> Callable[..., TrainState]:
+    """`from_data(state, examples, key)`: the state before step 0, with what the model takes from
+    these training examples."""
+
+    def from_data(state: TrainState, examples: Examples, key: jax.Array) -> TrainState:
+        batch = preprocess(experiment.data, examples, Noise(key, 0, examples.index), info)
+        variables = {"params": state.params["model"], **state.collections}
+        own = noise.stream(key, "initialise")
+        variables = experiment.model.initialise(module, variables, batch, own)
+        return state_of(experiment, variables, state.params["objective"])
+
+    return from_data
 
 
-def make_chunks(experiment: Experiment, split: Split, runner: Runner) -> Chunks:
-    """`Program.chunks` over the training examples, in the order that the seed gives each epoch."""
+def make_chunks(experiment: Experiment, split: Split, runner: Runner, key: jax.Array) -> Chunks:
+    """`Program.chunks` over the training examples, in the order that each key gives an epoch."""
     batch_size, chunk_steps = experiment.data.batch_size, experiment.train.chunk_steps
     images, labels = split.images, split.every_label
     steps = steps_per_epoch(len(images), batch_size)
-    labelled, seed = experiment.data.labelled, experiment.seed
-    order_of = functools.lru_cache(maxsize=1)(
-        jax.jit(
-            lambda epoch: order_of_epoch(labelled, labels, noise.root(seed), epoch, batch_size),
-            out_shardings=runner.sharding(),
-        )
-    )
+    labelled = experiment.data.labelled
+
+    def order(key: jax.Array, epoch: jax.Array | int) -> jax.Array:
+        return order_of_epoch(labelled, labels, key, epoch, batch_size)
+
+    orders = jax.vmap(order, (0, None)) if key.ndim else order
+    compiled = jax.jit(orders, out_shardings=runner.sharding())
+    order_of = functools.lru_cache(maxsize=1)(lambda epoch: compiled(key, epoch))
     if not isinstance(images, LazyImages):
         x, known = runner.put((images, labels))
 
@@ -230,17 +260,18 @@ def make_validate(
     split: Split,
     batch_size: int,
     runner: Runner,
-    variables: Any,
-    key: jax.Array,
+    like: tuple[Any, jax.Array, Any],
 ) -> Validate:
-    """`Program.validate`, compiled for variables like these."""
+    """`Program.validate`, compiled for variables, keys and numbers like these."""
     images, labels = split.images, split.every_label
+    variables, key, numbers = like
     if not isinstance(images, LazyImages):
         resident = runner.put((images, labels))
-        evaluate = runner.compile_whole(
-            make_evaluate(batch_sums, batch_size), variables, *resident, key
-        )
-        return lambda variables: evaluate(variables, *resident, key)
+        evaluate = make_evaluate(batch_sums, batch_size)
+        if key.ndim:  # one for each member
+            evaluate = jax.vmap(evaluate, (0, None, None, 0, 0))
+        compiled = runner.compile_whole(evaluate, variables, *resident, key, numbers)
+        return lambda variables: compiled(variables, *resident, key, numbers)
 
     own = runner.own_rows(batch_size)
     number = np.zeros(batch_size, np.int32)

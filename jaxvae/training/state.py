@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ import optax
 from jaxvae import noise
 from jaxvae.batch import Batch
 from jaxvae.checks import UsageError
-from jaxvae.config import Experiment, Optimizer
+from jaxvae.config import Experiment
 from jaxvae.info import Info
 from jaxvae.training.optimizer import make_optimizers, trained_by
 
@@ -52,6 +52,10 @@ class TrainState:
     def learning_rate(self) -> jax.Array:
         """That of the model's last step."""
         return optax.tree.get(self.opt_state["model"], "learning_rate")
+
+
+AXES: Any = TrainState(None, 0, 0, 0, 0, 0)  # type: ignore[arg-type]
+"""Of the states of several members: all are at the same step, the rest has an axis of members."""
 
 
 def dummy(info: Info) -> Batch:
@@ -112,33 +116,3 @@ def refuse_more_than_memory(what: str, needed: int) -> None:
             f"{what} needs {needed / 1e9:,.0f} GB of memory: must be less than the"
             f" {there / 1e9:.3g} GB of the {device.device_kind}"
         )
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """What the epochs so far say about the validation loss; plain numbers, kept on the host.
-
-    Two counters, because the two rules differ: a new `best` of any size is kept and delays early
-    stopping, while the plateau schedule asks for a relative improvement of 1e-4 and starts over
-    after it has acted, as PyTorch's ReduceLROnPlateau does.
-    """
-
-    best_loss: float = field(default=float("inf"))
-    best_epoch: int = 0
-    plateau_loss: float = field(default=float("inf"))
-    plateau_epochs: int = 0  # without improvement by 1e-4
-    lr_scale: float = 1.0
-
-    def update(self, epoch: int, loss: float, settings: Optimizer) -> "Monitor":
-        """After the validation of `epoch`; only the plateau schedule changes `lr_scale`."""
-        best_loss, best_epoch = min((self.best_loss, self.best_epoch), (loss, epoch))
-        # PyTorch asks for loss < best (1 - 1e-4), which for a negative best is no improvement.
-        improved = self.plateau_loss == float("inf") or loss < self.plateau_loss - 1e-4 * abs(
-            self.plateau_loss
-        )
-        plateau_loss = loss if improved else self.plateau_loss
-        plateau_epochs = 0 if improved else self.plateau_epochs + 1
-        lr_scale = self.lr_scale
-        if settings.schedule == "plateau" and plateau_epochs > settings.patience:
-            lr_scale, plateau_epochs = lr_scale * settings.decay, 0
-        return Monitor(best_loss, best_epoch, plateau_loss, plateau_epochs, lr_scale)

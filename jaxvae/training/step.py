@@ -24,7 +24,7 @@ from jaxvae.training.optimizer import (
     settings_of,
     trained_by,
 )
-from jaxvae.training.state import PyTree, TrainState
+from jaxvae.training.state import AXES, PyTree, TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
@@ -172,21 +172,41 @@ class Streamed(NamedTuple):
 
 
 def make_advance(
-    train_step: TrainStep, batch_size: int, steps_per_epoch: int, chunk_steps: int
+    train_step: TrainStep,
+    batch_size: int,
+    steps_per_epoch: int,
+    chunk_steps: int,
+    members: bool = False,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """`advance(state, sums, source, key, num_steps) -> state, sums`, to be compiled once.
+    """`advance(state, sums, source, key, numbers, num_steps) -> state, sums`, to be compiled once.
 
     Takes `num_steps` steps within one epoch, each batch from the `source`, which is `Resident` or
     `Streamed`, and adds each step's metrics to `sums`. It stops early after a step whose metrics
     are not finite: `sums` and `state.step` tell which. With `chunk_steps` = 1 it is the plain step,
     without a loop around it.
+
+    With `members`, all but `num_steps`, the stored examples and the step has a first axis of
+    members, and it goes on while one is finite. There is one loop around the step of all members,
+    since a loop under `vmap` would select between the old and the new state of each in every step.
     """
 
+    def batch_of(source: Resident | Streamed, step: jax.Array) -> Examples:
+        return source.batch(step, batch_size)
+
+    step_of = train_step
+    if members:
+        step_of = jax.vmap(train_step, (AXES, 0, 0, 0), (AXES, 0))
+        batch_of = jax.vmap(batch_of, (Resident(None, None, 0), None))  # type: ignore[arg-type]
+
     def one(
-        state: TrainState, sums: Metrics, source: Resident | Streamed, key: jax.Array
+        state: TrainState,
+        sums: Metrics,
+        source: Resident | Streamed,
+        key: jax.Array,
+        numbers: Numbers,
     ) -> tuple[TrainState, Metrics]:
-        examples = source.batch(state.step % steps_per_epoch, batch_size)
-        state, metrics = train_step(state, examples, key)
+        examples = batch_of(source, state.step % steps_per_epoch)
+        state, metrics = step_of(state, examples, key, numbers)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
     def advance(
@@ -194,16 +214,20 @@ def make_advance(
         sums: Metrics,
         source: Resident | Streamed,
         key: jax.Array,
+        numbers: Numbers,
         num_steps: jax.Array,
     ) -> tuple[TrainState, Metrics]:
         if chunk_steps == 1:
-            return one(state, sums, source, key)
+            return one(state, sums, source, key, numbers)
         last = state.step + num_steps
 
         def unfinished(carry: tuple[TrainState, Metrics]) -> jax.Array:
             state, sums = carry
-            return (state.step < last) & jnp.isfinite(jnp.stack(list(sums.values()))).all()
+            finite = jnp.isfinite(jnp.stack(list(sums.values()))).all(axis=0)
+            return (state.step < last) & finite.any()
 
-        return jax.lax.while_loop(unfinished, lambda carry: one(*carry, source, key), (state, sums))
+        return jax.lax.while_loop(
+            unfinished, lambda carry: one(*carry, source, key, numbers), (state, sums)
+        )
 
     return advance

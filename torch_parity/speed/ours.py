@@ -45,7 +45,7 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     weight_map = reference_map(experiment.model, dataset.train.images.shape[1:])
     variables = to_flax(weights, weight_map, state.variables.model)
     state = with_variables(state, jax.tree.map(jnp.asarray, variables))
-    yield from _epochs(program, state, ())
+    yield from _epochs(program, state)
 
 
 def population(job: Job, size: str) -> Iterator[Report]:
@@ -57,8 +57,8 @@ def population(job: Job, size: str) -> Iterator[Report]:
     everyone = members.members(experiment, Population(seeds=int(size)))
     yield _device()
 
-    program, states = members.build(everyone, dataset)
-    yield from _epochs(program, states.latest, (len(everyone),))
+    program, state = programs.build(experiment, dataset, everyone=everyone)
+    yield from _epochs(program, state)
 
 
 def _load(job: Job) -> tuple[Experiment, Dataset]:
@@ -74,20 +74,15 @@ def _device() -> Report:
     return {"device": "cpu" if device.platform == "cpu" else device.device_kind}
 
 
-def _epochs(
-    program: programs.Program | members.Program,
-    state: TrainState,
-    shape: tuple[int, ...],
-) -> Iterator[Report]:
-    """Epoch after epoch, as the training loop does it; `shape` is that of a metric."""
+def _epochs(program: programs.Program, state: TrainState) -> Iterator[Report]:
+    """Epoch after epoch, as the training loop does it."""
     for epoch in itertools.count():
-        sums = {name: jnp.zeros(shape) for name in program.metrics}
+        sums = program.sums()
         first = epoch * program.steps_per_epoch
         for source, num_steps in program.chunks(first, first + program.steps_per_epoch):
             before = sums
             state, sums = program.advance(state, sums, source, num_steps)
-            if not shape:  # a chunk's metrics are fetched while the next one runs
-                _fetched(before)
+            _fetched(before)  # a chunk's metrics are fetched while the next one runs
         memory = jax.devices()[0].memory_stats() or {}
         yield {
             "loss": _fetched(sums)["loss"] / program.steps_per_epoch,

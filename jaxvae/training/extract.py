@@ -1,4 +1,4 @@
-"""The run folder of a population: its rows of metrics, and how a member becomes a run alone."""
+"""A member of a population as a run alone."""
 
 import math
 from dataclasses import asdict
@@ -9,51 +9,22 @@ import jax
 
 from jaxvae import runs
 from jaxvae.checks import UsageError, require
-from jaxvae.config import Experiment, Optimizer, Population
+from jaxvae.config import Experiment, Optimizer
 from jaxvae.from_json import from_json
 from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
+    States,
+    first_best,
     initial_states,
     members,
     root_keys,
     stacked,
     swept,
 )
-from jaxvae.training.state import Monitor
-
-Rows = list[dict[str, float]]
-
-
-def read_population(folder: Path) -> Population | None:
-    """The population that a run folder holds; None if it holds a single run.
-
-    Raises:
-        UsageError: not a run folder, or a damaged config.json.
-    """
-    saved = runs.saved_config(folder).get("population")
-    try:
-        return None if saved is None else from_json(Population(), saved, "population.")
-    except UsageError as error:
-        raise UsageError(f"{folder / 'config.json'}: {error}") from error
-
-
-def read_rows(folder: Path, epochs: int) -> Rows:
-    """The first epochs of a population's metrics.csv, a row per member and epoch."""
-    rows = runs.read_metrics(folder / "metrics.csv")
-    whole = ("member", "finite")
-    rows = [row | {name: int(row[name]) for name in whole} for row in rows]
-    return [row for row in rows if row["epoch"] <= epochs]
-
-
-def rows_of(rows: Rows, member: int) -> Rows:
-    """A member's rows as if it had been trained alone: until it was not finite."""
-    return [
-        {name: value for name, value in row.items() if name not in ("member", "finite")}
-        for row in rows
-        if row["member"] == member and row["finite"]
-    ]
+from jaxvae.training.metrics import Rows, read_population, read_rows, rows_of
+from jaxvae.training.monitor import Monitor, Standing
 
 
 def monitors_of(rows: Rows, settings: Optimizer) -> list[Monitor]:
@@ -97,26 +68,39 @@ def extract(
 
     base, keys = everyone[0], root_keys(everyone)
     module = base.model.build(info)
-    abstract = jax.eval_shape(lambda: initial_states(base, module, info, keys))
+
+    def beginning() -> States:
+        state = initial_states(base, module, info, keys)
+        return States(state, first_best(state))
+
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        states, progress = checkpoints.restore("latest", abstract)
-    rows = rows_of(read_rows(folder, progress["epoch"]), member)
+        states, record = checkpoints.restore("latest", jax.eval_shape(beginning))
+    progress = from_json(Progress({}, []), record, "progress.")
+    everything = read_rows(folder / "metrics.csv")
+    if not everything:
+        raise runs.RunError(f"{folder}: no epoch has ended yet")
+    steps = int(everything[0]["step"] // everything[0]["epoch"])
+    epochs = int(states.step) // steps
+    rows = [row for row in rows_of(everything, member) if row["epoch"] <= epochs]
     if not rows:
         raise runs.RunError(f"{folder}: member {member} was not finite in epoch 1")
     own = everyone[member]
     monitors = monitors_of(rows, own.optimizer)
-    kept = {monitors[-1].best_epoch: states.best}
-    if len(rows) == progress["epoch"]:
-        kept[len(rows)] = stacked(states.latest)  # equal to its best where that is the last epoch
-    rows = rows[: max(kept)]
+    kept = {monitors[-1].best_epoch * steps: states.best}
+    if len(rows) == epochs:
+        kept[int(states.step)] = stacked(states.latest)  # its best where that is the last epoch
+    rows = rows[: max(kept) // steps]
 
-    sums = {name.removeprefix("train_"): 0.0 for name in rows[0] if name.startswith("train_")}
     with Checkpoints(out / "checkpoints") as checkpoints:
-        for epoch, state in sorted(kept.items()):
-            progress = asdict(Progress(sums | {"grad_norm": 0.0}, monitor=monitors[epoch - 1]))
+        for step, state in sorted(kept.items()):
+            monitor = monitors[step // steps - 1]
+            sums = {
+                name: [values[member] if step == int(states.step) else 0.0]
+                for name, values in progress.sums.items()
+            }
             alone = jax.tree.map(lambda x: x[member], state)
-            is_best = epoch == monitors[epoch - 1].best_epoch
-            checkpoints.save(alone, progress, is_best)
+            is_best = step == monitor.best_epoch * steps
+            checkpoints.save(alone, asdict(Progress(sums, [Standing(monitor)])), is_best)
     summary = {
         "experiment": own.name,
         "status": f"member {member} of {folder}",

@@ -1,0 +1,130 @@
+"""What summary.json holds, of a run and of a population, and the population's figure."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxvae.config import Experiment
+from jaxvae.data import Dataset
+from jaxvae.training.epoch import Progress, Run
+from jaxvae.training.members import swept
+from jaxvae.training.metrics import Rows, rows_of
+from jaxvae.training.monitor import Standing
+from jaxvae.training.state import TrainState
+
+TERMS = ("val_loss", "val_recon", "val_kl")
+
+
+def summary_of(
+    run: Run,
+    dataset: Dataset,
+    state: TrainState,
+    progress: Progress,
+    rows: Rows,
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """What a training came to. `names` are the fields that a population sweeps."""
+    program, experiment = run.program, run.experiment
+    of_first = [row for row in rows if row["member"] == 0]
+    common = {
+        "experiment": experiment.name,
+        "status": "finished",
+        "folder": "",
+        "dataset": dataset.description,
+        "images": {
+            "train": len(dataset.train.images),
+            "validation": len(dataset.validation.images),
+            "test": len(dataset.test.images),
+            "test_is_validation": dataset.test is dataset.validation,
+        },
+        "num_parameters": num_parameters(run, state),
+        "beta_eff": experiment.beta_eff(program.num_pixels),
+        "epochs": int(state.step) // program.steps_per_epoch,
+        "steps": int(state.step),
+        "seconds": sum(row["seconds"] for row in of_first),
+        "compile_seconds": program.compile_seconds,
+        "total_seconds": 0.0,
+        "device": jax.devices()[0].device_kind,
+        "runner": program.runner.describe(),
+    }
+    each = [
+        {
+            "member": i,
+            **swept(member, names),
+            "beta_eff": member.beta_eff(program.num_pixels),
+            "failed_epoch": standing.failed_epoch,
+            **best_and_last(rows_of(rows, i), standing),
+        }
+        for i, (member, standing) in enumerate(zip(run.everyone, progress.standings, strict=True))
+    ]
+    if program.members is None:
+        return common | {name: each[0][name] for name in ("best", "last")}
+    by_setting: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+    varied = [name for name in swept(experiment, names) if name != "seed"]
+    for member in each:
+        by_setting.setdefault(tuple(member[name] for name in varied), []).append(member)
+    del common["beta_eff"]
+    return common | {
+        **_statistics(each),
+        "settings": [
+            {**dict(zip(varied, values, strict=True)), **_statistics(of_setting)}
+            for values, of_setting in by_setting.items()
+        ],
+        "members": each,
+    }
+
+
+def num_parameters(run: Run, state: TrainState) -> int:
+    """Of the model and the objective together, of one member."""
+    return sum(x.size for x in jax.tree.leaves(state.params)) // len(run.everyone)
+
+
+def best_and_last(rows: Rows, standing: Standing) -> dict[str, Any]:
+    """The rows of a member's best epoch and of its last."""
+    best = next((row for row in rows if row["epoch"] == standing.monitor.best_epoch), None)
+    return {"best": best, "last": rows[-1] if rows else None}
+
+
+def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation (n - 1) over the members that stayed finite."""
+    finite = [member for member in each if member["failed_epoch"] is None]
+
+    def spread(values: list[float]) -> dict[str, float]:
+        std = statistics.stdev(values) if len(values) > 1 else 0.0
+        return {"mean": statistics.fmean(values), "std": std}
+
+    found: dict[str, Any] = {"num_members": len(each), "num_finite": len(finite)}
+    for which in ("best", "last"):
+        rows = [member[which] for member in finite]
+        found[which] = {t: spread([r[t] for r in rows]) for t in TERMS} if rows else None
+    return found
+
+
+def population_curves(
+    everyone: Sequence[Experiment], names: Sequence[str], rows: Rows, folder: Path
+) -> None:
+    """Every member's validation loss; named by what differs, by the seed only where all else is
+    equal. Where betas differ, it is that of beta 1, recon + KL, since others cannot be compared."""
+    from jaxvae import figures  # Matplotlib takes 0.4 s to import
+
+    fields = [swept(member, names) for member in everyone]
+    betas_differ = len({f["objective.beta"] for f in fields}) > 1
+    differ = [name for name in fields[0] if len({f[name] for f in fields}) > 1]
+    shown = [name for name in differ if name != "seed"] or ["seed"]
+    curves = []
+    for i, of_member in enumerate(fields):
+        label = ", ".join(f"{_title(name)} {of_member[name]:g}" for name in shown)
+        own = rows_of(rows, i)
+        losses = [r["val_recon"] + r["val_kl"] if betas_differ else r["val_loss"] for r in own]
+        curves.append((label, [r["epoch"] for r in own], losses))
+    title = "Validation loss" + (" at beta 1 (recon + KL)" if betas_differ else "")
+    figures.save(figures.validation_curves(curves, title), folder / "population.png")
+
+
+def _title(name: str) -> str:
+    """objective.beta: beta; optimizer.learning_rate: learning rate; critics keep their names."""
+    _, *rest = name.split(".")
+    return " ".join(rest or [name]).replace("_", " ")
