@@ -6,21 +6,26 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, evaluation
+from jaxvae import Data, Experiment, Model, Objective, evaluation
+from jaxvae.checks import UsageError
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained, pictures
-from jaxvae.training import build_model
+from jaxvae.info import Info
+from jaxvae.training import Variables
+from jaxvae.training.state import dummy
 
 
-def untrained(shape, **model) -> Trained:
-    experiment = Experiment(name="x", data=Data("x.npy"), model=Model(**model))
-    module = build_model(experiment, shape)
-    x, eps = np.zeros((1, *shape), np.float32), np.zeros((1, model["latent_dim"]), np.float32)
-    return Trained(experiment, module, jax.jit(module.init)(jax.random.key(0), x, eps), shape)
+def untrained(shape, num_classes: int = 0, likelihood: str = "bernoulli", **model) -> Trained:
+    data, objective = Data("x.npy"), Objective(likelihood)
+    experiment = Experiment("x", data=data, model=Model(**model), objective=objective)
+    info = Info(shape, num_classes)
+    module = experiment.model.build(info)
+    variables = jax.jit(module.init)(jax.random.key(0), dummy(info))
+    return Trained(experiment, module, Variables(variables, {}), shape, info)
 
 
-def random_images(n, shape):
-    return np.random.default_rng(0).integers(0, 256, (n, *shape), np.uint8)
+def random_images(n, shape) -> Split:
+    return Split(np.random.default_rng(0).integers(0, 256, (n, *shape), np.uint8), None)
 
 
 def test_batches_do_not_show(monkeypatch):
@@ -29,11 +34,11 @@ def test_batches_do_not_show(monkeypatch):
         untrained((6, 5, 1), hidden_dims=(7,), latent_dim=3),
         random_images(12, (6, 5, 1)),
     )
-    x = evaluation.prepare(trained, images).input
-    whole = evaluation.embed(trained, x)
+    batch = evaluation.prepare(trained, images)
+    whole = evaluation.embed(trained, batch)
     monkeypatch.setattr("jaxvae.evaluation.trained.BATCH", 5)
-    np.testing.assert_allclose(evaluation.embed(trained, x), whole, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(evaluation.prepare(trained, images).input, x)
+    np.testing.assert_allclose(evaluation.embed(trained, batch), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(evaluation.prepare(trained, images).input, batch.input)
 
 
 def test_interpolations_end_at_the_reconstructions():
@@ -42,7 +47,7 @@ def test_interpolations_end_at_the_reconstructions():
         random_images(4, (6, 5, 1)),
     )
     arrays, _ = pictures.interpolations(trained, images, [0, 1], [2, 3], steps=5)
-    decoded = evaluation.reconstruct(trained, evaluation.prepare(trained, images).input)
+    decoded = evaluation.reconstruct(trained, evaluation.prepare(trained, images))
     # float32, one product of a code and a weight apart
     np.testing.assert_allclose(arrays["images"][:, 0], decoded[:2], atol=1e-5)
     np.testing.assert_allclose(arrays["images"][:, -1], decoded[2:], atol=1e-5)
@@ -56,10 +61,13 @@ def test_traversals_vary_one_latent_each():
         random_images(9, (6, 5, 1)),
     )
     arrays, _ = pictures.traversals(trained, images, index=3, steps=7, dims=2)
-    code = evaluation.embed(trained, evaluation.prepare(trained, images).input)[3]
+    batch = evaluation.prepare(trained, images)
+    code = evaluation.embed(trained, batch)[3]
     assert arrays["codes"].shape == (2, 7, 4)
-    mean, logvar = evaluation.posterior(trained, evaluation.prepare(trained, images).input)
+    mean, logvar = trained.model.apply(trained.variables.model, batch, method="posterior")
     kl = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
+    found = evaluation.kl_per_latent(trained, batch)
+    np.testing.assert_allclose(found.mean(axis=0), kl, rtol=1e-5, atol=1e-6)
     assert set(arrays["dims"]) == set(np.argsort(-kl)[:2])  # the two that say most
     for row, dim in enumerate(arrays["dims"]):
         np.testing.assert_allclose(arrays["codes"][row, :, dim], np.linspace(-3, 3, 7), atol=1e-6)
@@ -70,7 +78,8 @@ def test_traversals_vary_one_latent_each():
 
 def test_manifold_lies_at_the_quantiles_of_the_prior():
     trained = untrained((6, 5, 1), hidden_dims=(7,), latent_dim=2)
-    arrays, _ = pictures.manifold(trained, np.zeros((1, 2)), side=4)
+    one = evaluation.prepare(trained, random_images(1, (6, 5, 1)))
+    arrays, _ = pictures.manifold(trained, np.zeros((1, 2)), one, side=4)
     normal_quantiles = [-1.15034938, -0.31863936, 0.31863936, 1.15034938]  # at 1/8, 3/8, 5/8, 7/8
     np.testing.assert_allclose(arrays["z1"], normal_quantiles, rtol=1e-6)
     corner = evaluation.decode(trained, np.array([[arrays["z1"][3], arrays["z2"][0]]]))
@@ -84,7 +93,7 @@ def test_manifold_lies_at_the_quantiles_of_the_prior():
 def test_every_picture_of_odd_images(shape, network, tmp_path):
     """Non-square, and with numbers of channels that a picture cannot show."""
     trained = untrained(shape, network=network, hidden_dims=(4,), latent_dim=2)
-    images = Split(random_images(12, shape), np.arange(12, dtype=np.int32) % 3)
+    images = random_images(12, shape)._replace(labels=np.arange(12, dtype=np.int32) % 3)
     dataset = Dataset("x", images, images, images, None, "x")
     written = pictures.write_all(trained, dataset, [], tmp_path)
     expected = {"reconstructions", "latents", "interpolations", "samples", "traversals", "manifold"}
@@ -99,7 +108,7 @@ def test_unlabelled_images_are_drawn_alike(labels):
         untrained((6, 5, 1), hidden_dims=(7,), latent_dim=2),
         random_images(9, (6, 5, 1)),
     )
-    arrays, figure = pictures.embedding(trained, Split(images, labels), None)
+    arrays, figure = pictures.embedding(trained, images._replace(labels=labels), None)
     assert not figure.legends
     assert ("labels" in arrays) == (labels is not None)
 
@@ -112,4 +121,45 @@ def test_noise_follows_the_position_in_the_split():
     images = random_images(9, (6, 5, 1))
     whole = evaluation.prepare(trained, images).target
     assert set(np.unique(whole)) == {0, 1}
-    np.testing.assert_array_equal(evaluation.prepare(trained, images[5:6], [5]).target, whole[5:6])
+    np.testing.assert_array_equal(
+        evaluation.prepare(trained, images.take([5]), [5]).target, whole[5:6]
+    )
+
+
+@pytest.mark.parametrize("shape", [(7,), (10, 2)])
+def test_examples_that_are_no_images_give_arrays_without_pictures(shape, tmp_path):
+    """Rows of a table and signals, whose values are not clipped to pixels; codes are drawn."""
+    trained = untrained(shape, likelihood="mse", output="linear", hidden_dims=(7,), latent_dim=2)
+    values = 100 * np.random.default_rng(0).standard_normal((12, *shape)).astype(np.float32)
+    rows = Split(values, None)
+    arrays, figure = pictures.reconstructions(trained, rows)
+    assert figure is None
+    np.testing.assert_array_equal(arrays["originals"], values)
+    decoded = trained.model.apply(trained.variables.model, evaluation.prepare(trained, rows))
+    np.testing.assert_allclose(arrays["reconstructions"], decoded.decoded, rtol=1e-5, atol=1e-4)
+    assert pictures.samples(trained, 3)[0]["images"].shape == (3, *shape)
+    dataset = Dataset("x", rows, rows, rows, None, "x")
+    written = pictures.write_all(trained, dataset, [], tmp_path)
+    assert [path.stem for path in written] == ["latents"]
+
+
+def test_what_a_model_does_not_know_is_refused():
+    """Labels, layers, a prior, images of another shape."""
+    trained = untrained((6, 5, 1), num_classes=3, hidden_dims=(7,), latent_dim=2)
+    images = random_images(9, (6, 5, 1))
+    assert not evaluation.knows_labels(trained)
+    assert "labels" not in pictures.samples(trained, 2)[0]
+    with pytest.raises(UsageError, match="--label = 1: must be left out: this model does not"):
+        pictures.samples(trained, 2, label=1)
+    with pytest.raises(UsageError, match=r"--label = 3: must be in 0..2"):
+        evaluation.sample(trained, 2, label=3)
+    batch = evaluation.prepare(trained, images)
+    with pytest.raises(UsageError, match="--layer = 'z2': must be left out"):
+        evaluation.embed(trained, batch, "z2")
+    with pytest.raises(UsageError, match=r"shape \(5, 6, 1\): the model takes \(6, 5, 1\)"):
+        evaluation.prepare(trained, random_images(2, (5, 6, 1)))
+    plain = untrained((6, 5, 1), family="AE", hidden_dims=(7,), latent_dim=2)
+    assert evaluation.has_prior(trained) and not evaluation.has_prior(plain)
+    with pytest.raises(UsageError, match="no prior"):
+        evaluation.sample(plain, 2)
+    assert evaluation.kl_per_latent(plain, batch) is None

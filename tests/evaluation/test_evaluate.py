@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, noise
-from jaxvae.evaluation.evaluate import make_evaluate
+from jaxvae.evaluation.evaluate import make_batch_sums, make_evaluate
+from jaxvae.info import Info
 from jaxvae.models import decoder_mean
-from jaxvae.objectives import bernoulli_nll, gaussian_kl
+from jaxvae.objectives import bernoulli_nll, gaussian_kl, gaussian_nll
+from jaxvae.training import Variables
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
 SHAPE, N = (4, 4, 1), 10
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (N, *SHAPE), np.uint8))
+LABELS = jnp.full(N, -1)
 KEY = noise.root(3)
 EXPERIMENT = Experiment(
     "tiny",
@@ -24,27 +28,34 @@ EXPERIMENT = Experiment(
     model=Model(hidden_dims=(6,), latent_dim=2, init="torch"),
     objective=Objective(beta=2.0, warmup_steps=1000),
 )
-MODULE = EXPERIMENT.model.build(SHAPE, False)
+INFO = Info(SHAPE)
+MODULE = EXPERIMENT.model.build(INFO)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    x, eps = jnp.zeros((1, *SHAPE)), jnp.zeros((1, 2))
-    return jax.tree.map(lambda p: 3 * p, MODULE.init(jax.random.key(1, impl="unsafe_rbg"), x, eps))
+    own = MODULE.init(jax.random.key(1, impl="unsafe_rbg"), batch(jnp.zeros((1, *SHAPE))))
+    return Variables(jax.tree.map(lambda p: 3 * p, own), {})
+
+
+def evaluate_all(experiment, module=MODULE, sampled: bool = True, info: Info = INFO):
+    """evaluate(variables, x, labels, key, numbers), compiled."""
+    batch_sums = make_batch_sums(experiment, module, info, sampled)
+    return jax.jit(make_evaluate(batch_sums, experiment.data.batch_size))
 
 
 @functools.cache
 def compiled(batch_size: int, sampled: bool, binarize: str):
     data = Data(batch_size=batch_size, binarize=binarize)
-    experiment = dataclasses.replace(EXPERIMENT, data=data)
-    return jax.jit(make_evaluate(experiment, MODULE, sampled))
+    return evaluate_all(dataclasses.replace(EXPERIMENT, data=data), sampled=sampled)
 
 
 def evaluate(variables, batch_size: int = 4, sampled: bool = True, binarize: str = "none"):
     """(images, key) -> means as numbers."""
     run = compiled(batch_size, sampled, binarize)
     return lambda images=IMAGES, key=KEY: {
-        name: float(value) for name, value in run(variables, images, key).items()
+        name: float(value)
+        for name, value in run(variables, images, LABELS[: len(images)], key).items()
     }
 
 
@@ -53,9 +64,9 @@ def expected(variables, sampled: bool):
     key = noise.stream(noise.stream(KEY, "evaluate"), "eps")
     eps = noise.normal(noise.example_keys(key, 0, jnp.arange(N)), (2,))
     x = IMAGES.astype(jnp.float32) / 255
-    output = MODULE.apply(variables, x, eps if sampled else 0 * eps)
+    output = MODULE.apply(variables.model, batch(x, eps if sampled else None))
     recon = np.mean(np.float64(bernoulli_nll(output.decoded, x)))
-    kl = np.mean(np.float64(gaussian_kl(output.mean, output.logvar)))
+    kl = np.mean(np.float64(gaussian_kl(output.aux["mean"], output.aux["logvar"])))
     mse = np.mean(np.square(np.float64(decoder_mean(output.decoded, "logits")) - np.float64(x)))
     return {"loss": recon + 2 * kl, "recon": recon, "kl": kl, "mse": mse}
 
@@ -109,8 +120,8 @@ def test_pixel_error_is_on_the_unit_scale(variables):
         model=dataclasses.replace(EXPERIMENT.model, output="linear"),
         objective=Objective("mse"),
     )
-    module = experiment.model.build(SHAPE, False)
-    means = jax.jit(make_evaluate(experiment, module))(variables, IMAGES, KEY)
+    module = experiment.model.build(INFO)
+    means = evaluate_all(experiment, module)(variables, IMAGES, LABELS, KEY)
     # recon = 1/2 |x - x'|^2 in the data's own units, summed over 16 pixels; a few roundings.
     np.testing.assert_allclose(means["mse"], 2 * means["recon"] / 16 / 81, rtol=1e-5)
 
@@ -118,6 +129,76 @@ def test_pixel_error_is_on_the_unit_scale(variables):
 def test_beta_eff_enters_the_loss(variables):
     objective = Objective(beta=1.0, recon_reduction="mean", kl_reduction="mean")
     experiment = dataclasses.replace(EXPERIMENT, objective=objective)
-    means = jax.jit(make_evaluate(experiment, MODULE))(variables, IMAGES, KEY)
+    means = evaluate_all(experiment)(variables, IMAGES, LABELS, KEY)
     # beta_eff = 16 pixels / 2 latents.
     np.testing.assert_allclose(means["loss"], means["recon"] + 8 * means["kl"], rtol=1e-6)
+
+
+def test_numbers_take_the_place_of_fields(variables):
+    """As for the members of a population, by one program."""
+    run = evaluate_all(EXPERIMENT)
+    plain = run(variables, IMAGES, LABELS, KEY)
+    for beta in (2.0, 0.5):
+        means = run(variables, IMAGES, LABELS, KEY, {"objective.beta": jnp.float32(beta)})
+        np.testing.assert_allclose(means["loss"], plain["recon"] + beta * plain["kl"], rtol=1e-6)
+
+
+def test_the_objectives_own_parameters_count(variables):
+    experiment = Experiment(
+        "learned",
+        data=Data(batch_size=4),
+        model=dataclasses.replace(EXPERIMENT.model, output="linear"),
+        objective=Objective("gaussian_learned"),
+    )
+    run = evaluate_all(experiment, experiment.model.build(INFO))
+    for logvar in (0.0, -2.0):
+        at = variables._replace(objective={"logvar": jnp.float32(logvar)})
+        means = run(at, IMAGES, LABELS, KEY)
+        # 16 pixels, each squared error / (2 variance) and its constant; means of sums.
+        squared = 16 * means["mse"] * np.exp(-logvar) / 2
+        constant = 16 * gaussian_nll(jnp.zeros((1, 1)), jnp.zeros((1, 1)), logvar)[0]
+        np.testing.assert_allclose(means["recon"], squared + constant, rtol=1e-5)
+
+
+def test_values_that_were_not_observed_do_not_count():
+    """Neither in the terms nor in `mse`, which is the mean over those that were."""
+    experiment = Experiment(
+        "table",
+        data=Data(batch_size=4),
+        model=Model(hidden_dims=(6,), latent_dim=2, output="linear"),
+        objective=Objective("half_mse"),
+    )
+    x = np.random.default_rng(0).standard_normal((N, 5)).astype(np.float32)
+    missing = np.random.default_rng(1).random(x.shape) < 0.3
+    missing[:, 0] = False
+    info = Info((5,), missing=True)
+    module = experiment.model.build(info)
+    own = module.init(jax.random.key(1), batch(jnp.zeros((1, 5))))
+    run = evaluate_all(experiment, module, sampled=False, info=info)
+    means = run(Variables(own, {}), jnp.where(missing, jnp.nan, x), LABELS, KEY)
+    seen = jnp.where(missing, 0, x)
+    squared = np.square(np.float64(module.apply(own, batch(seen)).decoded) - x) * ~missing
+    np.testing.assert_allclose(means["recon"], squared.sum(axis=1).mean() / 2, rtol=1e-5)
+    per_value = squared.sum(axis=1) / (~missing).sum(axis=1)
+    np.testing.assert_allclose(means["mse"], per_value.mean(), rtol=1e-5)
+
+
+def test_terms_of_a_batch_and_of_samples_count_once_per_example(variables):
+    """A term of shape () is weighted by the batch; the pixel error is the mean over samples."""
+
+    class Several(Objective):
+        def outcome(self, model, batch, params):
+            return model.draws(batch, 3)
+
+        def terms(self, output, batch, params):
+            recon = self.recon(output, batch, params).mean(axis=0)
+            return {"loss": recon, "recon": recon, "kl": output.kl[0], "one": jnp.ones(())}
+
+    means = evaluate_all(dataclasses.replace(EXPERIMENT, objective=Several()))(
+        variables, IMAGES, LABELS, KEY
+    )
+    assert means["one"] == 1
+    assert all(value.shape == () for value in means.values())
+    single = evaluate(variables)()
+    assert float(means["kl"]) == pytest.approx(single["kl"], rel=1e-6)
+    assert means["mse"] != single["mse"] and abs(means["mse"] / single["mse"] - 1) < 0.5

@@ -8,24 +8,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, Optimizer, noise
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, noise
+from jaxvae.batch import Examples
 from jaxvae.data.batches import epoch_order
+from jaxvae.info import Info
+from jaxvae.noise import Noise
 from jaxvae.objectives import bernoulli_nll, gaussian_kl
-from jaxvae.training.optimizer import make_optimizer, make_schedule
-from jaxvae.training.state import build_model, initial_state
-from jaxvae.training.step import Resident, beta_at, make_advance, make_train_step
+from jaxvae.training.state import initial_state
+from jaxvae.training.step import Resident, beta_eff_at, make_advance, make_train_step
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
 SHAPE, N, BATCH = (4, 4, 1), 40, 8
 IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (N, *SHAPE), np.uint8))
+LABELS = jnp.full(N, -1)
 INDEX = jnp.array([3, 39, 0, 7, 21, 22, 11, 30])
+EXAMPLES = Examples(IMAGES[INDEX], LABELS[INDEX], INDEX)
+PIXELS = IMAGES[INDEX].astype(jnp.float32) / 255
 SGD = Optimizer("sgd", 0.01)
 BASE = Experiment(
     "tiny",
     data=Data(batch_size=BATCH),
     model=Model(hidden_dims=(6,), latent_dim=2, activation="tanh"),
     optimizer=SGD,
+    train=Train(epochs=4),
 )
 KEY = noise.root(BASE.seed)
 ORDER = epoch_order(KEY, 0, N)
@@ -37,17 +44,17 @@ class Setup:
 
     def __init__(self, **parts) -> None:
         self.experiment = dataclasses.replace(BASE, **parts)
-        self.module = build_model(self.experiment, SHAPE)
-        rule = make_optimizer(self.experiment.optimizer)
-        schedule = make_schedule(self.experiment.optimizer, steps_per_epoch=5, epochs=4)
-        self.train_step = make_train_step(self.experiment, self.module, rule, schedule)
+        info = Info(SHAPE)
+        self.module = self.experiment.model.build(info)
+        self.train_step = make_train_step(self.experiment, self.module, info, steps_per_epoch=5)
         self.step = jax.jit(self.train_step)
-        self.state = initial_state(self.experiment, self.module, rule, SHAPE)
+        self.state = initial_state(self.experiment, self.module, info)
 
     def loop(self, chunk_steps: int):
         """advance(state, sums, num_steps), compiled."""
         loop = jax.jit(make_advance(self.train_step, BATCH, N // BATCH, chunk_steps))
-        return lambda state, sums, n: loop(state, sums, Resident(IMAGES, ORDER), KEY, jnp.int32(n))
+        source = Resident(IMAGES, LABELS, ORDER)
+        return lambda state, sums, n: loop(state, sums, source, KEY, {}, jnp.int32(n))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,7 @@ def take(setup: Setup, n: int):
     """The states after 0..n steps on the same batch."""
     states = [setup.state]
     for _ in range(n):
-        states.append(setup.step(states[-1], IMAGES[INDEX], INDEX, KEY)[0])
+        states.append(setup.step(states[-1], EXAMPLES, KEY)[0])
     return states
 
 
@@ -78,7 +85,7 @@ def test_loss_decreases_by_the_rate_times_the_squared_gradient(base):
     """Gradient descent under one and the same noise: step 0 repeated."""
     state, losses, norms = base.state, [], []
     for _ in range(30):
-        after, metrics = base.step(state, IMAGES[INDEX], INDEX, KEY)
+        after, metrics = base.step(state, EXAMPLES, KEY)
         assert set(metrics) == {"loss", "recon", "kl", "grad_norm"}
         losses.append(float(metrics["loss"]))
         norms.append(float(metrics["grad_norm"]))
@@ -92,23 +99,22 @@ def test_loss_decreases_by_the_rate_times_the_squared_gradient(base):
 def test_a_step_is_a_pure_function(base):
     step, state = base.step, base.state
     before = jax.tree.map(np.array, state)
-    first, again = (step(state, IMAGES[INDEX], INDEX, KEY) for _ in range(2))
+    first, again = (step(state, EXAMPLES, KEY) for _ in range(2))
     assert_equal(first, again)
     assert_equal(state, before)
     assert int(first[0].step) == 1
-    other, _ = step(state, IMAGES[INDEX], INDEX, noise.root(1))
+    other, _ = step(state, EXAMPLES, noise.root(1))
     assert moved(first[0].params, other.params).any()  # the key does count
 
 
 def test_metrics_are_nats_per_image_at_the_state_that_comes_in(base):
     state = dataclasses.replace(base.state, step=jnp.int32(3))
-    _, metrics = base.step(state, IMAGES[INDEX], INDEX, KEY)
+    _, metrics = base.step(state, EXAMPLES, KEY)
     eps = noise.normal(noise.example_keys(noise.stream(KEY, "eps"), 3, INDEX), (2,))
-    x = IMAGES[INDEX].astype(jnp.float32) / 255
-    output = base.module.apply(state.variables, x, eps)
+    output = base.module.apply(state.variables.model, batch(PIXELS, eps))
     # The same formulas, compiled elsewhere: sums of 16 pixels, a few 1e-7 relative.
-    recon = np.mean(bernoulli_nll(output.decoded, x))
-    kl = np.mean(gaussian_kl(output.mean, output.logvar))
+    recon = np.mean(bernoulli_nll(output.decoded, PIXELS))
+    kl = np.mean(gaussian_kl(output.aux["mean"], output.aux["logvar"]))
     np.testing.assert_allclose(metrics["recon"], recon, rtol=1e-5)
     np.testing.assert_allclose(metrics["kl"], kl, rtol=1e-5)
     np.testing.assert_allclose(metrics["loss"], recon + kl, rtol=1e-5)
@@ -116,8 +122,8 @@ def test_metrics_are_nats_per_image_at_the_state_that_comes_in(base):
 
 def test_summing_over_the_batch_multiplies_the_gradient_and_not_the_metrics(base):
     state, summed = base.state, Setup(objective=Objective(batch_reduction="sum"))
-    by_mean, mean_metrics = base.step(state, IMAGES[INDEX], INDEX, KEY)
-    by_sum, sum_metrics = summed.step(state, IMAGES[INDEX], INDEX, KEY)
+    by_mean, mean_metrics = base.step(state, EXAMPLES, KEY)
+    by_sum, sum_metrics = summed.step(state, EXAMPLES, KEY)
     updates = moved(state.params, by_mean.params), moved(state.params, by_sum.params)
     # Multiplying by 8 is exact; the parameters, about 1, are rounded at 6e-8 after each update.
     np.testing.assert_allclose(updates[1], BATCH * updates[0], atol=9 * 1.2e-7)
@@ -133,13 +139,13 @@ def test_sgd_moves_by_the_rate_times_the_gradient(base):
     """`grad_norm` is what the update is made of, and `lr_scale` multiplies the rate."""
     step, state = base.step, base.state
     halved = dataclasses.replace(state, lr_scale=jnp.float32(0.5))
-    (full, metrics), (half, _) = (step(s, IMAGES[INDEX], INDEX, KEY) for s in (state, halved))
+    (full, metrics), (half, _) = (step(s, EXAMPLES, KEY) for s in (state, halved))
     update = moved(state.params, full.params)
     # Each of some 200 parameters is rounded at 6e-8 of about 1.
     np.testing.assert_allclose(np.linalg.norm(update), 0.01 * metrics["grad_norm"], rtol=1e-4)
     np.testing.assert_allclose(moved(state.params, half.params), update / 2, atol=2e-7)
-    assert float(full.opt_state.hyperparams["learning_rate"]) == np.float32(0.01)
-    assert float(half.opt_state.hyperparams["learning_rate"]) == np.float32(0.005)
+    assert float(full.learning_rate) == np.float32(0.01)
+    assert float(half.learning_rate) == np.float32(0.005)
 
 
 def test_a_step_follows_the_schedule():
@@ -147,19 +153,20 @@ def test_a_step_follows_the_schedule():
     warm = Setup(optimizer=settings)
     for step, rate in [(0, 0.0), (2, 0.005), (4, 0.01), (12, 0.005)]:
         state = dataclasses.replace(warm.state, step=jnp.int32(step))
-        after, _ = warm.step(state, IMAGES[INDEX], INDEX, KEY)
-        np.testing.assert_allclose(after.opt_state.hyperparams["learning_rate"], rate, rtol=1e-6)
+        after, _ = warm.step(state, EXAMPLES, KEY)
+        np.testing.assert_allclose(after.learning_rate, rate, rtol=1e-6)
 
 
 def test_beta_warms_up_linearly_and_stays():
     objective = Objective(beta=4.0, warmup_steps=8)
     warm = Setup(objective=objective)
-    betas = [float(beta_at(warm.experiment, 16, jnp.int32(step))) for step in (0, 2, 8, 9, 1000)]
+    betas = [beta_eff_at(warm.experiment, 16, step) for step in (0, 2, 8, 9, 1000)]
     np.testing.assert_allclose(betas, [0, 1, 4, 4, 4], rtol=1e-6)
-    assert float(beta_at(BASE, 16, jnp.int32(0))) == 1
+    assert beta_eff_at(BASE, 16, 0) == 1
+    assert objective.beta == 4  # evaluation has its full weight
     for at, beta in [(0, 0.0), (2, 1.0), (50, 4.0)]:
         here = dataclasses.replace(warm.state, step=jnp.int32(at))
-        _, m = warm.step(here, IMAGES[INDEX], INDEX, KEY)
+        _, m = warm.step(here, EXAMPLES, KEY)
         np.testing.assert_allclose(m["loss"], m["recon"] + beta * m["kl"], rtol=1e-6)
         assert m["kl"] > 0
 
@@ -168,16 +175,14 @@ def test_the_target_of_denoising_is_clean():
     """With every pixel masked the model sees black images; it is compared with the true ones."""
     data = Data(batch_size=BATCH, corruption="masking", corruption_level=1.0)
     masked = Setup(data=data)
-    _, metrics = masked.step(masked.state, IMAGES[INDEX], INDEX, KEY)
+    _, metrics = masked.step(masked.state, EXAMPLES, KEY)
     eps = noise.normal(noise.example_keys(noise.stream(KEY, "eps"), 0, INDEX), (2,))
-    output = masked.module.apply(masked.state.variables, jnp.zeros((BATCH, *SHAPE)), eps)
-    x = IMAGES[INDEX].astype(jnp.float32) / 255
-    np.testing.assert_allclose(
-        metrics["recon"], np.mean(bernoulli_nll(output.decoded, x)), rtol=1e-5
-    )
-    np.testing.assert_allclose(
-        metrics["kl"], np.mean(gaussian_kl(output.mean, output.logvar)), rtol=1e-5
-    )
+    black = batch(jnp.zeros((BATCH, *SHAPE)), eps)
+    output = masked.module.apply(masked.state.variables.model, black)
+    recon = np.mean(bernoulli_nll(output.decoded, PIXELS))
+    np.testing.assert_allclose(metrics["recon"], recon, rtol=1e-5)
+    kl = np.mean(gaussian_kl(output.aux["mean"], output.aux["logvar"]))
+    np.testing.assert_allclose(metrics["kl"], kl, rtol=1e-5)
 
 
 def test_average_of_the_parameters_follows_its_recursion(base):
@@ -191,29 +196,36 @@ def test_average_of_the_parameters_follows_its_recursion(base):
         states[-1].ema,
         average,
     )
-    assert_equal(states[-1].variables["params"], states[-1].ema)  # evaluation uses it
+    assert_equal(states[-1].variables.model["params"], states[-1].ema["model"])  # evaluation's
     plain = take(base, 4)
     assert_equal(plain[-1].params, states[-1].params)  # training does not
     assert plain[-1].ema is None
-    assert_equal(plain[-1].variables["params"], plain[-1].params)
+    assert_equal(plain[-1].variables.model["params"], plain[-1].params["model"])
 
 
 def test_batch_norm_and_dropout_belong_to_training():
     model = dataclasses.replace(BASE.model, batch_norm=True, dropout=0.5)
     setup = Setup(model=model)
     state = setup.state
-    after, metrics = setup.step(state, IMAGES[INDEX], INDEX, KEY)
+    after, metrics = setup.step(state, EXAMPLES, KEY)
     assert all(np.isfinite(value) for value in metrics.values())
-    assert moved(state.batch_stats, after.batch_stats).all()  # every statistic was updated
-    eps = noise.normal(noise.example_keys(noise.stream(KEY, "eps"), 0, INDEX), (2,))
-    x = IMAGES[INDEX].astype(jnp.float32) / 255
-    keys = noise.example_keys(noise.stream(KEY, "dropout"), 0, INDEX)
+    assert moved(state.collections, after.collections).all()  # every statistic was updated
+    examples = batch(PIXELS, own=Noise(KEY, 0, INDEX))  # with the step's own masks
     output, _ = setup.module.apply(
-        state.variables, x, eps, True, keys, mutable=["batch_stats"]
-    )  # training, with the step's own masks
-    np.testing.assert_allclose(
-        metrics["recon"], np.mean(bernoulli_nll(output.decoded, x)), rtol=1e-5
+        state.variables.model, examples, train=True, mutable=["batch_stats"]
     )
+    recon = np.mean(bernoulli_nll(output.decoded, PIXELS))
+    np.testing.assert_allclose(metrics["recon"], recon, rtol=1e-5)
+
+
+def test_statistics_are_not_averaged_again():
+    """The moving average is of parameters; what the module keeps besides is the latest."""
+    model = dataclasses.replace(BASE.model, batch_norm=True)
+    after = take(Setup(model=model, optimizer=Optimizer("sgd", 0.01, ema_decay=0.8)), 2)[-1]
+    plain = take(Setup(model=model), 2)[-1]
+    assert_equal(after.variables.model["batch_stats"], plain.collections["batch_stats"])
+    assert set(after.ema) == {"model", "objective"}
+    assert moved(after.ema, after.params).any()
 
 
 # The compiled loop
@@ -240,7 +252,7 @@ def test_chunks_equal_single_steps(adam, loops):
     for i in range(5):
         stepped = single(*stepped, 1)
         index = ORDER[i * BATCH : (i + 1) * BATCH]
-        by_hand, metrics = adam.step(by_hand, IMAGES[index], index, KEY)
+        by_hand, metrics = adam.step(by_hand, Examples(IMAGES[index], LABELS[index], index), KEY)
         total = jax.tree.map(jnp.add, total, metrics)
     assert int(in_one[0].step) == int(stepped[0].step) == 5
     assert_equal(in_one, stepped)
