@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal, NoReturn
 import tyro
 
 from jaxvae import runs
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, require
 from jaxvae.cli.options import (
     NO_PREFIX,
     ImportOptions,
     Saved,
     Shown,
     TrainOptions,
+    load_run,
     open_run,
 )
 from jaxvae.runs import guards
@@ -126,6 +127,33 @@ def evaluate(
         "z": z,
         **values,
         "beta_eff": experiment.beta_eff(math.prod(trained.info.shape)),
+    }
+
+
+def fit(saved: Saved, components: int = 10, seed: int = 0, limit: int = 10_000) -> dict[str, Any]:
+    """Fit a mixture of Gaussians on the codes of training examples; `sample --prior fitted` draws.
+
+    Args:
+        saved: the run.
+        components: Gaussians, each with a full covariance.
+        seed: Of the fit.
+        limit: Codes of at most so many training examples.
+    """
+    from jaxvae import data
+    from jaxvae.evaluation import density, embed, prepare
+    from jaxvae.evaluation.pictures import first
+
+    require(limit >= 1, "--limit", limit, "at least 1")
+    trained, step = load_run(saved)
+    train = first(data.load(trained.experiment.data).train, limit)
+    codes = embed(trained, prepare(trained, train))
+    fitted = density.fit(codes, step, components, seed)
+    return {
+        "density": str(density.save(fitted, saved.run)),
+        "checkpoint_step": step,
+        "components": components,
+        "codes": list(codes.shape),
+        "mean_log_prob": float(fitted.log_prob(codes).mean()),
     }
 
 

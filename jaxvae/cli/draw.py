@@ -1,7 +1,7 @@
 """The commands that draw: each writes arrays and their picture, and returns where they are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxvae import runs
 from jaxvae.atomic import atomic
@@ -35,8 +35,9 @@ def sample(
     n: int = 64,
     seed: int = 0,
     label: int | None = None,
+    prior: Literal["model", "fitted"] = "model",
 ) -> dict[str, Any]:
-    """Decode draws from the model's own prior.
+    """Decode draws from the model's own prior, or from a density that was fitted on its codes.
 
     Args:
         saved: the run.
@@ -44,11 +45,19 @@ def sample(
         n: How many images.
         seed: Of the draws.
         label: Of what is drawn, for a model that knows labels; by default each in turn.
+        prior: The model's own, or what `jaxvae fit` has kept with the run.
     """
     from jaxvae.evaluation import pictures
 
-    trained, _ = load_run(saved)
-    return _write(saved, out, "sample", pictures.samples(trained, n, seed, label))
+    trained, step = load_run(saved)
+    density = None
+    if prior == "fitted":
+        from jaxvae.evaluation.density import read
+
+        density = read(saved.run)
+        allowed = f"{step}, as of the {saved.checkpoint} checkpoint; fit it again: jaxvae fit"
+        require(density.step == step, "step of the fitted density", density.step, allowed)
+    return _write(saved, out, "sample", pictures.samples(trained, n, seed, label, density))
 
 
 def embed(

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "interpolate": draw.interpolate,
     "traverse": draw.traverse,
     "figures": draw.figures,
+    "fit": commands.fit,
     "datasets": commands.datasets,
     "info": commands.info,
     "doctor": commands.doctor,

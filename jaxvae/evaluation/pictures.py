@@ -18,6 +18,7 @@ from jaxvae.batch import Batch
 from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained
+from jaxvae.evaluation.density import Density
 
 Picture = tuple[dict[str, np.ndarray], Figure | None]
 """Arrays, and their figure; None where examples are no images."""
@@ -46,8 +47,16 @@ def reconstructions(trained: Trained, split: Split) -> Picture:
     return arrays, _drawn(trained, figures.reconstructions, originals, decoded, seen)
 
 
-def samples(trained: Trained, n: int = 64, seed: int = 0, label: int | None = None) -> Picture:
+def samples(
+    trained: Trained,
+    n: int = 64,
+    seed: int = 0,
+    label: int | None = None,
+    density: Density | None = None,
+) -> Picture:
     """Examples decoded from draws of the model's prior: of one class, or of each in turn.
+
+    With a `density` that was fitted on codes, the draws are from that.
 
     Raises:
         UsageError: the model has no prior, or does not look at labels.
@@ -55,7 +64,11 @@ def samples(trained: Trained, n: int = 64, seed: int = 0, label: int | None = No
     require(n >= 1, "n", n, "at least 1")
     allowed = "left out: this model does not look at labels"
     require(label is None or evaluation.knows_labels(trained), "--label", label, allowed)
-    z, images = evaluation.sample(trained, n, seed, label)
+    if density is None:
+        z, images = evaluation.sample(trained, n, seed, label)
+    else:
+        z = density.sample(n, seed)
+        images = evaluation.decode(trained, z, evaluation.labels_for(trained, n, label))
     arrays = {"codes": z, "images": images}
     if evaluation.knows_labels(trained):
         arrays["labels"] = evaluation.labels_for(trained, n, label)

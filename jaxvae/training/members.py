@@ -94,6 +94,10 @@ def stacked(state: TrainState) -> TrainState:
     return replace(state, step=jnp.broadcast_to(state.step, state.lr_scale.shape))
 
 
+ON_THE_HOST = ("optimizer.decay",)
+"""What the plateau schedule uses between epochs; of others the step has it."""
+
+
 def refuse_constants(
     train_step: TrainStep,
     state: TrainState,
@@ -109,12 +113,16 @@ def refuse_constants(
     one = jax.ShapeDtypeStruct((), jnp.result_type(float))
     for name in numbers:
         try:
-            jax.eval_shape(train_step, state, examples, key, {name: one})
+            traced = jax.make_jaxpr(train_step)(state, examples, key, {name: one}).jaxpr
         except (jax.errors.ConcretizationTypeError, TypeError) as error:
             raise UsageError(
                 f"population.sweep: {name}: decides what the program is, so that one program cannot"
                 " take several values of it; train a run for each"
             ) from error
+        number = traced.invars[-1]
+        used = any(number is var for equation in traced.eqns for var in equation.invars)
+        if not used and name not in ON_THE_HOST:
+            raise UsageError(f"population.sweep: {name}: has no effect with the other settings")
 
 
 @functools.partial(jax.jit, donate_argnums=1)
