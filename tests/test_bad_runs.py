@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import cli
+from jaxvae import __version__, cli
 from jaxvae.runs import RunError
 from jaxvae.training.load import load
 
@@ -147,11 +147,16 @@ def test_fields_of_the_wrong_kind(capsys, run, field, value):
         ("experiment", {"seed": 1}, "config.json: name: missing"),
         ("classes", [], "config.json: classes = []: must name those of"),
         ("classes", {"data": "jaxvae.config.Data"}, "config.json: classes = "),
-        ("stored_shape", [28, 28], "config.json: stored_shape = [28, 28]: must be a height"),
+        ("stored_shape", [], "config.json: stored_shape = []: must be positive lengths"),
         ("stored_shape", [28, 28, True], "config.json: stored_shape = "),
         ("stored_shape", ["28", 28, 1], "config.json: stored_shape = "),
         ("stored_shape", [28, 0, 1], "config.json: stored_shape = "),
         ("stored_shape", "28x28", "config.json: stored_shape = "),
+        ("info", None, "config.json: info = None: must be an object"),
+        ("info", {"num_classes": 3}, "config.json: info.shape: missing"),
+        ("info", {"shape": [28, 0, 1]}, "config.json: info.shape = [28, 0, 1]: must be positive"),
+        ("info", {"shape": [28], "missing": 1}, "config.json: info.missing = 1: must be"),
+        ("info", {"shape": [28], "wings": 2}, "config.json: "),
         ("population", 3, "population"),
         ("population", {"seeds": "2", "sweep": []}, "population"),
     ],
@@ -161,6 +166,24 @@ def test_the_rest_of_a_configuration(capsys, run, name, value, words):
     (run / "config.json").write_text(json.dumps(config | {name: value}))
     for err in (refused(capsys, "evaluate", run), refused(capsys, "train", "--resume", run)):
         assert words in err, err
+
+
+def test_a_shape_that_the_images_do_not_have(capsys, run):
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"stored_shape": [28, 28]}))
+    assert "(28, 28, 1): must be (28, 28) (height" in refused(capsys, "evaluate", run)
+    err = refused(capsys, "train", "--resume", run)
+    assert "images have changed: stored_shape ([28, 28] to [28, 28, 1])" in err
+
+
+def test_a_run_of_another_layout_names_the_version_that_made_it(capsys, run):
+    """Version 0.1.0 did not write what is known about the data."""
+    config = json.loads((run / "config.json").read_text())
+    del config["info"]
+    (run / "config.json").write_text(json.dumps(config | {"jaxvae": "0.1.0"}))
+    for err in commands(capsys, run):
+        assert "config.json: of jaxvae '0.1.0', whose runs have another layout" in err, err
+        assert f"this is {__version__}: use the version that made it" in err, err
 
 
 def test_a_field_that_is_missing_has_its_default(capsys, run):

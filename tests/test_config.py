@@ -26,6 +26,8 @@ BAD = [
     *[("data.batch_size", {"batch_size": n}) for n in (0, -1)],
     *[("data.validation_fraction", {"validation_fraction": f}) for f in (0.0, 1.0, -0.1, NAN)],
     *[("data.limit", {"limit": n}) for n in (0, -5)],
+    *[("data.labelled", {"labelled": n}) for n in (0, -5)],
+    ("data.batch_size", {"batch_size": 1, "labelled": 10}),
     *[("data.seed", {"seed": n}) for n in (-1, 2**32)],
     *[("data.resize", {"resize": size}) for size in ((0, 28), (28, -1))],
     ("data.pad", {"pad": -1}),
@@ -163,6 +165,7 @@ def test_an_experiment_refuses_parts_that_do_not_fit(values, message):
 def test_values_at_the_bounds_are_accepted():
     Data(batch_size=1, limit=1, seed=2**32 - 1, resize=(1, 1), quantize=255)
     Data(corruption="masking", corruption_level=1.0)
+    Data(batch_size=2, labelled=1)
     Model(hidden_dims=(), latent_dim=1, kernel_size=1, padding=0)
     Model(network="conv", hidden_dims=(8,), strides=(1,), padding=2)
     Objective(beta=0)

@@ -24,7 +24,7 @@ FLOORS = [
     ["config"],
     ["models"],
     ["objectives"],
-    ["noise", "axis", "checks", "processes", "from_json", "atomic"],
+    ["batch", "info", "noise", "axis", "checks", "processes", "from_json", "atomic"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = FLOORS[-1]
@@ -32,7 +32,6 @@ GROUND = FLOORS[-1]
 UPWARDS = {
     ("jaxvae/models/__init__.py", "config"): "it builds what the settings of a model say",
     ("jaxvae/objectives/conventions.py", "config"): "a convention is a value of the settings",
-    ("jaxvae/objectives/elbo.py", "models"): "the type of what a model gives back",
 }
 FLAX_ELSEWHERE = {
     "jaxvae/config.py": "the type of what `Model.build` returns",

@@ -10,6 +10,8 @@ import pytest
 
 from jaxvae import Model, Objective
 from jaxvae.doctor.losses import exact_vae
+from jaxvae.info import Info
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
@@ -18,7 +20,7 @@ ROWS, SHAPE, PIXELS, LATENTS = 40_000, (3, 4, 1), 12, 2
 
 def test_compiled_elbo_and_gradient_of_many_rows():
     settings = Model(hidden_dims=(8,), latent_dim=LATENTS, activation="tanh")
-    model, objective = settings.build(SHAPE, False), Objective()
+    model, objective = settings.build(Info(SHAPE)), Objective()
     rng = np.random.default_rng(0)
     x = rng.random((ROWS, *SHAPE), np.float32)
     eps = rng.standard_normal((ROWS, LATENTS), np.float32)
@@ -37,8 +39,9 @@ def test_compiled_elbo_and_gradient_of_many_rows():
     @jax.jit
     def compiled(params, x, eps):
         def mean_loss(params):
-            output = model.apply({"params": params}, x, eps)
-            loss = objective.terms(output, x, jnp.float32(1))["loss"]
+            examples = batch(x, eps)
+            output = model.apply({"params": params}, examples)
+            loss = objective.terms(output, examples, {})["loss"]
             return jnp.mean(loss), loss
 
         return jax.value_and_grad(mean_loss, has_aux=True)(params)

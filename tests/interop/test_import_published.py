@@ -14,6 +14,7 @@ from jaxvae import Optimizer, runs
 from jaxvae.interop import files, maps
 from jaxvae.models import decoder_mean
 from jaxvae.training.load import load
+from tests.given import batch
 from tests.interop.bits import assert_same_bits
 from torch_parity.experiments import EXPERIMENTS
 
@@ -132,11 +133,13 @@ def test_published_models(name, folder, monkeypatch):
     x = rng.random((2, *case.stored_shape))
     eps = rng.standard_normal((2, trained.experiment.model.latent_dim))
     with jax.enable_x64(True):
-        double = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), trained.variables)
+        double = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), trained.variables.model)
         # In eval mode Burgess's model decodes the mean, the others a sample.
-        ours = jax.jit(trained.model.apply)(double, x, eps * (not name.startswith("burgess")))
+        examples = batch(x, None if name.startswith("burgess") else eps)
+        ours = jax.jit(trained.model.apply)(double, examples)
         pixels = decoder_mean(ours.decoded, trained.experiment.model.output)
-        values = [np.moveaxis(np.asarray(pixels), -1, 1), ours.mean, ours.logvar]
+        values = [np.moveaxis(np.asarray(pixels), -1, 1)]
+        values += [ours.aux[name] for name in ("mean", "logvar") if name in ours.aux]
     monkeypatch.setattr(torch, "randn_like", lambda _: torch.tensor(eps))
     images = torch.tensor(np.moveaxis(x, -1, 1).copy())
     with torch.no_grad():

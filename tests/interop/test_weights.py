@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from jaxvae import Model
 from jaxvae.checks import UsageError
-from jaxvae.data.preprocess import image_shape
+from jaxvae.data.preprocess import seen_shape
+from jaxvae.info import Info
 from jaxvae.interop import maps
 from jaxvae.interop.maps import Map, reference_map
 from jaxvae.interop.weights import WeightsError, problems, to_flax, to_torch, torch_keys
 from jaxvae.runs import load_experiment
+from jaxvae.training.state import dummy
 from tests.interop.bits import assert_same_bits
 from torch_parity.experiments import EXPERIMENTS
 
@@ -35,11 +37,11 @@ PUBLISHED = {
 
 
 def template_of(model: Model, shape: tuple[int, int, int], learned_variance: bool = False) -> Any:
-    """Shapes and dtypes of a model's variables."""
-    module = model.build(shape, learned_variance)
-    x, eps = jnp.zeros((1, *shape)), jnp.zeros((1, model.latent_dim))
-    variables = jax.eval_shape(module.init, jax.random.key(0), x, eps)
-    return {"batch_stats": {}, **variables}
+    """Shapes and dtypes of a model's variables; a learned variance stands among its parameters."""
+    info = Info(shape)
+    variables = jax.eval_shape(model.build(info).init, jax.random.key(0), dummy(info))
+    learned = {"x_logvar": jax.ShapeDtypeStruct((), jnp.float32)} if learned_variance else {}
+    return {"batch_stats": {}, **variables, "params": variables["params"] | learned}
 
 
 def random_state_dict(weight_map: Map, template: Any, seed: int, dtype: str = "float32") -> dict:
@@ -104,7 +106,7 @@ def test_round_trip_of_reference_models_is_exact(drawn, learned_variance, seed):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_round_trip_of_published_models_is_exact(name):
     experiment = load_experiment(EXPERIMENTS / f"{PUBLISHED[name][0]}.py")
-    shape = image_shape(experiment.data, PUBLISHED[name][1])
+    shape = seen_shape(experiment.data, PUBLISHED[name][1])
     template = template_of(experiment.model, shape)
     weight_map = maps.PUBLISHED[name]
     theirs = random_state_dict(weight_map, template, seed=1)

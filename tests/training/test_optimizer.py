@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxvae import Optimizer
+from jaxvae.training.monitor import Monitor
 from jaxvae.training.optimizer import make_optimizer, make_schedule
-from jaxvae.training.state import Monitor
 
 pytestmark = pytest.mark.numeric
 
