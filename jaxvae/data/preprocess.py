@@ -33,7 +33,7 @@ def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batc
         target = _pixels(data, examples.x, noise)
         given = _corrupt(data, target, noise)
     else:
-        target = examples.x.astype(float)
+        target = jnp.asarray(examples.x).astype(float)
         if info.missing:
             observed = ~jnp.isnan(target)
             target = jnp.where(observed, target, 0.0)
@@ -43,7 +43,7 @@ def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batc
 
 def _pixels(data: Data, images: jax.Array, noise: Noise) -> jax.Array:
     """The target from `uint8` images (batch, height, width, channels)."""
-    x = images.astype(float)
+    x = jnp.asarray(images).astype(float)
     if data.resize is not None and data.resize != images.shape[1:3]:
         shape = (images.shape[0], *data.resize, images.shape[3])
         x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, 255)

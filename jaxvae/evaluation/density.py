@@ -81,8 +81,9 @@ def read(folder: Path) -> Density:
         raise UsageError(f"{path}: no such file; fit one: jaxvae fit {folder}")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            *mixture, shape, step = (arrays[name] for name in Density._fields)
-        density = Density(*mixture, tuple(shape.tolist()), int(step))
+            found = {name: arrays[name] for name in Density._fields}
+        shape, step = tuple(found["shape"].tolist()), int(found["step"])
+        density = Density(**(found | {"shape": shape, "step": step}))
         density.log_prob(np.zeros((1, *density.shape)))
     except Exception as error:  # zip, NumPy and shapes that do not fit each raise their own
         raise UsageError(f"{path}: damaged ({error}); fit it again") from error

@@ -16,7 +16,7 @@ def planar(z: jax.Array, u: jax.Array, w: jax.Array, b: jax.Array) -> tuple[jax.
     Shapes (..., latents), (latents,), (latents,), () to (..., latents), (...,).
     """
     h = jnp.tanh(z @ w + b)
-    return z + u * h[..., None], jnp.log(jnp.abs(1 + (w @ u) * (1 - jnp.square(h))))
+    return z + jnp.tensordot(h, u, axes=0), jnp.log(jnp.abs(1 + (w @ u) * (1 - jnp.square(h))))
 
 
 def invertible(u: jax.Array, w: jax.Array) -> jax.Array:

@@ -44,8 +44,9 @@ class VectorQuantizer(FeatureMap):
 
     def nearest(self, z: jax.Array) -> jax.Array:
         """The index of the code next to each of (..., code_dim)."""
-        distance = jnp.sum(jnp.square(z[..., None, :] - self.book.value), axis=-1)
-        return jnp.argmin(distance, axis=-1)
+        rows = z.reshape(-1, self.code_dim)
+        distance = jnp.sum(jnp.square(rows[:, None] - self.book.value[None]), axis=-1)
+        return jnp.argmin(distance, axis=-1).reshape(z.shape[:-1])
 
     def __call__(self, h: jax.Array, noise: Noise | None, train: bool) -> Code:
         z = self.projection(h)

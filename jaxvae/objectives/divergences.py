@@ -23,6 +23,12 @@ def gaussian_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
 def gaussian_log_density(
     z: jax.Array, mean: jax.Array | float = 0.0, logvar: jax.Array | float = 0.0
 ) -> jax.Array:
-    """log N(z; mean, exp(logvar)), summed over the last axis; by default of N(0, I)."""
-    squared = jnp.square(z - mean) * jnp.exp(-jnp.asarray(logvar, z.dtype))
+    """log N(z; mean, exp(logvar)), summed over the last axis; by default of N(0, I).
+
+    Shapes are broadcast: codes (batch, 1, latents) with the means (k, latents) of a mixture give
+    (batch, k).
+    """
+    mean, logvar = jnp.asarray(mean, z.dtype), jnp.asarray(logvar, z.dtype)
+    z, mean, logvar = jnp.broadcast_arrays(z, mean, logvar)
+    squared = jnp.square(z - mean) * jnp.exp(-logvar)
     return -0.5 * jnp.sum(squared + logvar + math.log(2 * math.pi), axis=-1)

@@ -1,0 +1,61 @@
+"""The seven variant experiments, small enough for tests."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxvae import Experiment, noise
+from jaxvae.batch import Batch, Examples
+from jaxvae.data import Dataset, Split
+from jaxvae.data.preprocess import preprocess
+from jaxvae.info import Info
+from jaxvae.noise import Noise
+from jaxvae.runs import load_experiment
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "variants"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+SHAPE, CLASSES, BATCH = (8, 8, 1), 3, 16
+INFO = Info(SHAPE, num_classes=CLASSES, num_examples=48, num_labelled=48)
+
+SMALL: dict[str, dict[str, Any]] = {
+    "factor_vae": {"objective": {"widths": (8, 8)}},
+    "two_layer_vae": {"model": {"upper_dim": 2}},
+    "vamp_prior_vae": {"model": {"components": 5}},
+    "flow_vae": {"model": {"layers": 2}},
+    "vq_vae": {"model": {"hidden_dims": (4, 6), "codes": 5}},
+}
+
+
+def small(name: str, **objective: Any) -> Experiment:
+    """The experiment with narrow layers and few latents; fields of its objective replaced."""
+    experiment = load_experiment(FOLDER / f"{name}.py")
+    own = SMALL.get(name, {})
+    model = {"hidden_dims": (12,), "latent_dim": 3} | own.get("model", {})
+    return replace(
+        experiment,
+        data=replace(experiment.data, batch_size=BATCH),
+        model=replace(experiment.model, **model),
+        objective=replace(experiment.objective, **own.get("objective", {}), **objective),
+        train=replace(experiment.train, epochs=2, figures_every=None),
+    )
+
+
+def dataset(n: int = 48) -> Dataset:
+    """Random images with labels; the first third to validate on too."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (n, *SHAPE), np.uint8)
+    labels = np.arange(n, dtype=np.int32) % CLASSES
+    train = Split(images, labels)
+    held_out = train.take(np.arange(n // 3 + 1))
+    return Dataset("random", train, held_out, held_out, ("a", "b", "c"), "random")
+
+
+def batch(experiment: Experiment, step: int = 0) -> Batch:
+    """The first examples, with the noise of a step."""
+    images, labels = dataset().train.take(np.arange(BATCH))
+    index = np.arange(BATCH, dtype=np.int32)
+    own = Noise(noise.root(3), step, jax.numpy.asarray(index))
+    return preprocess(experiment.data, Examples(images, labels, index), own, INFO)

@@ -1,0 +1,122 @@
+"""Every command on every variant: it works, or is refused in one line that says why."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxvae import cli
+from tests.variants.small import FOLDER, NAMES, SMALL
+
+SHRINK = ["--train.epochs", "2", "--data.limit", "96", "--data.batch-size", "32"]
+SHRINK += ["--data.resize", "8", "8", "--train.figures-every", "0"]
+
+
+def options(name: str) -> list[str]:
+    """A small run of the variant."""
+    found = [*SHRINK, "--model.hidden-dims", "12", "--model.latent-dim", "3"]
+    for part, fields in SMALL.get(name, {}).items():
+        for field, value in fields.items():
+            values = value if isinstance(value, tuple) else (value,)
+            found += [f"--{part}.{field.replace('_', '-')}", *map(str, values)]
+    return found
+
+
+def call(capsys, *args: object) -> tuple[int, dict, str]:
+    """Exit status, the JSON on stdout, and stderr, of a command that ran in this process."""
+    status = 0
+    try:
+        cli.main([str(arg) for arg in args])
+    except SystemExit as error:
+        status = error.code
+    out, err = capsys.readouterr()
+    return status, json.loads(out) if out else {}, err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.ci] if n == "vq_vae" else []) for n in NAMES]
+)
+def test_every_command(name, tmp_path, capsys):
+    file, run, again = FOLDER / f"{name}.py", tmp_path / "run", tmp_path / "again"
+    status, summary, err = call(capsys, "train", file, *options(name), "--out", run)
+    assert status == 0, err
+    assert {"latents.png", "reconstructions.png", "samples.png", "interpolations.png"} <= {
+        path.name for path in (run / "figures").iterdir()
+    }
+
+    stopped = ["--train.max-steps", "4"]
+    status, _, err = call(capsys, "train", file, *options(name), "--out", again, *stopped)
+    assert status == 0, err
+    resume = ["train", file, "--resume", again, "--train.max-steps", "None"]
+    status, resumed, err = call(capsys, *resume)
+    assert status == 0, err
+    for which in ("best", "last"):  # to the bit
+        same = {n: v for n, v in summary[which].items() if "second" not in n}
+        assert same == {n: v for n, v in resumed[which].items() if "second" not in n}
+
+    def outputs(command: str, *more: object) -> dict:
+        status, found, err = call(capsys, command, run, "--experiment", file, *more)
+        assert status == 0, err
+        return dict(np.load(found["arrays"]))
+
+    status, found, err = call(
+        capsys, "evaluate", run, "--experiment", file, "--split", "validation"
+    )
+    assert status == 0, err
+    assert found["loss"] == pytest.approx(summary["best"]["val_loss"], rel=1e-5)
+    for command in ("reconstruct", "embed", "interpolate"):
+        assert all(np.isfinite(a).all() for a in outputs(command).values() if a.dtype.kind == "f")
+    drawn = outputs("sample", "--n", 6)
+    assert drawn["images"].shape == (6, 8, 8, 1)
+    assert ("labels" in drawn) == (name == "conditional_vae")
+    status, _, err = call(capsys, "sample", run, "--experiment", file, "--label", 2)
+    if name == "conditional_vae":
+        assert status == 0
+        assert set(outputs("sample", "--label", 2)["labels"]) == {2}
+    else:
+        assert status == 2 and "does not look at labels" in err and len(err.splitlines()) == 1
+
+    status, _, err = call(capsys, "traverse", run, "--experiment", file)
+    if name == "vq_vae":
+        assert status == 2 and "needs a vector code" in err and len(err.splitlines()) == 1
+    else:
+        assert status == 0, err
+    status, _, err = call(capsys, "embed", run, "--experiment", file, "--layer", "z2")
+    if name == "two_layer_vae":
+        assert status == 0
+        assert outputs("embed", "--layer", "z2")["codes"].shape[1] == 2
+    else:
+        assert status == 2 and "one layer" in err
+
+    status, fitted, err = call(capsys, "fit", run, "--experiment", file, "--components", 2)
+    assert status == 0, err
+    assert outputs("sample", "--prior", "fitted", "--n", 3)["images"].shape == (3, 8, 8, 1)
+    assert np.isfinite(fitted["mean_log_prob"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "sweep"),
+    [
+        pytest.param("factor_vae", "objective.gamma=1,10", marks=pytest.mark.ci),
+        ("factor_vae", "objective.critic.learning-rate=1e-4,1e-2"),
+        ("vq_vae", "objective.commitment=0.1,1"),
+        ("vamp_prior_vae", "optimizer.learning-rate=1e-3,1e-2"),
+    ],
+)
+def test_members_of_a_population_are_the_runs_alone(name, sweep, tmp_path, capsys):
+    file = FOLDER / f"{name}.py"
+    together = ["--population.sweep", sweep, "--train.figures-every", "None"]
+    common = [*options(name), *together]
+    status, found, err = call(capsys, "train", file, *common, "--out", tmp_path / "together")
+    assert status == 0, err
+    field, _, values = sweep.partition("=")
+    assert len({member["last"]["train_loss"] for member in found["members"]}) == 2
+    for member, value in zip(found["members"], values.split(","), strict=True):
+        alone = [*options(name), f"--{field}", value, "--train.figures-every", "None"]
+        out = tmp_path / f"alone-{member['member']}"
+        status, single, err = call(capsys, "train", file, *alone, "--out", out)
+        assert status == 0, err
+        for term in ("train_loss", "val_loss", "val_recon"):
+            assert member["last"][term] == pytest.approx(single["last"][term], rel=2e-4)
