@@ -167,7 +167,7 @@ def test_commands_on_a_run(name, trained, capsys):
 
 def test_what_a_model_cannot_do_is_said(trained, capsys):
     status, _, err = call(capsys, "sample", trained / "mnist_ae")
-    assert status == 2 and "an AE, without a prior" in err
+    assert status == 2 and "this model has no prior" in err
     status, _, err = call(capsys, "traverse", trained / "mnist_cae")
     assert status == 2 and "vector code" in err
     status, _, err = call(capsys, "traverse", trained / "digits_vae", "--index", "900")
@@ -243,8 +243,8 @@ def test_a_variant_in_one_file(capsys, tmp_path):
         "    def __post_init__(self):\n"
         "        super().__post_init__()\n"
         "        object.__setattr__(self, 'total', sum(layer.width for layer in self.layers))\n"
-        "    def terms(self, output, target, beta):\n"
-        "        terms = super().terms(output, target, beta)\n"
+        "    def terms(self, output, batch, params):\n"
+        "        terms = super().terms(output, batch, params)\n"
         "        l1 = jnp.abs(output.z).sum(axis=1)\n"
         "        return terms | {'l1': l1, 'loss': terms['loss'] + self.sparsity * l1}\n"
         "model = Model(hidden_dims=[16])\n"  # a list where a tuple is meant

@@ -16,6 +16,7 @@ from jaxvae import Experiment, runs
 from jaxvae.checks import UsageError
 from jaxvae.data import arrays, cache, folder
 from jaxvae.data.splits import Split
+from jaxvae.info import Info
 from jaxvae.runs import COLUMNS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5), np.uint8)
@@ -194,7 +195,7 @@ JSON = st.recursive(
     ),
     max_leaves=5,
 )
-CONFIG = json.loads(json.dumps(runs.describe(Experiment("fuzz"), (28, 28, 1))))
+CONFIG = json.loads(json.dumps(runs.describe(Experiment("fuzz"), (28, 28, 1), Info((28, 28, 1)))))
 
 
 def places(value: dict, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -226,11 +227,11 @@ def test_configurations_with_any_value_anywhere(tmp_path, place, value, kind):
         names = {place[-1] for place in places(CONFIG)} | {"more"}
         assert any(name in said.removeprefix(str(path)) for name in names), said
         return
-    experiment, shape = runs.read_config(tmp_path)
-    again = json.loads(json.dumps(runs.describe(experiment, shape)))
+    found = runs.read_config(tmp_path)
+    again = json.loads(json.dumps(runs.describe(*found)))
     assert places(again) == places(CONFIG) or place[-1] == "options"
     runs.write_json(path, again)
-    assert runs.read_config(tmp_path) == (experiment, shape)
+    assert runs.read_config(tmp_path) == found
 
 
 METRICS = ",".join([*COLUMNS, "seconds"]) + "\n" + "1,10,3.5,3,0.5,3.25,3,0.25,0.001,2\n" * 3

@@ -13,16 +13,12 @@ import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jaxvae import axis, noise
-from jaxvae.evaluation import make_evaluate
+from jaxvae.batch import Batch, Examples
+from jaxvae.evaluation import make_batch_sums, make_evaluate
+from jaxvae.info import Info
+from jaxvae.noise import Noise
 from jaxvae.runs import load_experiment
-from jaxvae.training import (
-    build_model,
-    initial_state,
-    make_advance,
-    make_optimizer,
-    make_schedule,
-    make_train_step,
-)
+from jaxvae.training import initial_state, make_advance, make_train_step
 from jaxvae.training.devices import WHOLE
 from jaxvae.training.step import Resident, metric_names
 
@@ -48,6 +44,12 @@ def assert_lowers(function, *args, devices: int, convolutional: bool) -> None:
             assert found == (convolutional and platform == "tpu"), platform
 
 
+def examples(n: int) -> Examples:
+    """Shapes of n examples."""
+    numbers = jax.ShapeDtypeStruct((n,), jnp.int32)
+    return Examples(jax.ShapeDtypeStruct((n, *SHAPE), jnp.uint8), numbers, numbers)
+
+
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize(
     "file",
@@ -57,32 +59,32 @@ def test_experiments_lower_for_every_platform(file, devices):
     """The training loop, the evaluation, and images from the prior or, without one, from codes."""
     experiment = load_experiment(file)
     batch_size = experiment.data.batch_size
-    steps = TRAIN // batch_size
-    model, optimizer = build_model(experiment, SHAPE), make_optimizer(experiment.optimizer)
-    schedule = make_schedule(experiment.optimizer, steps, experiment.train.epochs)
-    step = make_train_step(experiment, model, optimizer, schedule)
-    state = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, SHAPE))
+    steps, info = TRAIN // batch_size, Info(SHAPE, num_examples=TRAIN)
+    module = experiment.model.build(info)
+    step = make_train_step(experiment, module, info, steps)
+    state = jax.eval_shape(lambda: initial_state(experiment, module, info))
     key = jax.eval_shape(lambda: noise.root(0))
     number, count = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
-    sums = dict.fromkeys(metric_names(step, state, SHAPE, key), number)
-    images, test = (jax.ShapeDtypeStruct((n, *SHAPE), jnp.uint8) for n in (TRAIN, TEST))
-    source = Resident(images, jax.ShapeDtypeStruct((TRAIN,), jnp.int32))
+    sums = dict.fromkeys(metric_names(step, state, examples(1), key), number)
+    train, test = examples(TRAIN), examples(TEST)
+    source = Resident(train.x, train.label, train.index)
     convolutional = experiment.model.network == "conv" or experiment.model.family == "CAE"
     how = {"devices": devices, "convolutional": convolutional}
 
     advance = make_advance(step, batch_size, steps, experiment.train.chunk_steps)
-    assert_lowers(advance, state, sums, source, key, count, **how)
+    assert_lowers(advance, state, sums, source, key, {}, count, **how)
     if devices > 1:  # by the runner that divides batches itself, as in Runner.compile
         mapped = jax.shard_map(advance, mesh=MESH, in_specs=WHOLE, out_specs=WHOLE, check_vma=False)
-        assert_lowers(mapped, state, sums, source, key, count, **how)
+        assert_lowers(mapped, state, sums, source, key, {}, count, **how)
 
-    evaluate = make_evaluate(experiment, model)
-    assert_lowers(evaluate, state.variables, test, key, **how)
+    evaluate = make_evaluate(make_batch_sums(experiment, module, info), batch_size)
+    assert_lowers(evaluate, state.variables, test.x, test.label, key, **how)
 
     def sample(variables, key):
-        if hasattr(model, "sample"):
-            return model.apply(variables, key, 16, method="sample")
-        codes = model.apply(variables, jnp.zeros((16, *SHAPE)), method="embed")
-        return model.apply(variables, codes, method="decode_mean")
+        label, own = jnp.full(16, -1), Noise(key, 0, jnp.arange(16))
+        batch = Batch(jnp.zeros((16, *SHAPE)), None, label, None, own, info)
+        method = "prior" if experiment.model.family == "VAE" else "embed"
+        codes = module.apply(variables.model, batch, method=method)
+        return module.apply(variables.model, codes, batch, method="decode")
 
     assert_lowers(sample, state.variables, key, **how)

@@ -11,7 +11,6 @@ import sys
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -106,13 +105,12 @@ def test_a_population_member_is_the_run_alone(alone):
     assert everyone[3] == EXPERIMENT
     losses = []
     with jax.default_matmul_precision("highest"):
-        program, states = members.build(everyone, dataset())
-        state = states.latest
+        names = ["objective.beta"]
+        program, state = programs.build(EXPERIMENT, dataset(), everyone=everyone, names=names)
         for epoch in range(EXPERIMENT.train.epochs):
             first = epoch * program.steps_per_epoch
-            for order, steps in program.chunks(first, first + program.steps_per_epoch):
-                sums = {name: jnp.zeros(len(everyone)) for name in program.metrics}
-                state, sums = program.advance(state, sums, order, steps)
+            for source, steps in program.chunks(first, first + program.steps_per_epoch):
+                state, sums = program.advance(state, program.sums(), source, steps)
                 losses.append(sums["loss"][3] / steps)
             losses.append(program.validate(state.variables)["loss"][3])
     assert_same(np.array(losses), alone)

@@ -22,11 +22,9 @@ from jaxvae.training import program as programs
 def test_a_loop_that_drops_a_step(monkeypatch):
     original = programs.make_advance
 
-    def faulty(*args):
-        advance = original(*args)
-        return lambda state, sums, source, key, number: advance(
-            state, sums, source, key, number - 1
-        )
+    def faulty(*args, **options):
+        advance = original(*args, **options)
+        return lambda *rest: advance(*rest[:-1], rest[-1] - 1)
 
     monkeypatch.setattr(programs, "make_advance", faulty)
     assert [check.verdict for check in loops.loop(True)] == [WRONG]

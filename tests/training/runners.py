@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Parallel, Train, axis, noise
+from jaxvae.batch import Examples
 from jaxvae.data import Dataset, Split
 from jaxvae.data.lazy import LazyImages
-from jaxvae.training import build_model, devices, initial_state
+from jaxvae.data.preprocess import preprocess
+from jaxvae.info import Info
+from jaxvae.noise import Noise
+from jaxvae.training import devices, initial_state
 from jaxvae.training import program as programs
 from jaxvae.training.devices import WHOLE
-from jaxvae.training.optimizer import make_optimizer
 from jaxvae.training.step import make_loss
 
 FEW = (("jit", 1), ("sharded", 4), ("shard_map", 4), ("pmap", 4))
@@ -47,31 +50,31 @@ def dataset(streamed: bool = False) -> Dataset:
 
 def gradient(runner: devices.Runner) -> dict[str, np.ndarray]:
     """Of the training loss on one batch, without an optimizer, and the noise of the batch."""
-    model = build_model(EXPERIMENT, SHAPE)
-    loss = make_loss(EXPERIMENT, model)
+    info = Info(SHAPE)
+    module = EXPERIMENT.model.build(info)
+    loss, objective = make_loss(module), EXPERIMENT.objective
     index = np.arange(BATCH, dtype=np.int32) * 3
     images = dataset().train.images[index]
-    state = runner.make(
-        lambda: initial_state(EXPERIMENT, model, make_optimizer(EXPERIMENT.optimizer), SHAPE)
-    )
+    state = runner.make(lambda: initial_state(EXPERIMENT, module, info))
     key = runner.make(lambda: noise.root(7))
 
-    def function(params, batch_stats, images, index, key):
+    def function(params, collections, images, index, key):
         position = axis.divide(jnp.arange(BATCH))
         index = index[position]
-        found, forward = jax.grad(loss, has_aux=True)(
-            params, batch_stats, images[position], index, key, jnp.int32(5)
-        )
-        eps = noise.eps(key, 5, index, 4)
+        examples = Examples(images[position], jnp.full_like(index, -1), index)
+        own = Noise(key, 5, index)
+        batch = preprocess(EXPERIMENT.data, examples, own, info)
+        found, forward = jax.grad(loss, has_aux=True)(params, collections, batch, objective)
+        eps = own.normal("eps", (4,))
         whole = jnp.zeros((BATCH, 4)).at[position].set(eps)  # the other devices' rows are 0
         if axis.is_bound():
             whole = jax.lax.psum(whole, axis.NAME)
-        return axis.mean(found), forward.batch_stats, whole
+        return axis.mean(found), forward.collections, whole
 
-    args = state.params, state.batch_stats, runner.put(images), runner.put(index), key
+    args = state.params, state.collections, runner.put(images), runner.put(index), key
     compiled = runner.compile(function, *args, specs=(WHOLE,) * 5)
-    found, batch_stats, eps = compiled(*args)
-    numbers = {"gradient": flat(found), "batch_stats": flat(batch_stats), "eps": np.asarray(eps)}
+    found, statistics, eps = compiled(*args)
+    numbers = {"gradient": flat(found), "collections": flat(statistics), "eps": np.asarray(eps)}
     if runner.name != "pmap":  # whose compiled program is inside a function
         part = f"[{BATCH // runner.mesh.size},8]"  # activations of the hidden layer
         numbers["is_divided"] = np.array(part in compiled.as_text())

@@ -9,8 +9,9 @@ import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
 from jaxvae.checks import UsageError
+from jaxvae.info import Info
 from jaxvae.runs.checkpoint import Checkpoints
-from jaxvae.training import NonFiniteError, train
+from jaxvae.training import NonFiniteError, initial_state, train
 from jaxvae.training.load import load
 
 pytestmark = pytest.mark.numeric
@@ -61,11 +62,9 @@ def everything(experiment: Experiment) -> Experiment:
 
 
 def final_state(folder):
-    experiment, stored_shape = runs.read_config(folder)
-    from jaxvae.training import build_model, initial_state, make_optimizer
-
-    model, optimizer = build_model(experiment, stored_shape), make_optimizer(experiment.optimizer)
-    abstract = jax.eval_shape(lambda: initial_state(experiment, model, optimizer, stored_shape))
+    experiment, _, info = runs.read_config(folder)
+    module = experiment.model.build(info)
+    abstract = jax.eval_shape(lambda: initial_state(experiment, module, info))
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
         return checkpoints.restore("latest", abstract)[0]
 
@@ -164,7 +163,8 @@ def test_non_finite_loss_stops_the_run(small, tmp_path):
         optimizer=Optimizer("sgd", learning_rate=1e30),
         train=replace(small.train, checkpoint_steps=1),
     )
-    with pytest.raises(NonFiniteError, match=r"validation after step 1 \(epoch 1\): loss, recon"):
+    where = r"validation after step 1 \(epoch 1\): kl, loss, mse, recon"
+    with pytest.raises(NonFiniteError, match=where):
         train(experiment, tmp_path / "run", quiet=True)
     with pytest.raises(FileNotFoundError, match="no complete checkpoint"):
         load(tmp_path / "run")
@@ -183,7 +183,7 @@ def test_the_last_good_checkpoint_is_kept(small, tmp_path):
         return lambda step: jax.numpy.where(step < 11, 1e-3, 1e30)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxvae.training.program.make_schedule", exploding)
+        patch.setattr("jaxvae.training.step.make_schedule", exploding)
         for chunk_steps in (3, 1):
             longer = replace(experiment, train=Train(3, chunk_steps=chunk_steps))
             with pytest.raises(NonFiniteError, match=r"step 13 \(epoch 2\): .*step 8 is kept"):
@@ -220,7 +220,7 @@ def test_what_a_run_leaves(small, tmp_path):
     assert json.loads((run / "summary.json").read_text()) == summary
     images = {"train": 48, "validation": 12, "test_is_validation": True, "test": 12}
     assert summary["images"] == images
-    assert runs.read_config(run) == (experiment, (6, 6, 1))
+    assert runs.read_config(run) == (experiment, (6, 6, 1), Info((6, 6, 1), num_examples=48))
     assert list((run / "tensorboard").glob("events*"))
     names = {path.stem for path in (run / "figures").glob("*.png")}
     expected = {"curves", "interpolations", "latents", "manifold", "reconstructions", "samples"}

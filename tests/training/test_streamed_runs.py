@@ -16,7 +16,6 @@ from jaxvae.config import Parallel, Population
 from jaxvae.training import program as programs
 from jaxvae.training import train
 from jaxvae.training.load import load
-from jaxvae.training.population import train_population
 
 pytestmark = pytest.mark.numeric
 
@@ -108,7 +107,7 @@ def test_chunks_are_bounded(streaming, monkeypatch, limit, steps):
     sizes, first = [], 0
     for source, num_steps in program.chunks(0, program.steps_per_epoch):
         assert int(source.first) == first
-        assert source.images.nbytes == steps * 180
+        assert source.examples.x.nbytes == steps * 180
         first += num_steps
         sizes.append(num_steps)
     assert sum(sizes) == 9 and set(sizes[:-1]) == {steps}
@@ -131,7 +130,7 @@ def test_damage_behind_a_header_stops_the_run(streaming, folder, tmp_path):
 
 def test_a_population_holds_its_images(streaming, tmp_path):
     with pytest.raises(ValueError, match=r"data.streaming = True: must be left out"):
-        train_population(streaming, Population(seeds=2), tmp_path / "run", quiet=True)
+        train(streaming, tmp_path / "run", quiet=True, population=Population(seeds=2))
     assert not (tmp_path / "run").exists()
 
 
