@@ -56,7 +56,7 @@ def dense(
 
 
 def conv(path: str) -> Layer:
-    """A Conv2d: (out, in, k, k) there, (k, k, in, out) here."""
+    """A Conv2d: (out, in, k, k) there, (k, k, in, out) here; with k = 1 a dense layer fits too."""
     return Layer((path,), axes=(2, 3, 1, 0))
 
 
@@ -97,9 +97,12 @@ def heads(
     return Layer((mean, logvar), flat_in=flat_in, interleaved=interleaved)
 
 
-def parameter(path: str) -> Layer:
-    """An nn.Parameter of its own, of the same shape here."""
-    return Layer((path,), {"": "params/{}"})
+def parameter(path: str, collection: str = "params", flat_out: Shape | None = None) -> Layer:
+    """An nn.Parameter of its own, or a buffer that is in a collection here, of the same shape.
+
+    With `flat_out` ours are images, (..., height, width, channels), and theirs rows.
+    """
+    return Layer((path,), {"": f"{collection}/{{}}"}, flat_out=flat_out)
 
 
 def reference_map(

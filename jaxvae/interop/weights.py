@@ -71,7 +71,7 @@ def to_flax(state_dict: Mapping[str, np.ndarray], weight_map: Map, template: Any
     for key, entry in _entries(weight_map).items():
         theirs = _scaled(state_dict[key], entry.layer, leaves[entry.paths[0]].dtype)
         for path, array in zip(entry.paths, _to_ours(theirs, entry), strict=True):
-            filled[path] = np.array(array, order="C")
+            filled[path] = np.array(array, order="C").reshape(leaves[path].shape)
     return {name: {} for name in template} | unflatten_dict(filled, sep="/")
 
 
@@ -147,9 +147,13 @@ def _to_theirs(ours: list[np.ndarray], entry: _Entry) -> np.ndarray:
     """One array of theirs from its part or parts here."""
     layer, parts = entry.layer, []
     for path, x in zip(entry.paths, ours, strict=True):
+        if layer.flat_out is not None and x.ndim > 2:  # images, which are rows there
+            x = x.reshape(*x.shape[:-3], -1)
         x = _channels_first(x, -1, layer.flat_out)
         if path.endswith("/kernel"):
             x = _channels_first(x, 0, layer.flat_in)
+            sides = (1,) * (len(layer.axes) - x.ndim)  # of a dense layer that is a convolution
+            x = x.reshape(*sides, *x.shape)
             x = x[::-1, ::-1] if layer.flipped else x
             x = x.transpose(np.argsort(layer.axes))
         parts.append(x)
