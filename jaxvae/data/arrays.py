@@ -16,18 +16,23 @@ from jaxvae.data.splits import Source, Split
 
 log = logging.getLogger("jaxvae")
 
-TRAIN_NAMES = ("train_images", "x_train", "images")
-"""Keys of a .npz file that may hold the training images; the first one present is used."""
-TEST_NAMES = ("test_images", "x_test")
-"""Keys of a .npz file that may hold the test images."""
+TRAIN_NAMES = ("train_images", "x_train", "images", "train_values", "values")
+"""Keys of a .npz file that may hold the training examples; the first one present is used."""
+TEST_NAMES = ("test_images", "x_test", "test_values")
+"""Keys of a .npz file that may hold the test examples."""
+VALUES = ("train_values", "values", "test_values")
+"""Of these keys, those of examples that are no images: rows of a table, signals."""
 LABELS = {
     "train_images": "train_labels",
     "x_train": "y_train",
     "images": "labels",
     "test_images": "test_labels",
     "x_test": "y_test",
+    "values": "labels",
+    "train_values": "train_labels",
+    "test_values": "test_labels",
 }
-"""The key that holds the labels, for each key of images."""
+"""The key that holds the labels, for each key of examples."""
 DEFLATED = 1032
 """As many times larger than its compressed form can a file in a zip archive be."""
 
@@ -40,6 +45,10 @@ def load(path: Path) -> Source:
     `x_test`, `y_test`. Images are (n, height, width) or (n, height, width, channels) with 1 to 4
     channels: integers in 0..255, floats in [0, 1] (kept as multiples of 1/255), or booleans. Labels
     are integers that fit int32. Other arrays are not read.
+
+    Examples that are no images, such as rows of a table (n, features) or signals (n, length,
+    channels), are `values`, or `train_values` and `test_values`, kept as float32; those that are not
+    a number count as not observed. A .npy file of rank 2 holds rows.
 
     Raises:
         ValueError: the file is damaged, its images or labels hold Python objects, or they do not
@@ -63,7 +72,7 @@ def load(path: Path) -> Source:
         train=_split(path, arrays, train),
         test=None if test is None else _split(path, arrays, test),
         classes=None,
-        description=f"images of {path.name}",
+        description=f"{'values' if train in VALUES else 'images'} of {path.name}",
     )
     if source.test is not None and source.test.images.shape[1:] != source.train.images.shape[1:]:
         raise UsageError(
@@ -83,7 +92,8 @@ def _read(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
         file.seek(0)
         _shape(file, size)
         file.seek(0)
-        return {"images": np.load(file, allow_pickle=False)}
+        array = np.load(file, allow_pickle=False)
+        return {"values" if array.ndim == 2 else "images": array}
 
     with zipfile.ZipFile(file) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
@@ -102,8 +112,8 @@ def _read(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
             ]
             if len(candidates) != 1:
                 raise UsageError(
-                    f"{path}: needs an array named `images` or `train_images`, or exactly one of"
-                    f" rank 3 or 4; it holds {reprlib.repr(sorted(shapes))}"
+                    f"{path}: needs an array named `images` or `train_images` (or `values`, of what"
+                    f" is no image), or exactly one of rank 3 or 4; it holds {reprlib.repr(sorted(shapes))}"
                 )
             train = candidates[0]
         needed = (train, LABELS.get(train, "labels"), *TEST_NAMES, *(LABELS[n] for n in TEST_NAMES))
@@ -139,7 +149,8 @@ def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:
 
 
 def _split(path: Path, arrays: dict[str, np.ndarray], name: str) -> Split:
-    images = to_uint8(arrays[name], f"{path}: {name}")
+    read = to_float32 if name in VALUES else to_uint8
+    images = read(arrays[name], f"{path}: {name}")
     key = LABELS.get(name, "labels")
     if key not in arrays:
         return Split(images, None)
@@ -157,6 +168,25 @@ def _split(path: Path, arrays: dict[str, np.ndarray], name: str) -> Split:
             f" [{bounds.min}, {bounds.max}]"
         )
     return Split(images, labels.reshape(-1).astype(np.int32))
+
+
+def to_float32(values: np.ndarray, name: str) -> np.ndarray:
+    """Examples of numbers as float32 (n, ...); NaN: not observed.
+
+    Raises:
+        UsageError: shape, dtype or values are not those of numbers; the message starts with `name`.
+    """
+    if values.ndim < 2 or values.size == 0:
+        raise UsageError(f"{name} has shape {values.shape}: must be (n, ...), with n at least 1")
+    if values.dtype.kind not in "biuf":
+        raise UsageError(f"{name} has dtype {values.dtype}: must be numbers")
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    if bad := int(np.isinf(values).sum()):
+        raise UsageError(f"{name} has {bad} infinite values: must be finite, or NaN where unknown")
+    if unknown := float(np.isnan(values).mean()):
+        log.info("%s: %.1f %% of the values are not a number: not observed", name, 100 * unknown)
+    return values
 
 
 def to_uint8(images: np.ndarray, name: str) -> np.ndarray:

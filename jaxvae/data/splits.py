@@ -102,9 +102,20 @@ def split(source: Source, data: config.Data) -> Dataset:
             f"data.batch_size = {data.batch_size}: must be at most the number of training images,"
             f" {len(train.images)}{limited} in {source.name!r}"
         )
+    if source.train.images.dtype != np.uint8:
+        refuse_image_settings(data)
     if data.labelled is not None:
         train = train._replace(labels=some_labels(train, data.labelled, data.seed))
     return Dataset(source.name, train, validation, test, source.classes, source.description)
+
+
+def refuse_image_settings(data: config.Data) -> None:
+    """Raise a UsageError where a setting that is for images is given for other examples."""
+    usual = config.Data()
+    for name in ("resize", "pad", "quantize", "binarize", "range", "corruption"):
+        value, allowed = getattr(data, name), getattr(usual, name)
+        given = f"{allowed!r}: the examples of {data.source!r} are no images"
+        require(value == allowed, f"data.{name}", value, given)
 
 
 def some_labels(split: Split, number: int, seed: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxvae import data, noise
 from jaxvae.batch import Examples
+from jaxvae.checks import require
 from jaxvae.config import Experiment, Model, Parallel
 from jaxvae.data import Dataset, Split
 from jaxvae.data.batches import epoch_order, order_of_epoch, steps_per_epoch
@@ -101,6 +102,7 @@ def build(
         UsageError: a setting that the data, the model, the devices or Optax do not allow.
     """
     batch_size, train = experiment.data.batch_size, dataset.train
+    refuse_outside_unit(experiment, train)
     runner = devices.choose(parallel, batch_size)
     info = data.info(dataset, experiment.data)
     steps = steps_per_epoch(info.num_examples, batch_size)
@@ -169,6 +171,16 @@ def build(
         members=count,
     )
     return program, state
+
+
+def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
+    """Raise a UsageError where a Bernoulli likelihood is given values that are no probabilities."""
+    images = split.images
+    if experiment.objective.likelihood != "bernoulli" or images.dtype == np.uint8:
+        return
+    low, high = float(np.nanmin(images[:])), float(np.nanmax(images[:]))
+    allowed = f"another one for values from {low:.4g} to {high:.4g}, such as 'gaussian'"
+    require(0 <= low <= high <= 1, "objective.likelihood", "bernoulli", allowed)
 
 
 def abstract_examples(split: Split) -> Examples:
