@@ -47,8 +47,8 @@ def load(path: Path) -> Source:
     are integers that fit int32. Other arrays are not read.
 
     Examples that are no images, such as rows of a table (n, features) or signals (n, length,
-    channels), are `values`, or `train_values` and `test_values`, kept as float32; those that are not
-    a number count as not observed. A .npy file of rank 2 holds rows.
+    channels), are `values`, or `train_values` and `test_values`, kept as float32; those that are
+    not a number count as not observed. A .npy file of rank 2 holds rows.
 
     Raises:
         ValueError: the file is damaged, its images or labels hold Python objects, or they do not
@@ -111,9 +111,10 @@ def _read(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
                 if len(shape) in (3, 4) and name not in TEST_NAMES
             ]
             if len(candidates) != 1:
+                there = reprlib.repr(sorted(shapes))
                 raise UsageError(
                     f"{path}: needs an array named `images` or `train_images` (or `values`, of what"
-                    f" is no image), or exactly one of rank 3 or 4; it holds {reprlib.repr(sorted(shapes))}"
+                    f" is no image), or exactly one of rank 3 or 4; it holds {there}"
                 )
             train = candidates[0]
         needed = (train, LABELS.get(train, "labels"), *TEST_NAMES, *(LABELS[n] for n in TEST_NAMES))

@@ -237,7 +237,8 @@ def test_the_codebook_moves_after_use_as_the_formula_says():
     output, moved = module.apply(variables.model, given, train=True, mutable=["codebook"])
     features = module.apply(variables.model, given, method="features")
     projection = variables.model["params"]["projection"]
-    z = np.asarray(features @ projection["kernel"] + projection["bias"]).reshape(-1, 3)
+    z = np.asarray(features) @ np.asarray(projection["kernel"]) + np.asarray(projection["bias"])
+    z = z.reshape(-1, 3)
     index = np.square(z[:, None] - before["codes"]).sum(-1).argmin(1)
     np.testing.assert_array_equal(np.ravel(output.aux["indices"]), index)
     counts, sums = 0.99 * before["counts"], 0.99 * before["sums"]
