@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from typing import Annotated
 
 import tyro
@@ -9,6 +10,10 @@ import tyro
 from torch_parity.difference import Comparison
 from torch_parity.recipes import RECIPES
 from torch_parity.report import DTYPES, compare_experiment, table
+from torch_parity.variants.compare import compare_variant
+from torch_parity.variants.recipes import VARIANTS
+
+OF_VARIANTS = "variants, float64"
 
 
 def main(
@@ -16,7 +21,8 @@ def main(
     seed: int = 0,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Compare the experiments with their PyTorch counterparts, in float64 and in float32.
+    """Compare the experiments with their PyTorch counterparts, in float64 and in float32, and those
+    of experiments/variants in float64.
 
     Columns are experiments, numbers are the largest differences relative to the largest entry, and
     `absolute` is the largest absolute one of the row. In float32 they are those from PyTorch in
@@ -24,23 +30,33 @@ def main(
     of ours differs by more than its tolerance.
 
     Args:
-        experiment: Names of experiments; by default all of them.
+        experiment: Names of experiments, also of those in experiments/variants (iwae, not
+            variants/iwae); by default all of them.
         seed: Of the weights.
         as_json: Print JSON.
     """
+    everything = (*RECIPES, *VARIANTS)
     for name in experiment:
-        if name not in RECIPES:
-            sys.exit(f"--experiment {name}: must be one of {', '.join(RECIPES)}")
+        if name not in everything:
+            sys.exit(f"--experiment {name}: must be one of {', '.join(everything)}")
+    chosen = experiment or everything
+    comparisons = [
+        *(
+            (dtype, name, partial(compare_experiment, name, dtype, seed))
+            for dtype in DTYPES
+            for name in chosen
+            if name in RECIPES
+        ),
+        *((OF_VARIANTS, n, partial(compare_variant, n, seed)) for n in chosen if n in VARIANTS),
+    ]
     results: dict[str, list[Comparison]] = {}
-    for dtype in DTYPES:
-        results[dtype] = []
-        for name in experiment or RECIPES:
-            print(f"{dtype} {name}", file=sys.stderr)
-            results[dtype].append(compare_experiment(name, dtype, seed))
+    for title, name, compare in comparisons:
+        print(f"{title} {name}", file=sys.stderr)
+        results.setdefault(title, []).append(compare())
     if as_json:
-        print(json.dumps({dtype: [c.as_dict() for c in cs] for dtype, cs in results.items()}))
+        print(json.dumps({title: [c.as_dict() for c in cs] for title, cs in results.items()}))
     else:
-        print("\n\n".join(f"{dtype}\n{table(cs)}" for dtype, cs in results.items()))
+        print("\n\n".join(f"{title}\n{table(cs)}" for title, cs in results.items()))
     sys.exit(0 if all(c.passed for cs in results.values() for c in cs) else 1)
 
 

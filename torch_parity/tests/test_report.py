@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip(
@@ -13,6 +14,7 @@ from torch_parity.__main__ import main  # noqa: E402
 from torch_parity.difference import Comparison, Difference  # noqa: E402
 from torch_parity.experiments import EXPERIMENTS  # noqa: E402
 from torch_parity.recipes import RECIPES, adam  # noqa: E402
+from torch_parity.variants.compare import differences  # noqa: E402
 
 pytestmark = pytest.mark.numeric
 
@@ -45,6 +47,31 @@ def test_another_learning_rate_is_named_and_fails(monkeypatch, capsys):
     failed = {d["quantity"] for d in comparison["differences"] if not d["equal"]}
     expected = {"training losses", "learning rates", "validation losses", "final weights"}
     assert not comparison["passed"] and failed == expected
+
+
+def test_variants_have_a_table_of_their_own(monkeypatch, capsys):
+    """Ours is another by one weight: that is named, and fails."""
+
+    def compare_variant(name, seed):
+        ours = {"terms": {"loss": np.ones(2)}, "gradient": {"mean.bias": np.array([1.0, 1.5])}}
+        theirs = {"terms": {"loss": np.ones(2)}, "gradient": {"mean.bias": np.array([1.0, 2.0])}}
+        return differences(name, ours, theirs)
+
+    monkeypatch.setattr("torch_parity.__main__.compare_variant", compare_variant)
+    assert status(("iwae", "vq_vae")) == 1
+    text = capsys.readouterr().out
+    assert text.startswith("variants, float64\n  1  iwae\n  2  vq_vae\n")
+    assert "iwae: gradient: NOT EQUAL at mean.bias[1] (0.5)" in text
+    assert "\nterms     0e+00  0e+00" in text
+
+
+@pytest.mark.slow
+def test_a_variant_is_equal(capsys):
+    assert status(("flow_vae",), as_json=True) == 0
+    [comparison] = json.loads(capsys.readouterr().out)["variants, float64"]
+    quantities = {d["quantity"] for d in comparison["differences"]}
+    expected = {"terms", "outputs", "gradient", "final weights"}
+    assert quantities == expected | {"training losses", "validation losses"}
 
 
 def test_the_table_says_where_and_how_far_what_failed():

@@ -86,7 +86,10 @@ class Pair(NamedTuple):
 
 
 def pair_of(
-    name: str, experiment: Experiment | None = None, sizes: Mapping[str, Any] | None = None
+    name: str,
+    experiment: Experiment | None = None,
+    sizes: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Pair:
     """The variant of this name, on a few digits, with weights away from special values.
 
@@ -94,6 +97,7 @@ def pair_of(
         name: of a file in experiments/variants.
         experiment: in the place of that of the file, such as one of other widths.
         sizes: of the PyTorch model, where they are not those of the file.
+        seed: of the weights.
     """
     experiment = experiment_of(f"variants/{name}") if experiment is None else experiment
     settings = replace(experiment.data, batch_size=BATCH)
@@ -102,8 +106,8 @@ def pair_of(
     train = digits.train.take(range(BATCH * STEPS_PER_EPOCH))
     held_out = digits.validation.take(range(4 * BATCH))
     dataset = digits._replace(train=train, validation=held_out, test=held_out)
-    torch.manual_seed(0)
-    model: Any = perturbed(VARIANTS[name].model(**(sizes or {}))).double()
+    torch.manual_seed(seed)
+    model: Any = perturbed(VARIANTS[name].model(**(sizes or {})), seed).double()
     pair = Pair(experiment, VARIANTS[name], model, dataset)
     pair.variant.start(model, pair.inputs(train.images[:BATCH]))
     return pair
@@ -258,9 +262,9 @@ def differences(name: str, ours: Quantities, theirs: Quantities) -> Comparison:
     return Comparison(name, tuple(found))
 
 
-def compare_variant(name: str, pair: Pair | None = None) -> Comparison:
-    """The first batch and the training; by default of the file in experiments/variants."""
+def compare_variant(name: str, seed: int = 0) -> Comparison:
+    """The first batch and a training of the file in experiments/variants."""
     with exactly("float64"):
-        pair = pair_of(name) if pair is None else pair
+        pair = pair_of(name, seed=seed)
         ours = our_batch(pair) | our_training(pair)
         return differences(name, ours, their_batch(pair) | their_training(pair))
