@@ -207,7 +207,7 @@ def test_a_later_failure_keeps_the_best(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxvae.training.step.make_schedule", exploding)
         summary = train_population(longer, population, tmp_path / "run")
-        with pytest.raises(NonFiniteError, match=r"step 7 \(epoch 2\): .*step 5 is kept"):
+        with pytest.raises(NonFiniteError, match=r"step 8 \(epoch 2\): .*step 5 is kept"):
             train_population(longer, Population(sweep=(sweep,)), tmp_path / "x")
     failed, other = summary["members"]
     assert (failed["failed_epoch"], failed["best"]["epoch"]) == (2, 1)
