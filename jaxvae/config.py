@@ -262,7 +262,7 @@ class Model:
         Raises:
             UsageError: the images are too small for the strides, or the network is made for others.
         """
-        from jaxvae.models import build
+        from jaxvae.build import build
 
         return build(self, info)
 

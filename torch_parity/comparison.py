@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from jaxvae.checks import require
 from jaxvae.config import Experiment, Model
+from jaxvae.conventions import conventions
 from jaxvae.interop.maps import Map
-from jaxvae.objectives import conventions
 from torch_parity.difference import Comparison, Difference, difference
 from torch_parity.kinks import flips, like, nearness
 from torch_parity.losses import LOSSES

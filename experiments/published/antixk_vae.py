@@ -14,7 +14,7 @@ scaled pixels to [-1, 1]: add --data.range -1 1 for their weights.
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train
-from jaxvae.objectives import conventions
+from jaxvae.conventions import conventions
 
 experiment = Experiment(
     name="antixk_vae",

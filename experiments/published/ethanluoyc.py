@@ -8,7 +8,7 @@ Import: jaxvae import-torch model.pth --as experiments/published/ethanluoyc.py
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train
-from jaxvae.objectives import conventions
+from jaxvae.conventions import conventions
 
 experiment = Experiment(
     name="ethanluoyc",

@@ -7,7 +7,7 @@ Import: jaxvae import-torch model.pth --as experiments/published/jackson_kang.py
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train
-from jaxvae.objectives import conventions
+from jaxvae.conventions import conventions
 
 experiment = Experiment(
     name="jackson_kang",

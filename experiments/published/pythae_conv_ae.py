@@ -9,7 +9,7 @@ Import: jaxvae import-torch final_model/model.pt --as experiments/published/pyth
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train
-from jaxvae.objectives import conventions
+from jaxvae.conventions import conventions
 
 experiment = Experiment(
     name="pythae_conv_ae",

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae import Data, Experiment, Model, Objective, Train
+from jaxvae.build import networks
 from jaxvae.checks import require
-from jaxvae.models import VAE, dropout_keys, flat, networks
+from jaxvae.models import VAE, dropout_keys, flat
 
 
 class ConditionalVAE(VAE, kw_only=True):

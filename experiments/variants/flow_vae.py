@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxvae import Data, Experiment, Model, Objective, Train
+from jaxvae.build import networks
 from jaxvae.checks import require
-from jaxvae.models import Autoencoder, networks
+from jaxvae.models import Autoencoder
 from jaxvae.models.flows import PlanarFlow
 
 

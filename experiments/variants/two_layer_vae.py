@@ -14,7 +14,8 @@ from typing import Any
 import jax
 
 from jaxvae import Data, Experiment, Model, Objective, Train
-from jaxvae.models import Autoencoder, Code, DenseEncoder, FeatureMap, Gaussian, networks
+from jaxvae.build import networks
+from jaxvae.models import Autoencoder, Code, DenseEncoder, FeatureMap, Gaussian
 from jaxvae.objectives import gaussian_kl, gaussian_log_density
 
 

@@ -1,7 +1,7 @@
 """A VAE with a VampPrior: p(z) is the mixture of the posteriors of K learned pseudo-inputs.
 
 loss = -log p(x|z) + log q(z|x) - log 1/K sum_k q(z|u_k), at one sample of z. The pseudo-inputs
-begin as training examples and are kept within [0, 1]. Tomczak and Welling 2018, eq. 9
+begin as training examples, just inside [0, 1], where they are kept. Tomczak and Welling 2018, eq. 9
 (arXiv:1705.07120). 784-256-20, ReLU, mirrored, K = 50.
 
 Expect: EXPECT
@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae import Data, Experiment, Model, Objective, Train
-from jaxvae.models import VAE, Output, networks, reparameterize
+from jaxvae.build import networks
+from jaxvae.models import VAE, Output, reparameterize
 from jaxvae.objectives import gaussian_log_density
 
 
@@ -56,8 +57,7 @@ class VampPrior(Model):
         return VampPriorVAE(**shared, components=self.components)
 
     def initialise(self, module: Any, variables: Any, batch: Any, key: jax.Array) -> Any:
-        u = jax.random.permutation(key, batch.target)[: self.components]
-        u = 0.01 + 0.98 * u  # within the edges, at which no gradient would reach it
+        u = 0.01 + 0.98 * jax.random.permutation(key, batch.target)[: self.components]
         return variables | {"params": variables["params"] | {"pseudo_inputs": u}}
 
 

@@ -2,9 +2,8 @@
 
 loss = -log p(x|e) + 0.25 |z - sg(e)|^2, e the code next to each position's features z, through
 which gradients pass as if it were z. Codes are sums / counts, moving averages with decay 0.99,
-Laplace smoothed. van den Oord, Vinyals and Kavukcuoglu 2017, eq. 3 and appendix A.1
-(arXiv:1711.00937). Convolutions 1-16-32, k3 s2, a code of 16 numbers at each of 7x7 positions, 64
-codes. The prior is uniform over the codes.
+Laplace smoothed; the prior is uniform over them. van den Oord et al. 2017, eq. 3 and appendix A.1
+(arXiv:1711.00937). Convolutions 1-16-32, k3 s2; 64 codes of 16 numbers, at 7x7 positions.
 
 Expect: EXPECT
 Run: jaxvae train experiments/variants/vq_vae.py   (WALL)
@@ -17,37 +16,38 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae import Data, Experiment, Model, Objective, Train
-from jaxvae.models import Autoencoder, networks
-from jaxvae.models.vector_quantizer import VectorQuantizer, from_examples
+from jaxvae.build import networks
+from jaxvae.models import Autoencoder
+from jaxvae.models.vector_quantizer import VectorQuantizer, codebook_of
 
 
 class VQVAE(Autoencoder, kw_only=True):
     codes: int
     code_dim: int
-    decay: float
 
     def make_bottleneck(self) -> VectorQuantizer:
-        return VectorQuantizer(self.codes, self.code_dim, self.decay, self.init_rule)
+        return VectorQuantizer(self.codes, self.code_dim, init_rule=self.init_rule)
 
     def prior(self, batch: Any) -> jax.Array:
         """Codes, each as likely as the others, at every position."""
-        x = jnp.zeros((1, *batch.info.shape))
-        side = jax.eval_shape(self.encoder, x).shape[1:-1]
+        side = jax.eval_shape(self.encoder, jnp.zeros((1, *batch.info.shape))).shape[1:-1]
         return self.bottleneck.uniform(batch.noise, side)
+
+    def quantised(self, batch: Any) -> jax.Array:
+        return self.bottleneck.features(self.features(batch))
 
 
 @dataclass(frozen=True)
 class VQ(Model):
     codes: int = 64
     """In the codebook."""
-    decay: float = 0.99
-    """Of the codebook's moving averages."""
 
     def build(self, info: Any) -> VQVAE:
-        shared = networks(self, info) | {"codes": self.codes, "decay": self.decay}
-        return VQVAE(**shared, code_dim=self.latent_dim)
+        return VQVAE(**networks(self, info), codes=self.codes, code_dim=self.latent_dim)
 
-    initialise = staticmethod(from_examples)
+    def initialise(self, module: Any, variables: Any, batch: Any, key: jax.Array) -> Any:
+        z = module.apply(variables, batch, method="quantised")
+        return variables | {"codebook": codebook_of(z, self.codes, key)}
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _with_convention(experiment: Experiment, args: list[str]) -> Experiment:
     name = _value_of("--objective.convention", args)
     if name is None:
         return experiment
-    from jaxvae.objectives import with_convention
+    from jaxvae.conventions import with_convention
 
     return with_convention(experiment, name)
 

@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvae import evaluation, figures
-from jaxvae.batch import Batch
 from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained
@@ -162,14 +161,13 @@ def traversals(
     return arrays, _drawn(trained, draw, decoded, offsets, shown.tolist())
 
 
-def manifold(trained: Trained, codes: np.ndarray, batch: Batch, side: int = 19) -> Picture:
+def manifold(trained: Trained, codes: np.ndarray, standard: bool = True, side: int = 19) -> Picture:
     """Examples decoded from a grid over a two-dimensional latent space.
 
-    Where the prior is N(0, I) the grid lies at its quantiles (Kingma and Welling 2014, figure 4);
-    otherwise it spans the central 98 % of `codes`, (n, 2), in each direction. `batch` has some
-    prepared examples.
+    Where the prior is `standard`, N(0, I), the grid lies at its quantiles (Kingma and Welling 2014,
+    figure 4); otherwise it spans the central 98 % of `codes`, (n, 2), in each direction.
     """
-    if evaluation.kl_per_latent(trained, batch) is not None:
+    if standard:
         quantiles = (np.arange(side) + 0.5) / side
         z1 = z2 = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     else:
@@ -227,7 +225,8 @@ def write_all(
     if code.ndim == 2:
         made["traversals"] = traversals(trained, first(test, 1000))[1]
         if code.shape[1] == 2 and not evaluation.knows_labels(trained):
-            made["manifold"] = manifold(trained, arrays["codes"], one)[1]
+            standard = evaluation.kl_per_latent(trained, one) is not None
+            made["manifold"] = manifold(trained, arrays["codes"], standard)[1]
     return _save(made, folder)
 
 

@@ -9,18 +9,12 @@ The only room that imports Flax. A module is a description; its parameters are a
     output = model.apply(variables, batch)
 """
 
-from typing import Any
-
-from flax import linen as nn
-
-from jaxvae import config
-from jaxvae.checks import require
-from jaxvae.info import Info
 from jaxvae.models.autoencoders import (
     AE,
     CAE,
     VAE,
     Autoencoder,
+    Module,
     decoder_mean,
     dropout_keys,
 )
@@ -34,7 +28,7 @@ from jaxvae.models.networks import (
     DenseEncoder,
     feature_shapes,
 )
-from jaxvae.models.output import Code, Module, Output
+from jaxvae.models.output import Code, Output
 
 __all__ = [
     "AE",
@@ -54,80 +48,9 @@ __all__ = [
     "Module",
     "Output",
     "Vector",
-    "build",
     "decoder_mean",
     "dropout_keys",
+    "feature_shapes",
     "flat",
-    "networks",
     "reparameterize",
 ]
-
-
-def layer_settings(settings: config.Model) -> LayerSettings:
-    """What all hidden layers share."""
-    return LayerSettings(
-        settings.activation,
-        settings.negative_slope,
-        settings.batch_norm,
-        settings.dropout,
-        settings.init,
-        settings.compute,
-    )
-
-
-def networks(settings: config.Model, info: Info) -> dict[str, Any]:
-    """The arguments that every `Autoencoder` takes: encoder, decoder, and how they end.
-
-    Raises:
-        UsageError: the images are too small for the strides, or convolutions are given no images.
-    """
-    dims, decoder_dims = settings.hidden_dims, settings.decoder_dims
-    hidden = layer_settings(settings)
-    encoder: nn.Module
-    decoder: nn.Module
-    if settings.network == "conv" or settings.family == "CAE":
-        allowed = f"'dense' for examples of shape {info.shape}, which are no images"
-        require(len(info.shape) == 3, "model.network", "conv", allowed)
-        height, width, channels = info.shape
-        shape = (height, width, channels)
-        strides, kernel_size = settings.strides or (2,) * len(dims), settings.kernel_size
-        mirrored = (dims, strides, kernel_size)  # of what the decoder is the mirror image
-        if decoder_dims is not None:
-            mirrored = (
-                decoder_dims[::-1],
-                settings.decoder_strides[::-1] or (2,) * len(decoder_dims),
-                settings.decoder_kernel_size or kernel_size,
-            )
-        padding, dense_dims = settings.padding, settings.dense_dims
-        for geometry in ((dims, strides, kernel_size), mirrored):
-            feature_shapes(shape, *geometry, padding)  # refuses impossible strides early
-        encoder = ConvEncoder(dims, strides, kernel_size, padding, dense_dims, hidden)
-        decoder_layers, decoder_strides, side = mirrored
-        decoder = ConvDecoder(
-            decoder_layers, decoder_strides, shape, side, padding, dense_dims, hidden
-        )
-    else:
-        encoder = DenseEncoder(dims, hidden)
-        outwards = dims[::-1] if decoder_dims is None else decoder_dims
-        decoder = DenseDecoder(outwards, info.shape, hidden)
-    return {
-        "encoder": encoder,
-        "decoder": decoder,
-        "output": settings.output,
-        "init_rule": settings.init,
-    }
-
-
-def build(settings: config.Model, info: Info) -> Autoencoder:
-    """The module that `settings` describe, for these data.
-
-    Raises:
-        UsageError: as `networks`.
-    """
-    shared = networks(settings, info)
-    if settings.family == "VAE":
-        return VAE(**shared, latent_dim=settings.latent_dim)
-    if settings.family == "CAE":
-        return CAE(**shared)
-    activation = layer_settings(settings).activate if settings.code_activation else None
-    return AE(**shared, latent_dim=settings.latent_dim, code_activation=activation)

@@ -5,7 +5,7 @@ with the batch, so a forward pass is a function. `decode` returns what the decod
 where the likelihood is Bernoulli.
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,32 @@ OUTPUT_ACTIVATIONS: dict[str, Activation] = {
     "tanh": jnp.tanh,
     "relu": nn.relu,
 }
+
+
+class Module(Protocol):
+    """What a model must offer; `jaxvae.models.Autoencoder` does.
+
+    All of it is called through `module.apply(variables, ..., method=...)`.
+    """
+
+    def __call__(self, batch: Batch, train: bool = False) -> Output:
+        """Encode, draw a code (its mean where `batch.noise` is None), decode."""
+
+    def embed(self, batch: Batch) -> Arrays:
+        """The deterministic code of the examples, which `decode` takes.
+
+        Of several layers a dict by name, the one that `decode` takes first.
+        """
+
+    def decode(self, z: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
+        """Codes to logits, or to the mean of p(x|z); of `batch` a label may be used."""
+
+    def prior(self, batch: Batch) -> jax.Array:
+        """Codes drawn from the model's own prior, with `batch.noise`, one per label.
+
+        Raises:
+            UsageError: it has none.
+        """
 
 
 def decoder_mean(decoded: jax.Array, output: DecoderOutput) -> jax.Array:

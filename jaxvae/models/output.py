@@ -1,11 +1,9 @@
-"""What a module returns, and what it must offer."""
+"""What a module returns."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
-
-from jaxvae.batch import Batch
 
 Arrays = Any
 """An array, or of several layers a dict of arrays."""
@@ -48,29 +46,3 @@ class Output(NamedTuple):
         """The length of a code, of all layers together."""
         layers = self.z.values() if isinstance(self.z, dict) else [self.z]
         return sum(layer.shape[-1] for layer in layers)
-
-
-class Module(Protocol):
-    """What a model must offer; `jaxvae.models.Autoencoder` does.
-
-    All of it is called through `module.apply(variables, ..., method=...)`.
-    """
-
-    def __call__(self, batch: Batch, train: bool = False) -> Output:
-        """Encode, draw a code (its mean where `batch.noise` is None), decode."""
-
-    def embed(self, batch: Batch) -> Arrays:
-        """The deterministic code of the examples, which `decode` takes.
-
-        Of several layers a dict by name, the one that `decode` takes first.
-        """
-
-    def decode(self, z: jax.Array, batch: Batch, train: bool = False) -> jax.Array:
-        """Codes to logits, or to the mean of p(x|z); of `batch` a label may be used."""
-
-    def prior(self, batch: Batch) -> jax.Array:
-        """Codes drawn from the model's own prior, with `batch.noise`, one per label.
-
-        Raises:
-            UsageError: it has none.
-        """

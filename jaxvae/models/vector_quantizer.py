@@ -3,14 +3,10 @@
 van den Oord, Vinyals and Kavukcuoglu 2017 (arXiv:1711.00937), the codebook by moving averages.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from jaxvae import axis
-from jaxvae.batch import Batch
 from jaxvae.models.bottlenecks import FeatureMap
 from jaxvae.models.layers import Dense, InitRule
 from jaxvae.models.output import Code
@@ -89,14 +85,7 @@ class VectorQuantizer(FeatureMap):
         return self.book.value[index]
 
 
-def from_examples(module: Any, variables: Any, batch: Batch, key: jax.Array) -> dict[str, Any]:
-    """Variables in which the codes are features of training examples, for `Model.initialise`."""
-
-    def quantised(model: Any) -> jax.Array:
-        return model.bottleneck.features(model.features(batch))
-
-    z = nn.apply(quantised, module)(variables)
-    codes = variables["codebook"]["codes"]
-    chosen = jax.random.permutation(key, z.reshape(-1, codes.shape[-1]))[: len(codes)]
-    book = {"codes": chosen, "sums": chosen, "counts": jnp.ones(len(codes), chosen.dtype)}
-    return variables | {"codebook": book}
+def codebook_of(z: jax.Array, codes: int, key: jax.Array) -> dict[str, jax.Array]:
+    """The collection `codebook` whose codes are some of the features z, (..., code_dim)."""
+    chosen = jax.random.permutation(key, z.reshape(-1, z.shape[-1]))[:codes]
+    return {"codes": chosen, "sums": chosen, "counts": jnp.ones(codes, chosen.dtype)}

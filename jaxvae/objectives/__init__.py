@@ -1,6 +1,5 @@
 """Pure functions of arrays: likelihoods, divergences and the ELBO, per example, in nats."""
 
-from jaxvae.objectives.conventions import conventions, with_convention
 from jaxvae.objectives.divergences import (
     gaussian_kl,
     gaussian_kl_per_latent,
@@ -16,7 +15,6 @@ from jaxvae.objectives.likelihoods import (
 
 __all__ = [
     "bernoulli_nll",
-    "conventions",
     "elbo_terms",
     "gaussian_kl",
     "gaussian_kl_per_latent",
@@ -25,5 +23,4 @@ __all__ = [
     "half_squared_error",
     "laplace_nll",
     "reconstruction",
-    "with_convention",
 ]

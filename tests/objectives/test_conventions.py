@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective
-from jaxvae.objectives import conventions, with_convention
+from jaxvae.conventions import conventions, with_convention
 
 pytestmark = pytest.mark.numeric
 

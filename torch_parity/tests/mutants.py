@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from jaxvae import Experiment, Model
+from jaxvae.build import build
+from jaxvae.conventions import conventions
 from jaxvae.info import Info
 from jaxvae.interop.maps import reference_map
-from jaxvae.models import build
-from jaxvae.objectives import conventions
 from torch_parity.comparison import FLOOR
 from torch_parity.difference import difference
 from torch_parity.losses import LOSSES

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from jaxvae import Experiment, Model
+from jaxvae.build import build
 from jaxvae.checks import UsageError
+from jaxvae.conventions import conventions, with_convention
 from jaxvae.info import Info
-from jaxvae.models import build
-from jaxvae.objectives import conventions, with_convention
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"

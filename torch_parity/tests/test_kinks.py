@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxvae import Experiment, Model, Objective
+from jaxvae.build import build
 from jaxvae.info import Info
-from jaxvae.models import build
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train, noise
+from jaxvae.build import build
+from jaxvae.conventions import conventions
 from jaxvae.data import Split, load
 from jaxvae.evaluation import make_batch_sums, make_evaluate
 from jaxvae.info import Info
-from jaxvae.models import build
-from jaxvae.objectives import conventions
 from jaxvae.training import Variables
 
 torch = pytest.importorskip(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model
+from jaxvae.build import build
 from jaxvae.info import Info
-from jaxvae.models import build
 from jaxvae.objectives import bernoulli_nll
 from jaxvae.training.state import dummy
 
