@@ -83,9 +83,9 @@ def two_adams(model: FactorVAE) -> list[torch.optim.Optimizer]:
 
 
 def features_as_codes(model: VQVAE, x: Tensor) -> None:
-    """Codes that are features of these images, so that many are used, of uneven counts."""
+    """Codes that are different features of these images, so that many are used; uneven counts."""
     with torch.no_grad():
-        features = model.encoder(x).movedim(1, -1).flatten(0, -2)
+        features = model.encoder(x).movedim(1, -1).flatten(0, -2).unique(dim=0)
         places = torch.linspace(0, len(features) - 1, len(model.codes)).long()
         model.codes.copy_(features[places])
         model.counts.copy_(torch.linspace(0.5, 2.0, len(model.codes)))
