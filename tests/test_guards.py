@@ -179,8 +179,8 @@ def test_a_finished_run_is_completed_by_its_own_command(experiment, run):
 
 def test_refusals_come_before_anything_is_moved(experiment, run):
     """A damaged checkpoint stays where it is while the command is refused."""
-    latest = max((run / "checkpoints" / "10").rglob("*"), key=lambda path: path.stat().st_size)
-    latest.write_bytes(b"")
+    for path in (run / "checkpoints" / "10").rglob("d/*"):
+        path.write_bytes(b"")
     before = contents(run)
     with pytest.raises(UsageError, match=r"train.max_steps = 4: .*the 5 steps"):
         short = replace(experiment, train=replace(experiment.train, max_steps=4))

@@ -88,16 +88,22 @@ def test_a_speed_that_cannot_be_measured_is_wrong(monkeypatch):
 @pytest.mark.parametrize("when", ["at once", "in turn"])
 def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
     """A line that is there stays; the others say that they were interrupted; it is not well."""
-    right = Check("first", 0.0, 1.0, RIGHT)
+    right, ran = Check("first", 0.0, 1.0, RIGHT), threading.Event()
+
+    def first(quick):
+        ran.set()
+        return [right]
 
     def stop(quick):
+        assert ran.wait(10)
+        time.sleep(0.1)  # until its line is there, too
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
         os.kill(os.getpid(), signal.SIGINT)  # as the terminal sends it: to the main thread
         time.sleep(1)
         return [Check("second", 0.0, 1.0, RIGHT)]
 
-    monkeypatch.setattr(doctor, "COMPUTES", {"first": lambda quick: [right]})
+    monkeypatch.setattr(doctor, "COMPUTES", {"first": first})
     if when == "at once":
         monkeypatch.setattr(doctor, "REPEATS", {name: stop for name in repeats.APART})
     else:
