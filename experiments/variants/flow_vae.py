@@ -5,8 +5,8 @@ q(z_0|x) - sum log|det| - log p(z_T). Rezende and Mohamed 2015, eq. 10 to 15 (ar
 with parameters of the flow that are the same for every example. Without layers it is the VAE whose
 KL is one sample of it. 784-256-20, ReLU, mirrored.
 
-Expect: EXPECT
-Run: jaxvae train experiments/variants/flow_vae.py   (WALL)
+Expect: validation loss 288.2 nats at epoch 50 of 50 (recon 272.92, kl 15.24).
+Run: jaxvae train experiments/variants/flow_vae.py   (66 s on 2 busy CPU cores)
 """
 
 from dataclasses import dataclass

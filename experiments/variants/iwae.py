@@ -4,8 +4,8 @@ loss = -log 1/K sum_k w_k with log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x
 the means over the samples. Burda, Grosse and Salakhutdinov 2016, eq. 8 (arXiv:1509.00519). With K =
 1 it is the VAE whose KL is one sample of it. 784-256-20, ReLU, mirrored.
 
-Expect: EXPECT
-Run: jaxvae train experiments/variants/iwae.py   (WALL)
+Expect: validation loss 286.3 nats at epoch 48 of 50 (recon 276.94, kl 13.34).
+Run: jaxvae train experiments/variants/iwae.py   (45 s on 2 busy CPU cores)
 """
 
 import math
