@@ -203,7 +203,9 @@ FAULTS = {
         },
         CODEBOOK,
     ),
-    "vq: decay swapped": Fault("vq_vae", {"collections"}, {"m, self.decay": "m, 1 - self.decay"}),
+    "vq: decay swapped": Fault(
+        "vq_vae", {"collections"}, {"float = 0.99": "float = 0.01"}, CODEBOOK
+    ),
 }
 
 
