@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxvae.info import Info
 from jaxvae.noise import Noise
@@ -49,3 +50,10 @@ class Batch:
     def without_noise(self) -> "Batch":
         """The same examples, to be mapped to their means."""
         return replace(self, noise=None)
+
+
+def dummy(info: Info) -> Batch:
+    """A batch of one example that shows every shape; nothing in it is random."""
+    x = jnp.zeros((1, *info.shape))
+    observed = jnp.ones(x.shape, bool) if info.missing else None
+    return Batch(x, x, jnp.zeros(1, jnp.int32), observed, None, info)

@@ -15,7 +15,7 @@ from torch.distributions import Laplace, Normal, kl_divergence
 from torch.nn import functional as F
 
 from jaxvae import noise
-from jaxvae.batch import Examples
+from jaxvae.batch import Examples, dummy
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, Objective
 from jaxvae.data.preprocess import preprocess, seen_shape
@@ -24,7 +24,6 @@ from jaxvae.interop.maps import Map
 from jaxvae.interop.weights import to_flax, to_torch
 from jaxvae.models import decoder_mean
 from jaxvae.noise import Noise
-from jaxvae.training.state import dummy
 from jaxvae.training.step import make_loss
 from torch_parity.kinks import Kinks
 from torch_parity.losses import LOSSES

@@ -97,7 +97,9 @@ def evaluate(
     from jaxvae import noise
     from jaxvae.data.lazy import LazyImages
     from jaxvae.evaluation import (
+        counted_examples,
         evaluate_streamed,
+        has_terms_across,
         in_order,
         make_batch_sums,
         make_evaluate,
@@ -108,10 +110,13 @@ def evaluate(
     experiment, key = trained.experiment, noise.root(trained.experiment.seed)
     sums = make_batch_sums(experiment, trained.model, trained.info, z == "sampled")
     batch_size = experiment.data.batch_size
+    across = has_terms_across(experiment, trained.model, trained.info)
     if isinstance(images.images, LazyImages):
-        means = evaluate_streamed(jax.jit(sums), trained.variables, images, key, batch_size)
+        means = evaluate_streamed(
+            jax.jit(sums), trained.variables, images, key, batch_size, across=across
+        )
     else:
-        evaluate = jax.jit(make_evaluate(sums, batch_size))
+        evaluate = jax.jit(make_evaluate(sums, batch_size, across))
         resident = jnp.asarray(images.images), jnp.asarray(images.every_label)
         means = evaluate(trained.variables, *resident, key)
     values = in_order(means)
@@ -123,7 +128,7 @@ def evaluate(
         "checkpoint_step": step,
         "source": shown.source or experiment.data.source,
         "split": shown.which,
-        "images": len(images.images),
+        "images": counted_examples(len(images.images), batch_size, across),
         "z": z,
         **values,
         "beta_eff": experiment.beta_eff(math.prod(trained.info.shape)),

@@ -1,7 +1,9 @@
 """What is measured on a model, and what it makes of images and codes."""
 
 from jaxvae.evaluation.evaluate import (
+    counted_examples,
     evaluate_streamed,
+    has_terms_across,
     in_order,
     make_batch_sums,
     make_evaluate,
@@ -24,10 +26,12 @@ from jaxvae.evaluation.trained import (
 
 __all__ = [
     "Trained",
+    "counted_examples",
     "decode",
     "embed",
     "evaluate_streamed",
     "has_prior",
+    "has_terms_across",
     "in_order",
     "is_images",
     "kl_per_latent",

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import axis, noise
-from jaxvae.batch import Batch, Examples
-from jaxvae.config import Experiment, with_fields
+from jaxvae.batch import Batch, Examples, dummy
+from jaxvae.config import Experiment, Objective, with_fields
 from jaxvae.data import Split
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.preprocess import preprocess, to_unit
@@ -89,12 +90,41 @@ def squared_error(recon: jax.Array, batch: Batch, target: jax.Array) -> jax.Arra
     return jnp.mean(error.reshape(-1, n), axis=0) if samples else error
 
 
-def make_evaluate(batch_sums: Callable[..., Means], batch_size: int) -> Callable[..., Means]:
+def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
+    """Whether the objective has terms of the whole batch, of shape (): nothing is computed."""
+    objective = experiment.objective
+    if type(objective).terms is Objective.terms:  # which has none, and is not traced for it
+        return False
+
+    def terms() -> Any:
+        one = dummy(info)
+        output, variables = module.init_with_output(jax.random.key(0), one)
+        params = objective.init(jax.random.key(0), output)
+        noise = Noise(jax.random.key(0, impl="threefry2x32"), 0, jnp.arange(1))
+        batch = replace(one, noise=noise)
+        return objective.terms(
+            objective.outcome(Bound(module, variables), batch, params), batch, params
+        )
+
+    return any(term.shape == () for term in jax.eval_shape(terms).values())
+
+
+def counted_examples(n: int, batch_size: int, across: bool) -> int:
+    """How many of n examples are evaluated: all, or with terms across the batch full batches alone.
+
+    The last partial batch is padded with copies of an example, which such a term would see.
+    """
+    return n // batch_size * batch_size if across and n >= batch_size else n
+
+
+def make_evaluate(
+    batch_sums: Callable[..., Means], batch_size: int, across: bool = False
+) -> Callable[..., Means]:
     """`evaluate(variables, x, labels, key, numbers={})`, pure, over stored examples (n, ...).
 
     Returns the mean over the examples of what `batch_sums` sums up. The last partial batch is
-    padded and not counted beyond its examples, so every example counts once. Epochs are compared
-    under the same draw of the noise.
+    padded and not counted beyond its examples, so every example counts once; with terms `across`
+    the batch it is left out. Epochs are compared under the same draw of the noise.
     """
 
     def evaluate(
@@ -104,7 +134,7 @@ def make_evaluate(batch_sums: Callable[..., Means], batch_size: int) -> Callable
         key: jax.Array,
         numbers: Mapping[str, jax.Array] | None = None,
     ) -> Means:
-        n = x.shape[0]
+        n = counted_examples(x.shape[0], batch_size, across)
 
         def sums_from(start: jax.Array) -> Means:
             position = axis.divide(start + jnp.arange(batch_size))
@@ -126,6 +156,7 @@ def evaluate_streamed(
     batch_size: int,
     own: slice = slice(None),
     place: Callable[[Any], Any] = lambda parts: parts,
+    across: bool = False,
 ) -> dict[str, float]:
     """What `make_evaluate` returns, for images that stay in their files, batch by batch.
 
@@ -137,10 +168,11 @@ def evaluate_streamed(
         batch_size: images at once.
         own: the rows of a batch that this process reads.
         place: brings those rows to the devices.
+        across: as for `make_evaluate`.
     """
     images, labels = split.images, split.every_label
     assert isinstance(images, LazyImages)
-    n = len(images)
+    n = counted_examples(len(images), batch_size, across)
     position = np.arange(-(-n // batch_size) * batch_size).reshape(-1, batch_size)
     index = np.minimum(position, n - 1).astype(np.int32)
     total: dict[str, float] = {}

@@ -213,7 +213,8 @@ def read_config(
         if classes[name] != _class_name(getattr(template, name)):
             raise UsageError(
                 f"{path}: its {name} is a {str(classes[name])[:100]!r}; give the experiment file"
-                " that defines it (--experiment FILE; to resume: train FILE --resume RUN)"
+                " that defines it (--experiment FILE; to resume: train FILE --resume RUN; in"
+                " Python: like=jaxvae.runs.load_experiment(FILE))"
             )
     try:
         experiment = from_json(template, saved["experiment"])

@@ -20,7 +20,12 @@ from jaxvae.data.batches import epoch_order, order_of_epoch, steps_per_epoch
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.preprocess import preprocess
 from jaxvae.data.streaming import stream
-from jaxvae.evaluation.evaluate import evaluate_streamed, make_batch_sums, make_evaluate
+from jaxvae.evaluation.evaluate import (
+    evaluate_streamed,
+    has_terms_across,
+    make_batch_sums,
+    make_evaluate,
+)
 from jaxvae.info import Info
 from jaxvae.noise import Noise
 from jaxvae.training import devices, members
@@ -157,6 +162,7 @@ def build(
         ),
         validate=make_validate(
             make_batch_sums(experiment, module, info),
+            has_terms_across(experiment, module, info),
             dataset.validation,
             batch_size,
             runner,
@@ -269,6 +275,7 @@ def longer(length: int, x: np.ndarray) -> np.ndarray:
 
 def make_validate(
     batch_sums: Callable[..., Any],
+    across: bool,
     split: Split,
     batch_size: int,
     runner: Runner,
@@ -279,7 +286,7 @@ def make_validate(
     variables, key, numbers = like
     if not isinstance(images, LazyImages):
         resident = runner.put((images, labels))
-        evaluate = make_evaluate(batch_sums, batch_size)
+        evaluate = make_evaluate(batch_sums, batch_size, across)
         if key.ndim:  # one for each member
             evaluate = jax.vmap(evaluate, (0, None, None, 0, 0))
         compiled = runner.compile_whole(evaluate, variables, *resident, key, numbers)
@@ -298,4 +305,5 @@ def make_validate(
         batch_size,
         own,
         lambda parts: runner.put_parts(parts, EXAMPLES),
+        across,
     )

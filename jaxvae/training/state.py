@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae import noise
-from jaxvae.batch import Batch
+from jaxvae.batch import dummy
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
 from jaxvae.info import Info
@@ -56,13 +56,6 @@ class TrainState:
 
 AXES: Any = TrainState(None, 0, 0, 0, 0, 0)  # type: ignore[arg-type]
 """Of the states of several members: all are at the same step, the rest has an axis of members."""
-
-
-def dummy(info: Info) -> Batch:
-    """A batch of one example that shows every shape; nothing in it is random."""
-    x = jnp.zeros((1, *info.shape))
-    observed = jnp.ones(x.shape, bool) if info.missing else None
-    return Batch(x, x, jnp.zeros(1, jnp.int32), observed, None, info)
 
 
 def initial_state(

@@ -11,13 +11,14 @@ import pytest
 
 from jaxvae import Model, noise
 from jaxvae.batch import Batch
+from jaxvae.evaluation import has_terms_across, make_batch_sums, make_evaluate
 from jaxvae.models import Bound, Output
 from jaxvae.models.flows import invertible, planar
 from jaxvae.objectives import gaussian_kl, gaussian_log_density
 from jaxvae.runs import load_experiment
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_loss
-from tests.variants.small import BATCH, FOLDER, INFO, batch, small
+from tests.variants.small import BATCH, FOLDER, INFO, NAMES, batch, dataset, small
 
 pytestmark = pytest.mark.numeric
 
@@ -252,6 +253,31 @@ def test_the_codebook_moves_after_use_as_the_formula_says():
     np.testing.assert_allclose(after["codes"], sums / smoothed[:, None], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.ravel(output.z), np.ravel(before["codes"][index]), atol=1e-5)
     assert 1 <= float(output.aux["perplexity"]) <= 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_which_objectives_look_across_the_batch(name):
+    experiment = small(name)
+    found = has_terms_across(experiment, experiment.model.build(INFO), INFO)
+    assert found == (name in ("factor_vae", "vq_vae"))
+
+
+def test_terms_across_the_batch_see_no_padding():
+    """Of 40 examples in batches of 16 the first 32 count, and the copies that fill up none."""
+    experiment = small("factor_vae")
+    variables, module = start(experiment), experiment.model.build(INFO)
+    sums = make_batch_sums(experiment, module, INFO)
+    images, labels = dataset(48).train
+    evaluate = jax.jit(make_evaluate(sums, BATCH, across=True))
+    key = noise.root(3)
+    found = evaluate(variables, jnp.asarray(images[:40]), jnp.asarray(labels[:40]), key)
+    known = evaluate(variables, jnp.asarray(images[:32]), jnp.asarray(labels[:32]), key)
+    assert found.keys() == known.keys() >= {"tc", "critic"}
+    for term in known:
+        np.testing.assert_allclose(found[term], known[term], rtol=1e-6)
+    padded = jax.jit(make_evaluate(sums, BATCH))
+    other = padded(variables, jnp.asarray(images[:40]), jnp.asarray(labels[:40]), key)
+    assert abs(float(other["loss"] - known["loss"])) > 1e-3  # so that the above can fail
 
 
 def test_gaussian_densities_agree_with_the_kl():
