@@ -94,11 +94,8 @@ def stacked(state: TrainState) -> TrainState:
     return replace(state, step=jnp.broadcast_to(state.step, state.lr_scale.shape))
 
 
-ON_THE_HOST = ("optimizer.decay",)
-"""What the plateau schedule uses between epochs; of others the step has it."""
-
-
 def refuse_constants(
+    experiment: Experiment,
     train_step: TrainStep,
     state: TrainState,
     examples: Examples,
@@ -121,7 +118,8 @@ def refuse_constants(
             ) from error
         number = traced.invars[-1]
         used = any(number is var for equation in traced.eqns for var in equation.invars)
-        if not used and name not in ON_THE_HOST:
+        between_epochs = name == "optimizer.decay" and experiment.optimizer.schedule == "plateau"
+        if not used and not between_epochs:
             raise UsageError(f"population.sweep: {name}: has no effect with the other settings")
 
 
