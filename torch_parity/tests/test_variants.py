@@ -107,7 +107,11 @@ LONG = [name for name in VARIANTS if name not in ("factor_vae", "vq_vae")]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in VARIANTS]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow, *[pytest.mark.ci] * (n not in LONG)])
+        for n in VARIANTS
+    ],
 )
 def test_a_training(name):
     """Two optimizers and a moving codebook; what the others have besides is in their gradients."""
@@ -120,6 +124,8 @@ def test_a_training(name):
     assert len(losses) == 50 and losses[-10:].mean() < 0.99 * losses[:10].mean()  # it learns
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_optimizers_of_other_settings_are_noticed():
     """Adam does not see a factor of a gradient, so gradients are compared too; but its own rate."""
     pair = small("factor_vae")
