@@ -59,6 +59,8 @@ def close(printed: str, shown: str) -> bool:
     return abs(float(printed) - float(shown)) <= 0.02 * abs(float(shown)) + 1.001 * last_digit
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_page_is_a_program_that_prints_what_it_shows():
     everything: dict[str, object] = {"__name__": "walkthrough"}
     with np.printoptions():  # the page sets its own

@@ -64,6 +64,8 @@ def test_iwae_with_one_sample_is_the_vae_whose_kl_is_a_sample():
     np.testing.assert_allclose(found["loss"], found["recon"] + found["kl"], rtol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_more_samples_tighten_the_bound():
     """E L_1 <= E L_5 <= E L_50: by means over many draws, at an untrained model."""
     variables = start(small("iwae"))
@@ -114,6 +116,8 @@ def test_linear_gaussian_model_gives_log_p_exactly(samples):
         assert -1.918939 + 5 * error < loose.mean() < -1.515512 + 5 * error
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_factor_vae_without_gamma_is_the_plain_vae_to_the_bit():
     """Losses and the gradient of every parameter of the model."""
     experiment, other = small("factor_vae", gamma=0.0), plain("factor_vae")

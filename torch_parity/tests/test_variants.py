@@ -222,6 +222,8 @@ def replaced(source, changes):
     return source
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_noticed(fault, tmp_path, monkeypatch):
     name, noticed_in, changes, module = FAULTS[fault]
