@@ -15,6 +15,9 @@ import jax
 import numpy as np
 import pytest
 
+import jaxvae.models.critics
+import jaxvae.models.flows
+import jaxvae.models.vector_quantizer  # noqa: F401  # faults are planted in them, wherever tests begin
 from jaxvae.runs import load_experiment
 
 torch = pytest.importorskip(
