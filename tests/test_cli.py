@@ -12,23 +12,13 @@ import pytest
 from PIL import Image
 
 from jaxvae import cli
+from tests.commands import call
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 DIGITS = ROOT / "experiments" / "digits_vae.py"
 SMALL = ["--data.source", "digits", "--data.limit", "160", "--data.batch-size", "32"]
 SMALL += ["--train.figures-every", "None"]
-
-
-def call(capsys, *args: object) -> tuple[int, dict, str]:
-    """Exit status, the JSON on stdout, and stderr, of a command that ran in this process."""
-    status = 0
-    try:
-        cli.main([str(arg) for arg in args])
-    except SystemExit as error:
-        status = error.code
-    out, err = capsys.readouterr()
-    return status, json.loads(out) if out else {}, err
 
 
 def squeeze(text: str) -> str:

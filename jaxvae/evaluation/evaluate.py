@@ -100,8 +100,7 @@ def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
         one = dummy(info)
         output, variables = module.init_with_output(jax.random.key(0), one)
         params = objective.init(jax.random.key(0), output)
-        noise = Noise(jax.random.key(0, impl="threefry2x32"), 0, jnp.arange(1))
-        batch = replace(one, noise=noise)
+        batch = replace(one, noise=Noise(noise.root(0), 0, jnp.arange(1)))
         return objective.terms(
             objective.outcome(Bound(module, variables), batch, params), batch, params
         )

@@ -62,14 +62,15 @@ def samples(
     """
     require(n >= 1, "n", n, "at least 1")
     allowed = "left out: this model does not look at labels"
-    require(label is None or evaluation.knows_labels(trained), "--label", label, allowed)
+    labelled = evaluation.knows_labels(trained)
+    require(label is None or labelled, "--label", label, allowed)
     if density is None:
         z, images = evaluation.sample(trained, n, seed, label)
     else:
         z = density.sample(n, seed)
         images = evaluation.decode(trained, z, evaluation.labels_for(trained, n, label))
     arrays = {"codes": z, "images": images}
-    if evaluation.knows_labels(trained):
+    if labelled:
         arrays["labels"] = evaluation.labels_for(trained, n, label)
     return arrays, _drawn(trained, figures.samples, images)
 

@@ -53,4 +53,4 @@ class PlanarFlow(Gaussian):
 
     def embed(self, h: jax.Array) -> jax.Array:
         """Where the mean is bent to."""
-        return self.bend(self.mean(h.reshape(h.shape[0], -1)))[0]
+        return self.bend(super().embed(h))[0]

@@ -12,12 +12,17 @@ def gaussian_kl_per_latent(mean: jax.Array, logvar: jax.Array) -> jax.Array:
     Kingma and Welling 2014 (arXiv:1312.6114), appendix B: 1/2 (mean^2 + exp(logvar) - 1 - logvar),
     here with expm1, which keeps its digits where the posterior is close to the prior.
     """
-    return 0.5 * (jnp.square(mean) + jnp.expm1(logvar) - logvar)
+    return 0.5 * _twice_kl(mean, logvar)
+
+
+def _twice_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
+    return jnp.square(mean) + jnp.expm1(logvar) - logvar
 
 
 def gaussian_kl(mean: jax.Array, logvar: jax.Array) -> jax.Array:
     """KL(N(mean, exp(logvar)) || N(0, I)), summed over latents: (batch, latent_dim) to (batch,)."""
-    return 0.5 * jnp.sum(jnp.square(mean) + jnp.expm1(logvar) - logvar, axis=-1)
+    # Half of one sum, not a sum of halves: XLA would add those in another order.
+    return 0.5 * jnp.sum(_twice_kl(mean, logvar), axis=-1)
 
 
 def gaussian_log_density(

@@ -8,7 +8,6 @@ import contextlib
 import csv
 import dataclasses
 import json
-import logging
 import reprlib
 import sys
 import types
@@ -22,8 +21,6 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
 from jaxvae.from_json import checked, from_json
 from jaxvae.info import Info
-
-log = logging.getLogger("jaxvae")
 
 PARTS = ("data", "model", "objective", "optimizer", "train")
 TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
@@ -126,14 +123,6 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             " without its rows"
         ) from error
     return rows
-
-
-def first_epochs(path: Path, epochs: int) -> list[dict[str, float]]:
-    """The rows of metrics.csv up to an epoch; a warning names those that are missing."""
-    rows = {row["epoch"]: row for row in read_metrics(path)}
-    if missing := [epoch for epoch in range(1, epochs + 1) if epoch not in rows]:
-        log.warning("%s: without the rows of epochs %s", path, missing)
-    return [rows[epoch] for epoch in range(1, epochs + 1) if epoch in rows]
 
 
 def describe(

@@ -16,13 +16,12 @@ from jaxvae.evaluation import in_order, not_finite
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.interrupt import StopRequest
 from jaxvae.training.members import States
+from jaxvae.training.metrics import Rows
 from jaxvae.training.monitor import Monitor, Standing
 from jaxvae.training.program import Program
 from jaxvae.training.reporting import Reporter
 from jaxvae.training.state import TrainState
 from jaxvae.training.step import beta_eff_at
-
-Rows = list[dict[str, float]]
 
 
 class NonFiniteError(runs.RunError):

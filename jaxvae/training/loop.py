@@ -26,14 +26,13 @@ from jaxvae.training import program as programs
 from jaxvae.training.epoch import (
     NonFiniteError,
     Progress,
-    Rows,
     Run,
     basis,
     epoch_rows,
     train_epoch,
 )
 from jaxvae.training.interrupt import StopRequest
-from jaxvae.training.metrics import first_epochs, read_population, write_rows
+from jaxvae.training.metrics import Rows, first_epochs, read_population, write_rows
 from jaxvae.training.monitor import Standing
 from jaxvae.training.reporting import EventWriter, Reporter
 from jaxvae.training.state import TrainState

@@ -141,9 +141,9 @@ def build(
     one, one_key = state, key
     if count is not None:
         one, one_key = jax.tree.map(lambda x: x[0], members.stacked(state)), key[0]
-    metrics = metric_names(train_step, one, abstract_examples(train), one_key)
-    examples = abstract_examples(train)
-    members.refuse_constants(experiment, train_step, one, examples, one_key, numbers)
+    example = abstract_examples(train)
+    metrics = metric_names(train_step, one, example, one_key)
+    members.refuse_constants(experiment, train_step, one, example, one_key, numbers)
     sums = {name: per_member(runner, (0.0,) * (count or 1), count) for name in metrics}
     divided: Any = WHOLE
     if isinstance(source, Streamed):

@@ -1,17 +1,16 @@
 """Imported runs go on like any run, and go back bit for bit; what does not fit is refused."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from jaxvae import Data, cli, data, runs
+from jaxvae import Data, data, runs
 from jaxvae.checks import UsageError
 from jaxvae.interop import files
 from jaxvae.training.load import load
+from tests.commands import call
 from tests.interop.bits import assert_same_bits
 from torch_parity.experiments import EXPERIMENTS
 
@@ -37,17 +36,6 @@ def reference():
         if tensor.dtype == torch.int64:
             tensor.fill_(40)
     return model.eval()
-
-
-def call(capsys, *args):
-    """Exit status, the JSON on stdout, and stderr, of a command."""
-    status: Any = 0
-    try:
-        cli.main([str(arg) for arg in args])
-    except SystemExit as error:
-        status = error.code
-    out, err = capsys.readouterr()
-    return status, json.loads(out) if out else {}, err
 
 
 def save(path, model, prefix=""):

@@ -1,14 +1,15 @@
 """Populations from the command line, and what they refuse."""
 
-import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from jaxvae import Objective, Parallel, Population, cli
+from jaxvae import Objective, Parallel, Population
 from jaxvae.checks import UsageError
 from jaxvae.training import train
 from jaxvae.training.extract import extract
+from tests import commands
 from tests.training.populations import CAE, CLOSE, DENSE
 
 pytestmark = pytest.mark.numeric
@@ -19,15 +20,7 @@ def train_members(experiment, population, folder, **options):
 
 
 def test_from_the_command_line(capsys, tmp_path):
-    def call(*args: object) -> tuple[int, dict, str]:
-        status = 0
-        try:
-            cli.main([str(arg) for arg in args])
-        except SystemExit as error:
-            status = error.code
-        out, err = capsys.readouterr()
-        return status, json.loads(out) if out else {}, err
-
+    call = partial(commands.call, capsys)
     run, file = tmp_path / "run", tmp_path / "cae.py"
     file.write_text(f"from jaxvae import *\nexperiment = {CAE!r}\n")
     sweep = ["--population.sweep", "seed=5", "optimizer.learning-rate=1e-3,3e-4"]

@@ -1,11 +1,9 @@
 """Every command on every variant: it works, or is refused in one line that says why."""
 
-import json
-
 import numpy as np
 import pytest
 
-from jaxvae import cli
+from tests.commands import call
 from tests.variants.small import FOLDER, NAMES, SMALL
 
 SHRINK = ["--train.epochs", "2", "--data.limit", "96", "--data.batch-size", "32"]
@@ -20,17 +18,6 @@ def options(name: str) -> list[str]:
             values = value if isinstance(value, tuple) else (value,)
             found += [f"--{part}.{field.replace('_', '-')}", *map(str, values)]
     return found
-
-
-def call(capsys, *args: object) -> tuple[int, dict, str]:
-    """Exit status, the JSON on stdout, and stderr, of a command that ran in this process."""
-    status = 0
-    try:
-        cli.main([str(arg) for arg in args])
-    except SystemExit as error:
-        status = error.code
-    out, err = capsys.readouterr()
-    return status, json.loads(out) if out else {}, err
 
 
 @pytest.mark.slow
