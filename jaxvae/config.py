@@ -79,6 +79,11 @@ class Data:
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
     resize: tuple[int, int] | None = None
     """Height and width to resize to (bilinear, antialiased)."""
+    resize_rule: Literal["jax", "pillow"] = "jax"
+    """jax: resized on the device, in floats. pillow: as Pillow does it, rounded to whole numbers,
+    which some published numbers rest on."""
+    background: Literal["white", "black"] = "white"
+    """What is seen where images are transparent."""
     pad: int = 0
     """Rows and columns of zeros added on each side."""
     quantize: int | None = None
@@ -113,6 +118,8 @@ class Data:
             self.resize,
             "None or a height and a width of at least 1",
         )
+        rule, allowed = self.resize_rule, "'jax' where data.resize is None"
+        require(self.resize is not None or rule == "jax", "data.resize_rule", rule, allowed)
         require(self.pad >= 0, "data.pad", self.pad, "at least 0")
         q = self.quantize
         require(q is None or 1 <= q <= 255, "data.quantize", q, "None or in 1..255")

@@ -18,3 +18,5 @@ class Info:
     """Training examples whose label is known."""
     missing: bool = False
     """Whether some values were not observed."""
+    maximum: int | None = 255
+    """What a stored pixel is at most, which the model sees as 1; None: of what is no image."""

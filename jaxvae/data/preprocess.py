@@ -29,8 +29,9 @@ def seen_shape(data: Data, stored: tuple[int, ...]) -> tuple[int, ...]:
 def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batch:
     """The batch of these stored examples; `noise` draws its corruption and binarization too."""
     observed = None
-    if examples.x.dtype == np.uint8:
-        target = _pixels(data, examples.x, noise)
+    if examples.x.dtype in (np.uint8, np.uint16):
+        assert info.maximum is not None
+        target = _pixels(data, examples.x, noise, info.maximum)
         given = _corrupt(data, target, noise)
     else:
         target = jnp.asarray(examples.x).astype(float)
@@ -41,24 +42,24 @@ def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batc
     return Batch(given, target, examples.label, observed, noise, info)
 
 
-def _pixels(data: Data, images: jax.Array, noise: Noise) -> jax.Array:
-    """The target from `uint8` images (batch, height, width, channels)."""
+def _pixels(data: Data, images: jax.Array, noise: Noise, maximum: int) -> jax.Array:
+    """The target from stored images (batch, height, width, channels), in 0..`maximum`."""
     x = jnp.asarray(images).astype(float)
     if data.resize is not None and data.resize != images.shape[1:3]:
         shape = (images.shape[0], *data.resize, images.shape[3])
-        x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, 255)
+        x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, maximum)
     if data.pad:
         x = jnp.pad(x, ((0, 0), (data.pad, data.pad), (data.pad, data.pad), (0, 0)))
 
-    levels = 255.0  # x is now in 0..levels
+    levels = float(maximum)  # x is now in 0..levels
     if data.quantize is not None:
         x, levels = _rounded(x, data.quantize), float(round(255 / data.quantize))
     elif data.binarize == "threshold":
-        x, levels = (_parts(x) > PARTS * 255 // 2).astype(x.dtype), 1.0
+        x, levels = (_parts(x) > PARTS * maximum // 2).astype(x.dtype), 1.0
     elif data.binarize != "none":
         draw = _of_binarization(data, noise).uniform("binarize", x.shape[1:])
         # A product is rounded alike on every device, a quotient is not.
-        x, levels = (draw * 255 < x).astype(x.dtype), 1.0
+        x, levels = (draw * levels < x).astype(x.dtype), 1.0
 
     low, high = data.range
     return x * ((high - low) / levels) + low  # a factor of exactly 1 for integers

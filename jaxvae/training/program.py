@@ -183,7 +183,7 @@ def build(
 def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
     """Raise a UsageError where a Bernoulli likelihood is given values that are no probabilities."""
     images = split.images
-    if experiment.objective.likelihood != "bernoulli" or images.dtype == np.uint8:
+    if experiment.objective.likelihood != "bernoulli" or images.dtype.kind == "u":
         return
     low, high = float(np.nanmin(images[:])), float(np.nanmax(images[:]))
     allowed = f"another one for values from {low:.4g} to {high:.4g}, such as 'gaussian'"
