@@ -18,6 +18,7 @@ from jaxvae.data.decode import resized
 from jaxvae.data.found import Found, as_found
 from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, info, split
+from jaxvae.held import Held, refuse_name_alone
 
 __all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "info", "load", "whole"]
 
@@ -87,7 +88,7 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
 
 def _read(found: Found, data: config.Data) -> Source:
     """The source, once it is known that its labels have names, in the size that Pillow makes."""
-    source = _checked(found.read(), str(data.source))
+    source = _checked(found.read(), repr(data.source))
     if data.resize is None or data.resize_rule != "pillow":
         return source
     parts = {name: _resized(part, data) for name, part in source.parts.items()}
@@ -122,7 +123,7 @@ def _checked(source: Source, name: str) -> Source:
             i = int(part.labels.argmax())
             if part.labels[i] >= len(source.classes):
                 raise UsageError(
-                    f"data.source = {name!r}: label {part.labels[i]} of image {i} must be below the"
+                    f"data.source = {name}: label {part.labels[i]} of image {i} must be below the"
                     f" number of names, those of {len(source.classes)} classes"
                 )
     return source
@@ -130,8 +131,14 @@ def _checked(source: Source, name: str) -> Source:
 
 def _found(data: config.Data) -> Found:
     # Each source imports what only it needs: TensorFlow Datasets alone takes 0.7 s.
-    from jaxvae.data import arrays, digits, folder
+    from jaxvae.data import arrays, digits, folder, table
 
+    if isinstance(data.source, Held):
+        _check_in_memory(data)
+        held = data.source.arrays
+        shapes = {name: array.shape for name, array in held.items()}
+        return arrays.of_named(Path("arrays in memory"), shapes, held.__getitem__)
+    refuse_name_alone(data.source)
     if data.source == "digits":
         _check_in_memory(data)
         source = digits.load()
@@ -152,10 +159,21 @@ def _found(data: config.Data) -> Found:
         )
     if path.is_dir():
         return folder.find(path, data)
-    if path.suffix not in (".npz", ".npy"):
-        raise UsageError(f"data.source = {data.source!r}: must be a .npz or .npy file or a folder")
+    readers = {
+        ".npy": arrays.find,
+        ".npz": arrays.find,
+        ".csv": table.find_csv,
+        ".tsv": table.find_csv,
+        ".parquet": table.find_parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        allowed = f"a folder or a file that ends in {', '.join(readers)}"
+        raise UsageError(f"data.source = {data.source!r}: must be {allowed}")
     _check_in_memory(data)
-    return arrays.find(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: not a file")  # a pipe would be waited for
+    return reader(path)
 
 
 def _check_in_memory(data: config.Data) -> None:
@@ -167,7 +185,7 @@ def _check_in_memory(data: config.Data) -> None:
 
 
 def _is_path(source: str) -> bool:
-    if source.endswith((".npz", ".npy")) or Path(source).is_file():
+    if source.endswith((".npz", ".npy", ".csv")) or Path(source).is_file():
         return True
     if "/" not in source and os.sep not in source:
         return False

@@ -1,11 +1,11 @@
-"""Images in a NumPy file: one array (.npy), or arrays by name (.npz)."""
+"""Arrays as a data set: of a NumPy file, one (.npy) or several by name (.npz), or of others."""
 
 import math
 import os
 import reprlib
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -39,14 +39,7 @@ DEFLATED = 1032
 def find(path: Path) -> Found:
     """The examples of a .npy or .npz file.
 
-    A .npz file holds `images` (or just one array of rank 3 or 4) and optionally `labels`; or
-    `train_images`, `train_labels`, and the same for `val` and `test`; or `x_train`, `y_train`, and
-    so on. Images and labels are those of `jaxvae.data.checked`. Other arrays are not read, and
-    named.
-
-    Examples that are no images, such as rows of a table (n, features) or signals (n, length,
-    channels), are `values`, or `train_values` and `test_values`, kept as float32; those that are
-    not a number count as not observed. A .npy file of rank 2 holds rows.
+    A .npy file of rank 2 holds rows, of rank 3 or 4 images. In a .npz file it is as in `of_named`.
 
     Raises:
         UsageError: the file is damaged, its images or labels hold Python objects, or they do not
@@ -57,33 +50,70 @@ def find(path: Path) -> Found:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange headers, which are read or refused
-            arrays, ignored = _read(file, path)
+            return _read(file, path)
     except UsageError:
         raise
     except Exception as error:  # zip, zlib, NumPy and the file system each raise their own
         reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise UsageError(f"{path}: not a readable NumPy file ({reason})") from error
 
-    names = {"train": next(iter(arrays))}
-    for part in ("validation", "test"):
-        if name := next((n for n in NAMES[part] if n in arrays), None):
-            names[part] = name
-    labels = {name: arrays.get(LABELS.get(name, "labels")) for name in names.values()}
-    return of_arrays(
-        path.name,
-        {
-            part: Given(
-                arrays[name],
-                labels[name],
-                f"{path}: {name}",
-                f"{path}: {LABELS.get(name, 'labels')}",
+
+def of_named(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], np.ndarray],
+    notes: Sequence[str] = (),
+) -> Found:
+    """The examples of a file that holds arrays by name.
+
+    They are `images` (or just one array of rank 3 or 4) and optionally `labels`; or `train_images`,
+    `train_labels`, and the same for `val` and `test`; or `x_train`, `y_train`, and so on. Images
+    and labels are those of `jaxvae.data.checked`. Other arrays are not read, and named.
+
+    Examples that are no images, such as rows of a table (n, features) or signals (n, length,
+    channels), are `values`, or `train_values`, `val_values` and `test_values`, kept as float32;
+    those that are not a number count as not observed.
+
+    Args:
+        path: the file.
+        shapes: of every array in it.
+        read: reads one.
+        notes: what else there is to say.
+
+    Raises:
+        UsageError: no array is that of images, or arrays do not fit together.
+    """
+    train = next((name for name in NAMES["train"] if name in shapes), None)
+    held_out = (*NAMES["validation"], *NAMES["test"])
+    if train is None:
+        candidates = [
+            n for n, shape in shapes.items() if len(shape) in (3, 4) and n not in held_out
+        ]
+        if len(candidates) != 1:
+            there = reprlib.repr(sorted(shapes))
+            raise UsageError(
+                f"{path}: needs an array named `images` or `train_images` (or `values`, of what is"
+                f" no image), or exactly one of rank 3 or 4; it holds {there}"
             )
-            for part, name in names.items()
-        },
-        images=names["train"] not in VALUES,
-        notes=[f"not read: {', '.join(ignored)}"] if ignored else [],
-        stem=path.stem,
-    )
+        train = candidates[0]
+    names = {"train": train}
+    for part in ("validation", "test"):
+        if name := next((n for n in NAMES[part] if n in shapes), None):
+            names[part] = name
+    label_of = {name: LABELS.get(name, "labels") for name in names.values()}
+    parts = {
+        part: Given(
+            read(name),
+            read(label_of[name]) if label_of[name] in shapes else None,
+            f"{path}: {name}",
+            f"{path}: {label_of[name]}",
+        )
+        for part, name in names.items()
+    }
+    used = {*label_of, *label_of.values()}
+    if ignored := [name for name in shapes if name not in used]:
+        notes = [*notes, f"not read: {', '.join(ignored)}"]
+    return of_arrays(path.name, parts, train not in VALUES, notes, path.stem)
 
 
 class Given(NamedTuple):
@@ -96,7 +126,12 @@ class Given(NamedTuple):
 
 
 def of_arrays(
-    name: str, parts: Mapping[str, Given], images: bool, notes: Sequence[str], stem: str
+    name: str,
+    parts: Mapping[str, Given],
+    images: bool,
+    notes: Sequence[str],
+    stem: str,
+    columns: tuple[str, ...] = (),
 ) -> Found:
     """Arrays as a source, checked.
 
@@ -106,16 +141,21 @@ def of_arrays(
         images: whether they are images, or else values.
         notes: what else there is to say.
         stem: the source's name.
+        columns: names of the features of a table's rows.
 
     Raises:
         UsageError: the arrays are neither.
     """
-    splits, said, classes = {}, [*notes], None
+    splits, said = {}, [*notes]
     every_label = [part.labels for part in parts.values() if part.labels is not None]
     classes = class_names(every_label)
+    # Of several parts, one may be dark by chance.
+    deep = any(p.examples.dtype == np.uint16 and p.examples.max() > 255 for p in parts.values())
     for key, part in parts.items():
-        read = to_images if images else to_values
-        examples, notes_of_examples = read(part.examples, part.name)
+        if images:
+            examples, notes_of_examples = to_images(part.examples, part.name, deep)
+        else:
+            examples, notes_of_examples = to_values(part.examples, part.name)
         labels = None
         if part.labels is not None:
             labels, notes_of_labels = to_labels(
@@ -143,22 +183,22 @@ def of_arrays(
         classes,
         f"{'images' if images else 'values'} of {name}",
         splits.get("validation"),
+        columns,
     )
     return as_found(source, name, [*dict.fromkeys(said)], str(parts["train"].examples.dtype))
 
 
-def _read(file: IO[bytes], path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of images and labels, the training images first; and names of what is not read.
-
-    Python objects are never loaded: a file that somebody shares must not be able to run code.
-    """
+def _read(file: IO[bytes], path: Path) -> Found:
+    """Python objects are never loaded: a file that somebody shares must not be able to run code."""
     size = os.fstat(file.fileno()).st_size
     if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
         file.seek(0)
         _shape(file, size)
         file.seek(0)
         array = np.load(file, allow_pickle=False)
-        return {"values" if array.ndim == 2 else "images": array}, []
+        name = "values" if array.ndim == 2 else "images"
+        given = Given(array, None, f"{path}: {name}", "")
+        return of_arrays(path.name, {"train": given}, name == "images", (), path.stem)
 
     with zipfile.ZipFile(file) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
@@ -168,33 +208,13 @@ def _read(file: IO[bytes], path: Path) -> tuple[dict[str, np.ndarray], list[str]
             largest = DEFLATED * min(entry.compress_size, size)
             with archive.open(entry) as member:
                 shapes[name] = _shape(member, min(entry.file_size, largest))
-        train = next((name for name in NAMES["train"] if name in shapes), None)
-        if train is None:
-            candidates = [
-                name
-                for name, shape in shapes.items()
-                if len(shape) in (3, 4) and name not in (*NAMES["validation"], *NAMES["test"])
-            ]
-            if len(candidates) != 1:
-                there = reprlib.repr(sorted(shapes))
-                raise UsageError(
-                    f"{path}: needs an array named `images` or `train_images` (or `values`, of what"
-                    f" is no image), or exactly one of rank 3 or 4; it holds {there}"
-                )
-            train = candidates[0]
-        others = [*NAMES["validation"], *NAMES["test"]]
-        needed = (train, LABELS.get(train, "labels"), *others, *(LABELS[n] for n in others))
-        arrays = {}
-        for name in needed:
-            if name in members:
-                with archive.open(members[name]) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-    ignored = [
-        entry.filename
-        for entry in archive.infolist()
-        if entry.filename.removesuffix(".npy") not in arrays
-    ]
-    return arrays, ignored
+
+        def read(name: str) -> np.ndarray:
+            with archive.open(members[name]) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+
+        others = [entry.filename for entry in archive.infolist() if entry not in entries]
+        return of_named(path, shapes, read, [f"not read: {', '.join(others)}"] if others else [])
 
 
 def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:

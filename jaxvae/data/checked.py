@@ -13,11 +13,12 @@ from jaxvae.checks import UsageError
 Checked = tuple[np.ndarray, list[str]]
 
 
-def to_images(images: np.ndarray, name: str) -> Checked:
+def to_images(images: np.ndarray, name: str, deep: bool = False) -> Checked:
     """Images as (n, height, width, channels): uint8, or uint16 where they have such.
 
     Integers are in 0..255, those of uint16 in 0..65535; floats in [0, 1] become round(255 x);
-    booleans are black and white. Channels are 1 to 4, the last axis.
+    booleans are black and white. Channels are 1 to 4, the last axis. uint16 within 0..255 becomes
+    uint8, unless other images of its set are `deep`.
 
     Raises:
         UsageError: shape, dtype or values are not those of images; with the call that mends it.
@@ -41,7 +42,7 @@ def to_images(images: np.ndarray, name: str) -> Checked:
         )
     with np.errstate(invalid="ignore"):  # of values that are not a number
         low, high, top = images.min(), images.max(), 1 if floating else 255
-        if images.dtype == np.uint16 and high > 255:
+        if images.dtype == np.uint16 and (deep or high > 255):
             return images, notes
         if not (low >= 0 and high <= top):  # also where a value is not a number
             good = ((images >= 0) & (images <= top)).reshape(len(images), -1).all(axis=1)

@@ -1,7 +1,7 @@
 """From stored examples to what the model sees, inside the compiled step.
 
 Images: resize -> pad -> quantise or binarise -> scale to `range` (the target) -> corrupt (the
-input). Other values are taken as they are; those that are not a number count as not observed.
+input). Other values are standardised; those that are not a number count as not observed.
 """
 
 from dataclasses import replace
@@ -35,11 +35,18 @@ def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batc
         given = _corrupt(data, target, noise)
     else:
         target = jnp.asarray(examples.x).astype(float)
+        if info.center:
+            target = (target - _numbers(info.center, target)) / _numbers(info.scale, target)
         if info.missing:
             observed = ~jnp.isnan(target)
             target = jnp.where(observed, target, 0.0)
         given = target
     return Batch(given, target, examples.label, observed, noise, info)
+
+
+def _numbers(values: tuple[float, ...], x: Any) -> Any:
+    """Numbers of the last axis, shaped and typed for arithmetic with x."""
+    return np.asarray(values, x.dtype).reshape([1] * (x.ndim - 1) + [-1])
 
 
 def _pixels(data: Data, images: jax.Array, noise: Noise, maximum: int) -> jax.Array:
@@ -111,3 +118,8 @@ def to_unit(data: Data, x: Any) -> Any:
     """Pixel values, an array of any kind, from `data.range` back to [0, 1]."""
     low, high = data.range
     return (x - low) / (high - low)
+
+
+def to_given(info: Info, x: np.ndarray) -> np.ndarray:
+    """Values that are no images, back to the units in which they were given."""
+    return x * _numbers(info.scale, x) + _numbers(info.center, x) if info.center else x

@@ -1,7 +1,7 @@
 """Images in splits, and how a data set without its own test or validation split is divided."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,6 +52,8 @@ class Source(NamedTuple):
     classes: tuple[str, ...] | None
     description: str
     validation: Split | None = None
+    columns: tuple[str, ...] = ()
+    """Names of the features, of a table's rows."""
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -75,6 +77,7 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...] | None
     description: str
     said: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def info(dataset: Dataset, data: config.Data) -> Info:
@@ -91,7 +94,26 @@ def info(dataset: Dataset, data: config.Data) -> Info:
         num_labelled=len(known),
         missing=images.dtype.kind == "f" and any(bool(np.isnan(a).any()) for a in arrays),
         maximum=_maximum(images.dtype, arrays),
+        columns=dataset.columns,
+        **standardised(images, data),
     )
+
+
+def standardised(values: np.ndarray | LazyImages, data: config.Data) -> dict[str, Any]:
+    """The `center` and `scale` that give training values mean 0 and standard deviation 1.
+
+    They are those of each feature of a row, and of each channel of a signal; what was not observed
+    does not count, and the scale of what does not vary is 1.
+    """
+    if values.dtype.kind != "f" or not data.standardise or not isinstance(values, np.ndarray):
+        return {}
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    if empty := np.flatnonzero(np.isnan(flat).all(axis=0)).tolist():
+        raise UsageError(f"data.source: no training example has a value of feature {empty[0]}")
+    center, scale = np.nanmean(flat, axis=0), np.nanstd(flat, axis=0)
+    # The mean of equal values may miss them by rounding.
+    scale = np.where(scale > 1e-7 * np.maximum(np.abs(center), 1e-30), scale, 1.0)
+    return {"center": tuple(center.tolist()), "scale": tuple(scale.tolist())}
 
 
 def _maximum(dtype: np.dtype, arrays: Sequence[np.ndarray]) -> int | None:
@@ -132,7 +154,15 @@ def split(source: Source, data: config.Data) -> Dataset:
     require(eight or data.quantize is None, "data.quantize", data.quantize, "None for 16 bits")
     if data.labelled is not None:
         train = train._replace(labels=some_labels(train, data.labelled, data.seed))
-    return Dataset(source.name, train, validation, test, source.classes, source.description)
+    return Dataset(
+        source.name,
+        train,
+        validation,
+        test,
+        source.classes,
+        source.description,
+        columns=source.columns,
+    )
 
 
 def number_held_out(counts: Mapping[str, int], data: config.Data, name: str) -> int | None:
@@ -167,7 +197,7 @@ def refuse_image_settings(data: config.Data) -> None:
     usual = config.Data()
     for name in ("resize", "pad", "quantize", "binarize", "range", "corruption"):
         value, allowed = getattr(data, name), getattr(usual, name)
-        given = f"{allowed!r}: the examples of {data.source!r} are no images"
+        given = f"{allowed!r}: the examples are no images"
         require(value == allowed, f"data.{name}", value, given)
 
 

@@ -20,7 +20,7 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Data, Experiment
 from jaxvae.data import LazyImages, Split
 from jaxvae.data.checked import to_images, to_sixteen, to_values
-from jaxvae.data.preprocess import preprocess, seen_shape, to_unit
+from jaxvae.data.preprocess import preprocess, seen_shape, to_given, to_unit
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean
 from jaxvae.noise import Noise
@@ -206,9 +206,9 @@ def reconstruct(trained: Trained, batch: Batch) -> np.ndarray:
 
 
 def pixels(trained: Trained, x: ArrayLike) -> np.ndarray:
-    """Images from the data's range to pixels in [0, 1], clipped; other values as they are."""
+    """Images from the data's range to pixels in [0, 1], clipped; other values in their units."""
     if not is_images(trained):
-        return np.asarray(x)
+        return to_given(trained.info, np.asarray(x))
     return np.clip(to_unit(trained.experiment.data, np.asarray(x)), 0, 1)
 
 

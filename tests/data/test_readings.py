@@ -130,7 +130,7 @@ def test_transparent_images_are_drawn_on_a_background(tmp_path, background):
 
 
 def test_other_ways_to_be_transparent(tmp_path):
-    """Grey with alpha, a palette with a transparent colour, and a grey level that stands for none."""
+    """Grey with alpha, a palette with a transparent colour, a grey level that stands for none."""
     (tmp_path / "set").mkdir()
     Image.new("LA", (2, 1), (9, 0)).save(tmp_path / "set" / "la.png")
     palette = Image.new("P", (2, 1), 1)
@@ -404,5 +404,5 @@ def test_pillow_resizes_in_whole_numbers(tmp_path):
     np.testing.assert_array_equal(from_files.images, from_array.images)
     lazy = folder.find(tmp_path / "set", config.Data(streaming=True, **asked)).read()
     np.testing.assert_array_equal(lazy.train.images[:], from_array.images)
-    with pytest.raises(UsageError, match="data.resize_rule = 'pillow': must be 'jax' where"):
+    with pytest.raises(UsageError, match=r"data\.resize_rule = 'pillow': must be 'jax'"):
         config.Data(resize_rule="pillow")
