@@ -6,6 +6,7 @@ With `data.streaming`, sets of TensorFlow Datasets and folders stay in their fil
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def _checked(source: Source, name: str) -> Source:
 
 def _found(data: config.Data) -> Found:
     # Each source imports what only it needs: TensorFlow Datasets alone takes 0.7 s.
-    from jaxvae.data import arrays, digits, folder, table
+    from jaxvae.data import archive, arrays, containers, digits, folder, table
 
     if isinstance(data.source, Held):
         _check_in_memory(data)
@@ -159,16 +160,21 @@ def _found(data: config.Data) -> Found:
         )
     if path.is_dir():
         return folder.find(path, data)
-    readers = {
+    readers: dict[str, Callable[[Path], Found]] = {
         ".npy": arrays.find,
         ".npz": arrays.find,
         ".csv": table.find_csv,
         ".tsv": table.find_csv,
-        ".parquet": table.find_parquet,
+        ".parquet": lambda path: table.find_parquet(path, data),
+        ".mat": containers.find_mat,
+        ".h5": containers.find_hdf5,
+        ".hdf5": containers.find_hdf5,
     }
+    if archive.is_archive(path) and path.is_file():
+        return folder.find(archive.unpacked(path), data)
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        allowed = f"a folder or a file that ends in {', '.join(readers)}"
+        allowed = f"a folder, or a file that ends in {', '.join([*readers, *archive.ENDINGS])}"
         raise UsageError(f"data.source = {data.source!r}: must be {allowed}")
     _check_in_memory(data)
     if not path.is_file():

@@ -11,14 +11,9 @@ from jaxvae.checks import UsageError
 from jaxvae.data import cache
 from jaxvae.data.decode import decode, decode_lazily
 from jaxvae.data.found import Found, classes_in_words
-from jaxvae.data.headers import Encoded, Rules, described, survey
+from jaxvae.data.headers import SUFFIXES, Encoded, Rules, described, survey
 from jaxvae.data.splits import Source, Split
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
-)
-"""File names that count as images, in any case; other files are not read, nor hidden ones."""
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),

@@ -16,6 +16,11 @@ from jaxvae.checks import UsageError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What a file may hold, whatever it is called: Pillow would start Ghostscript for PostScript."""
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
+)
+"""File names that count as images, in any case; other files are not read, nor hidden ones."""
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of grey images (1 bit is widened to 0 and 255)."""
 SURVEYED = 1000

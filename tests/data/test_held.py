@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, Train, data, runs
+from jaxvae import Data, Experiment, Model, Objective, Train, data
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import embed, prepare
 from jaxvae.runs import guards
