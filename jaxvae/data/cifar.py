@@ -22,24 +22,14 @@ PARTS = {
     "test": ("test_batch.bin",),
 }
 """The files of each split, in order."""
-CLASSES: tuple[str, ...] = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CLASSES = 10
+"""Labels are below this."""
 SHAPE = (3, 32, 32)
 """Channels, height and width of an image."""
 RECORD = 1 + 3 * 32 * 32
 """Bytes of a label and an image."""
 LARGEST = 200_000_000
-"""Bytes that an unpacked archive has at most: CIFAR-10's has 184,371,200."""
+"""Bytes that an unpacked archive has at most: CIFAR-10's six files have 184,380,000."""
 PYTHON = "data_batch_1"
 """A file of the pickled version, in its archive and beside it."""
 
@@ -122,9 +112,9 @@ def _records(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The images, uint8 (n, 32, 32, 3), and labels, int32 (n,), of a file."""
     if not content or len(content) % RECORD:
         raise UsageError(
-            f"{name}: has {len(content)} bytes: must be a multiple of {RECORD}, a label and an image"
+            f"{name}: has {len(content)} bytes: must be a multiple of {RECORD}, label and image"
         )
     records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
-    check_labels(records[:, 0], len(CLASSES), name)
+    check_labels(records[:, 0], CLASSES, name)
     images = records[:, 1:].reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), records[:, 0].astype(np.int32)

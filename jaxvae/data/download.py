@@ -28,8 +28,8 @@ WAIT = 8.0
 """Seconds until it is said that no server answers, all mirrors of a file together."""
 ATTEMPTS = 20
 """How often a mirror is asked for a file, as long as each time brings some of it."""
-PIECE = 2**18
-"""Bytes that are read from a server at once."""
+PIECE = 2**16
+"""Bytes that are read from a server at once, at most."""
 
 log = logging.getLogger("jaxvae")
 
@@ -153,7 +153,7 @@ def _pieces(url: str, start: int, wait: float) -> Iterator[tuple[int, bytes]]:
                 at = start
                 if not (answer.headers["Content-Range"] or "").startswith(f"bytes {start}-"):
                     raise Broken("it answers with another part of the file than was asked for")
-            while piece := answer.read(PIECE):
+            while piece := answer.read1(PIECE):  # what is there: nothing is lost
                 yield at, piece
                 at += len(piece)
     except (OSError, HTTPException, ValueError) as error:

@@ -14,7 +14,6 @@ Sizes and SHA-256 are those that TensorFlow Datasets (TFDS) has registered for t
 from typing import NamedTuple
 
 from jaxvae.data.cifar import ARCHIVE
-from jaxvae.data.cifar import CLASSES as CIFAR_CLASSES
 from jaxvae.data.download import File
 
 
@@ -81,8 +80,9 @@ CIFAR10 = _files(
     f"{ARCHIVE} 170052171 c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     "https://www.cs.toronto.edu/~kriz/",
 )
-SIXTY_TEN = {"train": 60_000, "test": 10_000}
+SIXTY_TEN, FIFTY_TEN = {"train": 60_000, "test": 10_000}, {"train": 50_000, "test": 10_000}
 ARTICLES = "T-shirt/top|Trouser|Pullover|Dress|Coat|Sandal|Shirt|Sneaker|Bag|Ankle boot"
+THINGS = "airplane|automobile|bird|cat|deer|dog|frog|horse|ship|truck"
 KANA = "o|ki|su|tsu|na|ha|ma|ya|re|wo"
 
 
@@ -107,8 +107,6 @@ SETS = {
     **_emnist("digits", 240_000, 40_000, 10),
     **_emnist("letters", 88_800, 14_800, 37),
     **_emnist("mnist", 60_000, 10_000, 10),
-    "cifar10": Set(
-        "CIFAR-10", "cifar10", CIFAR10, {"train": 50_000, "test": 10_000}, CIFAR_CLASSES
-    ),
+    "cifar10": Set("CIFAR-10", "cifar10", CIFAR10, FIFTY_TEN, tuple(THINGS.split("|"))),
 }
 """By the names that TFDS has for them."""

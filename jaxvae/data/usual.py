@@ -55,7 +55,7 @@ def load_path(path: Path) -> Source | None:
         UsageError: files of the set are missing or damaged, or files of several sets are there.
         OSError: one cannot be opened.
     """
-    classes = cifar.CLASSES
+    classes = SETS["cifar10"].classes
     if not path.is_dir():
         splits = cifar.read_archive(path)
     elif any((path / name).is_file() for names in cifar.PARTS.values() for name in names):
