@@ -86,16 +86,22 @@ def read_archive(path: Path) -> dict[str, Split]:
 
 
 class _Limited:
-    """A file of which at most `LARGEST` bytes are read."""
+    """A file of which at most `LARGEST` bytes are read, and nothing behind its end.
+
+    tarfile would go on there: it skips what a header announces, 2^95 bytes say, block by block.
+    """
 
     def __init__(self, file: gzip.GzipFile):
-        self._file, self._left = file, LARGEST
+        self._file, self._left, self._ended = file, LARGEST, False
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes, fewer at the end."""
         if size > self._left:
             raise ValueError(f"it holds more than {LARGEST} bytes")
         piece = self._file.read(size)
+        if not piece and self._ended:
+            raise EOFError("it ends within a member")
+        self._ended = not piece
         self._left -= len(piece)
         return piece
 
