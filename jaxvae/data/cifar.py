@@ -88,7 +88,7 @@ def read_archive(path: Path) -> dict[str, Split]:
 class _Limited:
     """A file of which at most `LARGEST` bytes are read, and nothing behind its end.
 
-    tarfile would go on there: it skips what a header announces, 2^95 bytes say, block by block.
+    tarfile would go on there: it skips what a header announces, 2^80 bytes say, block by block.
     """
 
     def __init__(self, file: gzip.GzipFile):

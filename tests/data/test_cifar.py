@@ -121,7 +121,7 @@ MEGABYTE = bytes(2**20)
         (packed(b"nonsense" * 100), "not a readable archive"),
         (packed(member("data_batch_1.bin", 2**40)), "not a readable archive"),
         (packed(member("data_batch_1.bin", 2**40), *[MEGABYTE] * 20), "not a readable archive"),
-        (packed(announcing(2**88)), "it ends within a member"),  # would be skipped block by block
+        (packed(announcing(2**80)), "it ends within a member"),  # would be skipped block by block
         (packed(member("x" * 200, 0), *[member("a", 0)] * 1000), "needs data_batch_1.bin"),
         (archives.tar_gz(archives.cifar_files())[:-50_000], "not a readable archive"),
         (packed(member("test_batch.bin", 0, tarfile.SYMTYPE, linkname="/etc/passwd")), "needs"),
