@@ -19,19 +19,8 @@ from typing import NamedTuple
 
 import atheris
 
-with atheris.instrument_imports(
-    include=[
-        "jaxvae",
-        "torch_parity",
-        "zipfile",
-        "tarfile",
-        "gzip",
-        "numpy.lib",
-        "PIL",
-        "json",
-        "csv",
-    ]
-):
+STANDARD = ("zipfile", "tarfile", "gzip", "json", "csv")
+with atheris.instrument_imports(include=["jaxvae", "torch_parity", "numpy.lib", "PIL", *STANDARD]):
     import numpy as np
     from PIL import Image
 
