@@ -4,10 +4,13 @@ A reader either returns or raises a UsageError that names the file; anything els
 """
 
 import functools
+import gzip
 import io
 import json
 import os
+import struct
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -16,15 +19,14 @@ from typing import NamedTuple
 
 import atheris
 
-with atheris.instrument_imports(
-    include=["jaxvae", "torch_parity", "zipfile", "numpy.lib", "PIL", "json", "csv"]
-):
+STANDARD = ("zipfile", "tarfile", "gzip", "json", "csv")
+with atheris.instrument_imports(include=["jaxvae", "torch_parity", "numpy.lib", "PIL", *STANDARD]):
     import numpy as np
     from PIL import Image
 
     from jaxvae import Experiment, config, runs
     from jaxvae.checks import UsageError
-    from jaxvae.data import arrays, cache, folder
+    from jaxvae.data import arrays, cache, cifar, folder, idx
     from jaxvae.data.splits import Split
     from jaxvae.info import Info
 
@@ -80,6 +82,26 @@ def cache_file() -> bytes:
         return next(Path(temporary).iterdir()).read_bytes()
 
 
+def idx_images(path: Path) -> object:
+    with path.open("rb") as file:
+        return idx.read(idx.Named(file, str(path)), rank=3)
+
+
+def idx_file() -> bytes:
+    return struct.pack(">4I", 2051, *IMAGES.shape) + IMAGES.tobytes()
+
+
+def cifar_archive() -> bytes:
+    """Of a record in each file, not compressed."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in (name for names in cifar.PARTS.values() for name in names):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = cifar.RECORD
+            archive.addfile(member, io.BytesIO(bytes(cifar.RECORD)))
+    return stream.getvalue()
+
+
 def weights(path: Path) -> object:
     from jaxvae.interop import files
 
@@ -127,6 +149,9 @@ READERS = {
         lambda: NPY,
         lambda b: zipped({"images.npy": b}),
     ),
+    "idx": Reader("a", idx_images, lambda: [idx_file(), gzip.compress(idx_file())]),
+    "idx-packed": Reader("a.gz", idx_images, lambda: [idx_file()], gzip.compress),
+    "cifar": Reader("a.tar.gz", cifar.read_archive, lambda: [cifar_archive()], gzip.compress),
     "image": Reader(
         "0.png", lambda path: folder.find(path.parent, config.Data(resize=(4, 4))).read(), images
     ),

@@ -61,9 +61,10 @@ class Data:
     """Which images, how they are split, and how a `uint8` image becomes the model's input."""
 
     source: str = "mnist"
-    """A TensorFlow Datasets name (mnist, fashion_mnist, ...), `digits` (scikit-learn's 8x8 digits
-    resized to 28x28), or a path to a folder of images (./photos) or to a file (docs/data.md). In
-    Python also arrays: Data(images), or Data({"images": images, "labels": labels})."""
+    """mnist, fashion_mnist, kmnist, emnist/letters, cifar10 (fetched where they are not to hand),
+    another name of TensorFlow Datasets, `digits` (scikit-learn's 8x8 digits resized to 28x28), or a
+    path to a folder of images (./photos) or to a file (docs/data.md). In Python also arrays:
+    Data(images), or Data({"images": images, "labels": labels})."""
     batch_size: int = 128
     """Images per training step (global); the last partial batch of an epoch is dropped."""
     validation_fraction: float | None = None
@@ -75,8 +76,8 @@ class Data:
     """Keep the labels of so many training examples, as many of each class, drawn with `seed`; the
     rest are -1. Each batch then has a fixed share of labelled ones. None: keep what there is."""
     streaming: bool = False
-    """Decode images while training instead of holding all of them in memory: for sets of TensorFlow
-    Datasets and folders."""
+    """Decode images while training instead of holding all of them in memory: for prepared sets of
+    TensorFlow Datasets and folders of images."""
     seed: int = 0
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
     resize: tuple[int, int] | None = None

@@ -1,8 +1,10 @@
 """Damaged files give a result or one clear error, whatever they are."""
 
+import gzip
 import io
 import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from PIL import Image
 
 from jaxvae import Experiment, config, runs
 from jaxvae.checks import UsageError
-from jaxvae.data import arrays, cache, folder
+from jaxvae.data import arrays, cache, cifar, folder, idx, usual
 from jaxvae.data.splits import Split
 from jaxvae.info import Info
 from jaxvae.runs import COLUMNS
+from tests.data import archives
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5), np.uint8)
 EXAMPLES = settings(
@@ -124,6 +127,58 @@ def test_image_files(tmp_path, monkeypatch, kind, d):
     path.write_bytes(d.draw(damaged(content)))
     # Any size is fine where nothing is kept of it but a resized image.
     refusal(lambda: folder.find(path.parent, config.Data(resize=(4, 4))).read(), path)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+@EXAMPLES
+@given(d=st.data())
+def test_idx_files(tmp_path, packed, name, d):
+    pack = (lambda content: gzip.compress(content, 1)) if packed else bytes
+    files = {name: pack(content) for name, content in archives.four(3, 2).items()}
+    for each, content in files.items():
+        (tmp_path / each).write_bytes(content)
+    assert not refusal(lambda: usual.load_path(tmp_path), tmp_path)
+    (tmp_path / name).write_bytes(d.draw(damaged(files[name])))
+    refusal(lambda: usual.load_path(tmp_path), tmp_path)
+
+
+@EXAMPLES
+@given(magic=st.sampled_from([2049, 2051, 0, 2**32 - 1]), d=st.data(), content=st.binary())
+def test_idx_headers_that_announce_anything(tmp_path, magic, d, content):
+    sizes = d.draw(st.lists(SIZES.map(lambda n: n % 2**32) | st.integers(0, 9), max_size=4))
+    path = tmp_path / "a"
+    whole = struct.pack(f">I{len(sizes)}I", magic, *sizes) + content
+    for written in (whole, gzip.compress(whole, 1)):
+        path.write_bytes(written)
+        for rank in (1, 3):
+            with path.open("rb") as file:
+                refusal(
+                    lambda file=file, rank=rank: idx.read(idx.Named(file, str(path)), rank), path
+                )
+
+
+CIFAR = archives.cifar_files(1)
+
+
+@pytest.mark.parametrize("kind", ["bin", "tar", "gz"])
+@EXAMPLES
+@given(d=st.data())
+def test_cifar_files(tmp_path, kind, d):
+    """A file of records; an archive's headers, under a right checksum of gzip; its bytes."""
+    whole = archives.tar_gz(CIFAR)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(whole)
+    assert not refusal(lambda: cifar.read_archive(path), path)
+    match kind:
+        case "bin":
+            content = d.draw(damaged(CIFAR["data_batch_1.bin"]))
+            path.write_bytes(archives.tar_gz(CIFAR | {"data_batch_1.bin": content}))
+        case "tar":
+            path.write_bytes(gzip.compress(d.draw(damaged(gzip.decompress(whole))), 1))
+        case "gz":
+            path.write_bytes(d.draw(damaged(whole)))
+    refusal(lambda: cifar.read_archive(path), path)
 
 
 SPLITS = {

@@ -5,6 +5,7 @@ Heavy imports are inside the commands, so that `--help` is quick.
 
 import contextlib
 import math
+import sys
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -163,22 +164,19 @@ def fit(saved: Saved, components: int = 10, seed: int = 0, limit: int = 10_000) 
 
 
 def datasets() -> dict[str, Any]:
-    """List the data sets to hand, where they were looked for, and how to get the missing ones."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Column, Table
+    """List the data sets to hand and those that can be fetched: what to type, a line each.
 
+    On a terminal that is all; elsewhere it goes to stderr, and where they are is printed as JSON.
+    """
     from jaxvae import data
 
     found = data.available()
-    names = ("name", "ready", "where", "images", "how")
-    table = Table(*(Column(name, overflow="fold") for name in names), show_lines=True)
-    for entry in found:
-        images = ", ".join(f"{name} {n:,}" for name, n in (entry["images"] or {}).items())
-        ready = "yes" if entry["ready"] else "no"
-        row = (entry["name"], ready, entry["location"], images, entry["how"])
-        table.add_row(*map(escape, row))  # brackets in a path are no markup
-    Console(stderr=True).print(table)
+    on_terminal = sys.stdout.isatty()
+    width = max(len(entry["name"]) for entry in found)
+    lines = "\n".join(f"{entry['name']:{width}}  {entry['how']}" for entry in found)
+    print(lines, file=sys.stdout if on_terminal else sys.stderr)
+    if on_terminal:
+        raise SystemExit(0)
     return {"datasets": found}
 
 

@@ -1,4 +1,5 @@
-"""Images: from TensorFlow Datasets, scikit-learn, NumPy files or folders to uint8 arrays.
+"""Images: from published archives, TensorFlow Datasets, scikit-learn, NumPy files or folders, to
+uint8 arrays.
 
 With `data.streaming`, sets of TensorFlow Datasets and folders stay in their files instead.
 """
@@ -25,9 +26,6 @@ __all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "info",
 
 log = logging.getLogger("jaxvae")
 
-USUAL = ("mnist", "fashion_mnist", "cifar10")
-"""Sets of TensorFlow Datasets that `available` lists even where they are missing."""
-
 
 def load(data: config.Data) -> Dataset:
     """Read the examples that `data` names, and divide them; what was found is logged first.
@@ -36,7 +34,8 @@ def load(data: config.Data) -> Dataset:
     nothing is decoded here: the splits are the same, with `LazyImages` in the place of arrays.
 
     Raises:
-        FileNotFoundError: there is no such file, or a set of TensorFlow Datasets is not prepared.
+        FileNotFoundError: there is no such file, a usual set cannot be fetched, or another one of
+            TensorFlow Datasets is not prepared.
         UsageError: the source is unknown, damaged, does not hold what `data` asks for, or cannot be
             streamed.
     """
@@ -132,7 +131,7 @@ def _checked(source: Source, name: str) -> Source:
 
 def _found(data: config.Data) -> Found:
     # Each source imports what only it needs: TensorFlow Datasets alone takes 0.7 s.
-    from jaxvae.data import archive, arrays, containers, digits, folder, table
+    from jaxvae.data import archive, arrays, containers, digits, folder, table, usual
 
     if isinstance(data.source, Held):
         _check_in_memory(data)
@@ -145,6 +144,9 @@ def _found(data: config.Data) -> Found:
         source = digits.load()
         return as_found(source, source.name)
     if not _is_path(data.source):
+        if data.source in usual.SETS and not _is_prepared(data.source):
+            _check_in_memory(data)
+            return usual.find(data.source)
         from jaxvae.data import tfds_source
 
         return tfds_source.find(data.source, data)
@@ -158,6 +160,9 @@ def _found(data: config.Data) -> Found:
             f"data.source = {data.source!r}: no such file or folder"
             + ("" if path.is_absolute() else f" in {Path.cwd()}")
         )
+    if (own := usual.load_path(path)) is not None:
+        _check_in_memory(data)
+        return as_found(own, own.name)
     if path.is_dir():
         return folder.find(path, data)
     readers: dict[str, Callable[[Path], Found]] = {
@@ -184,63 +189,83 @@ def _found(data: config.Data) -> Found:
 
 def _check_in_memory(data: config.Data) -> None:
     allowed = (
-        f"False for data.source = {data.source!r}, which is read into memory whole: only sets of"
-        " TensorFlow Datasets and folders of images can be streamed"
+        f"False for data.source = {data.source!r}, which is read into memory whole: only prepared"
+        " sets of TensorFlow Datasets and folders of images can be streamed"
     )
     require(not data.streaming, "data.streaming", data.streaming, allowed)
 
 
+def _is_prepared(name: str) -> bool:
+    """Whether TensorFlow Datasets has the set to hand."""
+    try:
+        from jaxvae.data import tfds_source
+    except ImportError:  # it is needed for no usual set
+        return False
+    return tfds_source.is_readable(name)
+
+
 def _is_path(source: str) -> bool:
-    if source.endswith((".npz", ".npy", ".csv")) or Path(source).is_file():
+    if source.endswith((".npz", ".npy", ".csv", ".tar.gz")) or Path(source).is_file():
         return True
     if "/" not in source and os.sep not in source:
         return False
     first = source.split("/")[0]
     if not first.isidentifier() or Path(source).exists():
         return True
+    from jaxvae.data.published import SETS
+
+    if source in SETS:  # emnist/letters
+        return False
     from jaxvae.data import tfds_source  # photos/cats, or cifar10_corrupted/fog_1 of TFDS?
 
     return first not in tfds_source.names()
 
 
 def available() -> list[dict[str, Any]]:
-    """The data sets to hand, and the usual ones that are missing, as JSON values.
+    """The data sets to hand, and the usual ones that can be fetched, as JSON values.
 
-    Each has `name` (for `--data.source`), `ready`, `location` (where it is, or was looked for),
-    `images` (their number per split, where known) and `how` (how to use or to get it).
+    Each has `name` (for `--data.source`), `ready`, `location` (where it is, or will be), `images`
+    (their number per split, where known) and `how` (how to use or to get it).
     """
-    from jaxvae.data import tfds_source
+    from jaxvae.data import tfds_source, usual
 
     def entry(
         name: str, ready: bool, location: str, images: dict[str, int] | None, how: str
     ) -> dict[str, Any]:
         return {"name": name, "ready": ready, "location": location, "images": images, "how": how}
 
-    found = tfds_source.prepared()
-    missing = [name for name in USUAL if name not in {item["name"] for item in found}]
-    get = (
-        "pip install tensorflow-cpu, then train: the first use downloads and prepares it; or set"
-        " TFDS_DATA_DIR to a folder that has it prepared as array_record"
-    )
+    found = [
+        entry(
+            item["name"],
+            item["problem"] is None,
+            item["location"],
+            item["images"],
+            item["problem"] or f"--data.source {item['name']}",
+        )
+        for item in tfds_source.prepared()
+    ]
+    published = {item["name"]: item for item in usual.entries()}
+    # What TensorFlow Datasets has prepared goes before the archives, if it can be read here.
+    found = [item for item in found if item["ready"] or item["name"] not in published]
+    prepared = {item["name"] for item in found}
     return [
         entry("digits", True, "scikit-learn", {"train": 1797}, "--data.source digits"),
-        *(
-            entry(
-                item["name"],
-                item["problem"] is None,
-                item["location"],
-                item["images"],
-                item["problem"] or f"--data.source {item['name']}",
-            )
-            for item in found
+        *found,
+        *(item for name, item in published.items() if name not in prepared),
+        entry(
+            "NAME",
+            False,
+            str(tfds_source.data_dir()),
+            None,
+            "--data.source NAME or NAME/CONFIGURATION, any other set of TensorFlow Datasets: pip"
+            " install tensorflow-cpu, and the first use prepares it there (TFDS_DATA_DIR)",
         ),
-        *(entry(name, False, str(tfds_source.data_dir()), None, get) for name in missing),
         entry(
             "PATH",
             True,
             "your own images",
             None,
             "--data.source ./images.npz, ./images.npy or ./folder (of images, or of one folder"
-            " per class; `train` and `test` below it are the splits)",
+            " per class; `train` and `test` below it are the splits; or of IDX files)",
         ),
     ]

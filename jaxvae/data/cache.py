@@ -38,6 +38,13 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "jaxvae"
 
 
+def place(name: str, made_from: Any) -> Path:
+    """Where the decoded images of a set are, or will be; the arguments are those of `cached`."""
+    digest = hashlib.sha256(json.dumps([FORMAT, made_from]).encode()).hexdigest()[:24]
+    plain = "".join(c if c.isalnum() else "_" for c in name[:40])  # file systems allow 255 bytes
+    return folder() / f"{plain}-{digest}.npz"
+
+
 def fingerprint(path: Path) -> list[Any]:
     """Name, size and modification time of a file: what shows that its content has changed."""
     status = path.stat()
@@ -57,9 +64,7 @@ def cached(
         made_from: JSON values that determine the result: where from, files, sizes, times.
         decode: makes the splits: `train` and perhaps others, each with uint8 or uint16 images.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, made_from]).encode()).hexdigest()[:24]
-    plain = "".join(c if c.isalnum() else "_" for c in name[:40])  # file systems allow 255 bytes
-    path = folder() / f"{plain}-{digest}.npz"
+    path = place(name, made_from)
     try:
         if path.is_file():
             return _read(path)

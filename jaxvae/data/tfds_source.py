@@ -119,6 +119,14 @@ def find(name: str, data: Data) -> Found:
     )
 
 
+def is_readable(name: str) -> bool:
+    """Whether a set of TFDS is prepared in `data_dir`, and so that it can be read here."""
+    if not (data_dir() / name).is_dir():
+        return False
+    builder = _builder(name)
+    return builder.is_prepared() and _problem(builder) is None
+
+
 def prepared() -> list[dict[str, Any]]:
     """Each prepared set in `data_dir`: name, location, images per split, and what prevents use."""
     here = data_dir()

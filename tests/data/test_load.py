@@ -40,7 +40,7 @@ def test_missing_paths(source):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.txt").write_text("text")
-    with pytest.raises(ValueError, match=r"a\.txt': must be a \.npz or \.npy file or a folder"):
+    with pytest.raises(ValueError, match=r"a\.txt': must be a folder, or a file that ends in "):
         data.load(config.Data(source=str(tmp_path / "a.txt")))
 
 

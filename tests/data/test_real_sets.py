@@ -1,4 +1,4 @@
-"""The real sets, where $TFDS_DATA_DIR has them."""
+"""The real sets, where $TFDS_DATA_DIR has them, and their archives, where they lie beside it."""
 
 import numpy as np
 import pytest
@@ -47,6 +47,31 @@ def test_counts_shapes_and_labels(load, name):
         assert test.tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     else:
         assert train.tolist() == [n // 10] * 10 and test.tolist() == [1000] * 10
+
+
+@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])
+def test_archives_give_the_same_bits_in_the_same_order(load, name, tmp_path, monkeypatch):
+    archives = tfds_source.data_dir().parent / "archives" / name
+    if not archives.is_dir():
+        pytest.skip(f"{archives} is not there (beside TFDS_DATA_DIR)")
+    prepared = load(name)
+    from_folder = data.load(config.Data(source=str(archives)))
+
+    # As after a download, where nothing is prepared.
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("JAXVAE_CACHE", str(tmp_path))
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / name).symlink_to(archives)
+    from_archives = data.load(config.Data(source=name))
+    for found in (from_folder, from_archives):
+        for key in ("train", "validation", "test"):
+            part, want = getattr(found, key), getattr(prepared, key)
+            assert part.images.dtype == want.images.dtype and part.labels.dtype == np.int32
+            np.testing.assert_array_equal(part.images, want.images)
+            np.testing.assert_array_equal(part.labels, want.labels)
+        assert data.fingerprint(found) == data.fingerprint(prepared)
+    assert from_archives.classes == prepared.classes and from_archives.name == prepared.name
+    assert from_folder.classes == tuple("0123456789")  # which set it is, the files do not say
 
 
 def test_entropy_floor_of_mnist(load):

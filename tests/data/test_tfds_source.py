@@ -265,6 +265,7 @@ def test_available_lists_what_is_there_and_what_is_missing(data_dir):
     assert not entries["jaxvae_tiny_text"]["ready"]
     assert "no feature `image`" in entries["jaxvae_tiny_text"]["how"]
     assert not entries["broken"]["ready"]
-    assert not entries["mnist"]["ready"] and entries["mnist"]["location"] == str(data_dir)
-    assert "pip install tensorflow-cpu" in entries["mnist"]["how"]
+    assert not entries["mnist"]["ready"] and "fetches 12 MB" in entries["mnist"]["how"]
+    assert not entries["NAME"]["ready"] and entries["NAME"]["location"] == str(data_dir)
+    assert "pip install tensorflow-cpu" in entries["NAME"]["how"]
     assert entries["digits"]["ready"]
