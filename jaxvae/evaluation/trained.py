@@ -108,6 +108,11 @@ def as_stored(trained: Trained, examples: Split | ArrayLike) -> Split:
         images = split.images
         if images.dtype != np.float32 or images.ndim != len(trained.stored_shape) + 1:
             images, _ = to_values(np.asarray(images), "examples")
+        if not trained.info.missing and np.isnan(images[:]).any():
+            raise UsageError(
+                "examples have missing values (NaN): the run was trained on none, so its model does"
+                " not know what they are"
+            )
     else:
         images = _as_images(trained, split.images)
     if seen_shape(trained.experiment.data, images.shape[1:]) != trained.info.shape:
@@ -124,16 +129,19 @@ def _as_images(trained: Trained, images: np.ndarray | LazyImages) -> np.ndarray 
     maximum, channels = trained.info.maximum, trained.stored_shape[-1]
     assert maximum is not None
     dtype = np.uint8 if maximum == 255 else np.uint16
-    if images.dtype != dtype or images.ndim != 4:
-        images = np.asarray(images)
+    if not isinstance(images, LazyImages):
         if maximum != 255 and images.dtype.kind == "f":
             images = to_sixteen(images, "images", maximum)
         else:
-            images, _ = to_images(images, "images")
+            images, _ = to_images(images, "images", deep=maximum != 255)
     if images.dtype != dtype:
         raise UsageError(
             f"images of {images.dtype}: must be {np.dtype(dtype)} or floats in [0, 1], since the"
             f" brightest pixel of the run's own is {maximum}"
+        )
+    if maximum != 255 and (largest := int(images[:].max())) > maximum:
+        raise UsageError(
+            f"images of values up to {largest}: the brightest pixel of the run's own is {maximum}"
         )
     if isinstance(images, LazyImages) or images.shape[-1] == channels:
         return images
