@@ -72,7 +72,7 @@ def of_named(
 
     Examples that are no images, such as rows of a table (n, features) or signals (n, length,
     channels), are `values`, or `train_values`, `val_values` and `test_values`, kept as float32;
-    those that are not a number count as not observed.
+    those that are not a number count as not observed. `columns` may name the features of rows.
 
     Args:
         path: the file.
@@ -110,10 +110,21 @@ def of_named(
         )
         for part, name in names.items()
     }
-    used = {*label_of, *label_of.values()}
+    columns = _columns(path, read("columns"), shapes[train]) if "columns" in shapes else ()
+    used = {*label_of, *label_of.values(), "columns"}
     if ignored := [name for name in shapes if name not in used]:
         notes = [*notes, f"not read: {', '.join(ignored)}"]
-    return of_arrays(path.name, parts, train not in VALUES, notes, path.stem)
+    return of_arrays(path.name, parts, train not in VALUES, notes, path.stem, columns)
+
+
+def _columns(path: Path, names: np.ndarray, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of a table's columns, one per feature."""
+    if names.shape != shape[1:] or names.dtype.kind != "U":
+        raise UsageError(
+            f"{path}: columns has shape {names.shape} of {names.dtype}: must be names, one for each"
+            f" of the {shape[1:]} features"
+        )
+    return tuple(names.tolist())
 
 
 class Given(NamedTuple):
