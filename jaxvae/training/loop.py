@@ -21,7 +21,7 @@ from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
 from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
-from jaxvae.training import devices, members
+from jaxvae.training import collapse, devices, members
 from jaxvae.training import program as programs
 from jaxvae.training.epoch import (
     NonFiniteError,
@@ -211,17 +211,23 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
                     now = trained._replace(variables=devices.local(state.variables))
                     pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
-        drawn = checkpoints.restore("best", state)[0] if rows and task.alone else state
+        last_best = best or (checkpoints.restore("best", state)[0] if rows else state)
 
+    final = trained._replace(variables=devices.local(last_best.variables))
+    validation, standings = dataset.validation, progress.standings
+    active = collapse.active_of_members(final, validation, everyone, standings, task.alone)
+    for line in collapse.lines(active, task.alone):
+        reporter.say(line)
     summary = summary_of(run, dataset, state, progress, rows, names) | {
         "status": status,
         "folder": str(folder),
         "total_seconds": perf_counter() - began,  # without the last figures
     }
+    summary = collapse.noted(summary, active, task.alone)
     _write_summary(folder, summary)
     if first and rows and settings.figures_every is not None:
         reporter.say(f"drawing figures in {folder / 'figures'}")
-        _draw(task, trained, drawn, dataset, everyone, names, rows)
+        _draw(task, final, dataset, everyone, names, rows)
     processes.wait_for_all("the end")
     return summary
 
@@ -293,8 +299,7 @@ def _stale(standings: Sequence[Standing], patience: int | None) -> str:
 
 def _draw(
     task: Task,
-    trained: Trained,
-    state: TrainState,
+    final: Trained,
     dataset: datasets.Dataset,
     everyone: Sequence[Experiment],
     names: Sequence[str],
@@ -307,7 +312,6 @@ def _draw(
     if not task.alone:
         population_curves(everyone, names, rows, folder)
         return
-    final = trained._replace(variables=devices.local(state.variables))
     try:
         pictures.write_all(final, dataset, rows, folder)
     except ValueError as error:
