@@ -106,7 +106,9 @@ def test_batch_norm_refuses_a_single_value_per_feature(shape):
     """x - mean is then 0 whatever x is, and the unbiased variance 0 / 0."""
     layer, x = BatchNorm(), jnp.full(shape, 5.0)
     variables = layer.init(INIT_KEY, x, True)  # shapes alone: any batch will do
-    with pytest.raises(UsageError, match=r"data\.batch_size = 1: must be at least 2 .* per feature"):
+    with pytest.raises(
+        UsageError, match=r"data\.batch_size = 1: must be at least 2 .* per feature"
+    ):
         layer.apply(variables, x, True, mutable=["batch_stats"])
     # Running mean 0 and variance 1.
     np.testing.assert_allclose(layer.apply(variables, x, False), x / np.sqrt(1 + 1e-5), rtol=1e-6)

@@ -66,7 +66,11 @@ def test_of_a_set_that_is_streamed(experiment, tmp_path):
 
 @pytest.mark.parametrize(
     "batch_size, model",
-    [(2, DENSE), (1, replace(TO_ONE_PIXEL, hidden_dims=(2,))), (1, replace(DENSE, batch_norm=False))],
+    [
+        (2, DENSE),
+        (1, replace(TO_ONE_PIXEL, hidden_dims=(2,))),
+        (1, replace(DENSE, batch_norm=False)),
+    ],
     ids=["two images", "maps of 3x3", "no BatchNorm"],
 )
 def test_what_has_two_values_trains(experiment, tmp_path, batch_size, model):
