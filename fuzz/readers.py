@@ -22,10 +22,11 @@ with atheris.instrument_imports(
     import numpy as np
     from PIL import Image
 
-    from jaxvae import Experiment, runs
+    from jaxvae import Experiment, config, runs
     from jaxvae.checks import UsageError
     from jaxvae.data import arrays, cache, folder
     from jaxvae.data.splits import Split
+    from jaxvae.info import Info
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5), np.uint8)
 SPLITS = {"train": Split(IMAGES[..., None], np.arange(3, dtype=np.int32))}
@@ -115,13 +116,20 @@ NPZ = [
     of(lambda s: np.savez(s, images=IMAGES, labels=np.arange(3))),
     of(lambda s: np.savez_compressed(s, x_train=IMAGES, x_test=IMAGES / 255)),
 ]
-CONFIG = json.dumps(runs.describe(Experiment("a"), (28, 28, 1))).encode()
+CONFIG = json.dumps(runs.describe(Experiment("a"), (28, 28, 1), Info((28, 28, 1)))).encode()
 METRICS = f"{','.join(runs.COLUMNS)}\n{'1,' * 8}1\n".encode()
 READERS = {
-    "npy": Reader("a.npy", arrays.load, lambda: NPY),
-    "npz": Reader("a.npz", arrays.load, lambda: NPZ),
-    "npz-member": Reader("a.npz", arrays.load, lambda: NPY, lambda b: zipped({"images.npy": b})),
-    "image": Reader("0.png", lambda path: folder.load(path.parent, (4, 4)), images),
+    "npy": Reader("a.npy", lambda path: arrays.find(path).read(), lambda: NPY),
+    "npz": Reader("a.npz", lambda path: arrays.find(path).read(), lambda: NPZ),
+    "npz-member": Reader(
+        "a.npz",
+        lambda path: arrays.find(path).read(),
+        lambda: NPY,
+        lambda b: zipped({"images.npy": b}),
+    ),
+    "image": Reader(
+        "0.png", lambda path: folder.find(path.parent, config.Data(resize=(4, 4))).read(), images
+    ),
     "cache": Reader("content", cached, lambda: [cache_file()]),
     "config": Reader("config.json", lambda path: runs.read_config(path.parent), lambda: [CONFIG]),
     "metrics": Reader("metrics.csv", runs.read_metrics, lambda: [METRICS]),

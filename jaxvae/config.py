@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jaxvae.checks import require
+from jaxvae.held import hold
 
 if TYPE_CHECKING:
     import jax
@@ -61,7 +62,8 @@ class Data:
 
     source: str = "mnist"
     """A TensorFlow Datasets name (mnist, fashion_mnist, ...), `digits` (scikit-learn's 8x8 digits
-    resized to 28x28), or a path to a .npz or .npy file or to a folder of images (./photos)."""
+    resized to 28x28), or a path to a folder of images (./photos) or to a file (docs/data.md). In
+    Python also arrays: Data(images), or Data({"images": images, "labels": labels})."""
     batch_size: int = 128
     """Images per training step (global); the last partial batch of an epoch is dropped."""
     validation_fraction: float | None = None
@@ -79,6 +81,11 @@ class Data:
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
     resize: tuple[int, int] | None = None
     """Height and width to resize to (bilinear, antialiased)."""
+    resize_rule: Literal["jax", "pillow"] = "jax"
+    """jax: resized on the device, in floats. pillow: as Pillow does it, rounded to whole numbers,
+    which some published numbers rest on."""
+    background: Literal["white", "black"] = "white"
+    """What is seen where images are transparent."""
     pad: int = 0
     """Rows and columns of zeros added on each side."""
     quantize: int | None = None
@@ -87,12 +94,17 @@ class Data:
     """threshold: x > 0.5. static: one fixed Bernoulli draw per image. dynamic: a draw per step."""
     range: tuple[float, float] = (0.0, 1.0)
     """The values that the darkest and the brightest pixel are scaled to."""
+    standardise: bool = True
+    """Of values that are no images: subtract the mean and divide by the standard deviation of each
+    feature of a table's rows, or channel of signals, over the training examples."""
     corruption: Literal["none", "gaussian", "masking", "salt_pepper"] = "none"
     """Noise on the input while the target stays clean (denoising)."""
     corruption_level: float = 0.0
     """Standard deviation (gaussian), or fraction of the pixels hit (masking, salt_pepper)."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.source, str):
+            object.__setattr__(self, "source", hold(self.source))
         require(self.source != "", "data.source", self.source, "a data set's name or a path")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
         f = self.validation_fraction
@@ -113,6 +125,8 @@ class Data:
             self.resize,
             "None or a height and a width of at least 1",
         )
+        rule, allowed = self.resize_rule, "'jax' where data.resize is None"
+        require(self.resize is not None or rule == "jax", "data.resize_rule", rule, allowed)
         require(self.pad >= 0, "data.pad", self.pad, "at least 0")
         q = self.quantize
         require(q is None or 1 <= q <= 255, "data.quantize", q, "None or in 1..255")

@@ -18,3 +18,12 @@ class Info:
     """Training examples whose label is known."""
     missing: bool = False
     """Whether some values were not observed."""
+    maximum: int | None = 255
+    """What a stored pixel is at most, which the model sees as 1; None: of what is no image."""
+    columns: tuple[str, ...] = ()
+    """Names of the features of a row, where they are known."""
+    center: tuple[float, ...] = ()
+    """What is subtracted from values that are no images, per feature of a row or channel of a
+    signal; empty: nothing."""
+    scale: tuple[float, ...] = ()
+    """What they are then divided by."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxvae import Experiment, runs
+from jaxvae import Experiment, config, runs
 from jaxvae.checks import UsageError
 from jaxvae.data import arrays, cache, folder
 from jaxvae.data.splits import Split
@@ -80,9 +80,9 @@ NUMPY = {
 def test_numpy_files(tmp_path, name, d):
     path = tmp_path / name
     path.write_bytes(NUMPY[name])
-    assert not refusal(lambda: arrays.load(path), path)
+    assert not refusal(lambda: arrays.find(path).read(), path)
     path.write_bytes(d.draw(damaged(NUMPY[name])))
-    refusal(lambda: arrays.load(path), path)
+    refusal(lambda: arrays.find(path).read(), path)
 
 
 DTYPES = ["|u1", "|b1", "<i8", ">u2", "<f2", ">f8", "<c8", "|S3", "<U0", "<M8[D]", "<m8[s]", "|V0"]
@@ -103,7 +103,7 @@ def test_numpy_headers_that_announce_anything(tmp_path, descr, shape, order, ver
     text = f"{header}\n".encode("utf-8", "replace")
     length = len(text).to_bytes(2 if version == (1, 0) else 4, "little")
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + bytes(version) + length + text + content)
-    refusal(lambda: arrays.load(tmp_path / "a.npy"), tmp_path / "a.npy")
+    refusal(lambda: arrays.find(tmp_path / "a.npy").read(), tmp_path / "a.npy")
 
 
 FORMATS = {"png": {}, "jpeg": {}, "gif": {}, "bmp": {}, "webp": {}, "tiff": {}, "ppm": {}}
@@ -120,10 +120,10 @@ def test_image_files(tmp_path, monkeypatch, kind, d):
     path = tmp_path / "set" / f"0.{kind}"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    assert not refusal(lambda: folder.load(path.parent, None), path)
+    assert not refusal(lambda: folder.find(path.parent, config.Data()).read(), path)
     path.write_bytes(d.draw(damaged(content)))
     # Any size is fine where nothing is kept of it but a resized image.
-    refusal(lambda: folder.load(path.parent, (4, 4)), path)
+    refusal(lambda: folder.find(path.parent, config.Data(resize=(4, 4))).read(), path)
 
 
 SPLITS = {
@@ -145,7 +145,7 @@ def test_cached_images(tmp_path, monkeypatch, d):
     path.write_bytes(d.draw(damaged(whole.read_bytes())))
     found = cache.cached("a", 6, ["x"], lambda: SPLITS)
     assert found.keys() == SPLITS.keys()
-    for key, (images, labels) in SPLITS.items():
+    for key, (images, labels, _) in SPLITS.items():
         np.testing.assert_array_equal(found[key].images, images)
         np.testing.assert_array_equal(found[key].labels, labels)
 

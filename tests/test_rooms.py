@@ -24,7 +24,7 @@ FLOORS = [
     ["config"],
     ["models"],
     ["objectives"],
-    ["batch", "info", "noise", "axis", "checks", "processes", "from_json", "atomic"],
+    ["batch", "info", "noise", "axis", "checks", "processes", "from_json", "atomic", "held"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = FLOORS[-1]

@@ -103,8 +103,8 @@ def evaluate(
         shown: the images.
         z: Decode a sample of the posterior (as the ELBO says), or its mean.
         limit: Only the first so many images, in the order of their split.
-        per_image: Also write a new .npz with a row per image: each term, index, label. What depends
-            on the other images of a batch is left out.
+        per_image: Also write a new .npz with a row per image: each term, index, label and, where
+            there are files, name. What depends on the other images of a batch is left out.
     """
     import jax
     import jax.numpy as jnp

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from jaxvae import runs
-from jaxvae.checks import require
+from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, Parallel, Population
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Images:
     split: Literal["train", "validation", "test", "all"] | None = None
     """Of the data set; all: every image in stored order. By default test, or all with --source."""
     source: str | None = None
-    """Other images than the run's, as in --data.source; they must have the same shape."""
+    """Other images than the run's, as in --data.source: as large, unless the run resizes."""
 
     @property
     def which(self) -> str:
@@ -109,6 +109,7 @@ def open_run(
 ) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
     """The model, its checkpoint's step, the images that were asked for, and their classes."""
     from jaxvae import data
+    from jaxvae.evaluation import as_stored
 
     trained, step = load_run(saved)
     settings = trained.experiment.data
@@ -119,7 +120,9 @@ def open_run(
     else:
         dataset = data.load(settings)
         images, classes = getattr(dataset, shown.which), dataset.classes
-    shape = images.images.shape[1:]
-    expected = f"{trained.stored_shape} (height, width, channels), those of the run"
-    require(shape == trained.stored_shape, "shape of the images", shape, expected)
+    if shown.source is not None:
+        try:
+            images = as_stored(trained, images)
+        except UsageError as error:
+            raise UsageError(f"--source = {shown.source!r}: {error}") from error
     return trained, step, images, classes

@@ -4,50 +4,105 @@ With `data.streaming`, sets of TensorFlow Datasets and folders stay in their fil
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxvae import config
+from jaxvae import config, processes
 from jaxvae.checks import UsageError, require
+from jaxvae.data import looks
+from jaxvae.data.decode import resized
+from jaxvae.data.found import Found, as_found
 from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, info, split
+from jaxvae.held import Held, refuse_name_alone
 
 __all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "info", "load", "whole"]
+
+log = logging.getLogger("jaxvae")
 
 USUAL = ("mnist", "fashion_mnist", "cifar10")
 """Sets of TensorFlow Datasets that `available` lists even where they are missing."""
 
 
 def load(data: config.Data) -> Dataset:
-    """Load the images that `data` names, as uint8, and split them.
+    """Read the examples that `data` names, and divide them; what was found is logged first.
 
     Decoded sets are kept in `$JAXVAE_CACHE` (by default `~/.cache/jaxvae`). With `data.streaming`
     nothing is decoded here: the splits are the same, with `LazyImages` in the place of arrays.
 
     Raises:
         FileNotFoundError: there is no such file, or a set of TensorFlow Datasets is not prepared.
-        ValueError: the source is unknown, damaged, does not hold what `data` asks for, or cannot be
+        UsageError: the source is unknown, damaged, does not hold what `data` asks for, or cannot be
             streamed.
     """
-    return split(_checked(_source(data), data.source), data)
+    found = _found(data)
+    line = found.line(data)
+    _say(logging.INFO, line)
+    source = _read(found, data)
+    dataset = split(source, data)
+    noticed = looks.noticed(source)
+    for warning in noticed:
+        _say(logging.WARNING, f"{found.name}: {warning}")
+    scaled = []
+    if dataset.train.images.dtype == np.uint16:
+        scaled = [f"the brightest pixel, {info(dataset, data).maximum}, is seen as 1"]
+        _say(logging.INFO, f"{found.name}: {scaled[0]}")
+    return dataset._replace(said=(line, *scaled, *noticed))
+
+
+def _say(level: int, line: str) -> None:
+    """Once, where several processes read the same."""
+    if processes.is_first():
+        log.log(level, "%s", line)
 
 
 def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
-    """Every image that `data.source` holds, in stored order (training, then test), and the classes.
+    """Every example that `data.source` holds, in stored order (training first), and the classes.
 
     Raises:
-        FileNotFoundError, ValueError: as `load`.
+        FileNotFoundError, UsageError: as `load`.
     """
-    source = _checked(_source(data), data.source)
-    if source.test is None:
+    found = _found(data)
+    total = sum(found.counts.values())
+    _say(logging.INFO, "; ".join([f"{found.name}: {total:,} {found.what}", *found.notes]))
+    source = _read(found, data)
+    parts = [*source.parts.values()]
+    if len(parts) == 1:
         return source.train, source.classes
-    parts = (source.train, source.test)
     images = concatenate([part.images for part in parts])
     labels = [part.labels for part in parts if part.labels is not None]
-    return Split(images, np.concatenate(labels) if len(labels) == 2 else None), source.classes
+    names = [name for part in parts for name in part.names or ()]
+    return (
+        Split(
+            images,
+            np.concatenate(labels) if len(labels) == len(parts) else None,
+            names if len(names) == len(images) else None,
+        ),
+        source.classes,
+    )
+
+
+def _read(found: Found, data: config.Data) -> Source:
+    """The source, once it is known that its labels have names, in the size that Pillow makes."""
+    source = _checked(found.read(), repr(data.source))
+    if data.resize is None or data.resize_rule != "pillow":
+        return source
+    parts = {name: _resized(part, data) for name, part in source.parts.items()}
+    return source._replace(
+        train=parts["train"], test=parts.get("test"), validation=parts.get("validation")
+    )
+
+
+def _resized(part: Split, data: config.Data) -> Split:
+    images, size = part.images, data.resize
+    if isinstance(images, LazyImages) or size is None or images.shape[1:3] == size:
+        return part  # files are resized when they are decoded
+    require(images.dtype == np.uint8, "data.resize_rule", "pillow", "'jax' for 16 bits")
+    return part._replace(images=resized(images, size))
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
@@ -63,28 +118,35 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
 
 def _checked(source: Source, name: str) -> Source:
     """The source itself, unless an image has a label that has no name. Below 0 is "unlabelled"."""
-    for part in (source.train, source.test):
-        if part is not None and part.labels is not None and source.classes is not None:
+    for part in source.parts.values():
+        if part.labels is not None and source.classes is not None:
             i = int(part.labels.argmax())
             if part.labels[i] >= len(source.classes):
                 raise UsageError(
-                    f"data.source = {name!r}: label {part.labels[i]} of image {i} must be below the"
+                    f"data.source = {name}: label {part.labels[i]} of image {i} must be below the"
                     f" number of names, those of {len(source.classes)} classes"
                 )
     return source
 
 
-def _source(data: config.Data) -> Source:
+def _found(data: config.Data) -> Found:
     # Each source imports what only it needs: TensorFlow Datasets alone takes 0.7 s.
-    from jaxvae.data import arrays, digits, folder
+    from jaxvae.data import arrays, digits, folder, table
 
+    if isinstance(data.source, Held):
+        _check_in_memory(data)
+        held = data.source.arrays
+        shapes = {name: array.shape for name, array in held.items()}
+        return arrays.of_named(Path("arrays in memory"), shapes, held.__getitem__)
+    refuse_name_alone(data.source)
     if data.source == "digits":
         _check_in_memory(data)
-        return digits.load()
+        source = digits.load()
+        return as_found(source, source.name)
     if not _is_path(data.source):
         from jaxvae.data import tfds_source
 
-        return tfds_source.load(data.source, data.resize, data.streaming)
+        return tfds_source.find(data.source, data)
 
     try:
         path = Path(data.source).expanduser()
@@ -96,11 +158,22 @@ def _source(data: config.Data) -> Source:
             + ("" if path.is_absolute() else f" in {Path.cwd()}")
         )
     if path.is_dir():
-        return folder.load(path, data.resize, data.streaming)
-    if path.suffix not in (".npz", ".npy"):
-        raise UsageError(f"data.source = {data.source!r}: must be a .npz or .npy file or a folder")
+        return folder.find(path, data)
+    readers = {
+        ".npy": arrays.find,
+        ".npz": arrays.find,
+        ".csv": table.find_csv,
+        ".tsv": table.find_csv,
+        ".parquet": table.find_parquet,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        allowed = f"a folder or a file that ends in {', '.join(readers)}"
+        raise UsageError(f"data.source = {data.source!r}: must be {allowed}")
     _check_in_memory(data)
-    return arrays.load(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: not a file")  # a pipe would be waited for
+    return reader(path)
 
 
 def _check_in_memory(data: config.Data) -> None:
@@ -112,7 +185,7 @@ def _check_in_memory(data: config.Data) -> None:
 
 
 def _is_path(source: str) -> bool:
-    if source.endswith((".npz", ".npy")) or Path(source).is_file():
+    if source.endswith((".npz", ".npy", ".csv")) or Path(source).is_file():
         return True
     if "/" not in source and os.sep not in source:
         return False

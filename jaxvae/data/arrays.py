@@ -1,57 +1,48 @@
-"""Images in a NumPy file: one array (.npy), or arrays by name (.npz)."""
+"""Arrays as a data set: of a NumPy file, one (.npy) or several by name (.npz), or of others."""
 
-import logging
 import math
 import os
 import reprlib
 import warnings
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from jaxvae.checks import UsageError
+from jaxvae.data.checked import class_names, to_images, to_labels, to_values
+from jaxvae.data.found import Found, as_found
 from jaxvae.data.splits import Source, Split
 
-log = logging.getLogger("jaxvae")
-
-TRAIN_NAMES = ("train_images", "x_train", "images", "train_values", "values")
-"""Keys of a .npz file that may hold the training examples; the first one present is used."""
-TEST_NAMES = ("test_images", "x_test", "test_values")
-"""Keys of a .npz file that may hold the test examples."""
-VALUES = ("train_values", "values", "test_values")
+NAMES = {
+    "train": ("train_images", "x_train", "images", "train_values", "values"),
+    "validation": ("val_images", "validation_images", "x_val", "val_values", "validation_values"),
+    "test": ("test_images", "x_test", "test_values"),
+}
+"""Keys of a .npz file that may hold the examples of a part; the first one present is used."""
+VALUES = ("train_values", "values", "val_values", "validation_values", "test_values")
 """Of these keys, those of examples that are no images: rows of a table, signals."""
 LABELS = {
-    "train_images": "train_labels",
-    "x_train": "y_train",
-    "images": "labels",
-    "test_images": "test_labels",
-    "x_test": "y_test",
-    "values": "labels",
-    "train_values": "train_labels",
-    "test_values": "test_labels",
+    name: f"y_{name[2:]}"
+    if name.startswith("x_")
+    else f"{name.rpartition('_')[0]}_labels".strip("_")
+    for names in NAMES.values()
+    for name in names
 }
 """The key that holds the labels, for each key of examples."""
 DEFLATED = 1032
 """As many times larger than its compressed form can a file in a zip archive be."""
 
 
-def load(path: Path) -> Source:
-    """The images of a .npy or .npz file.
+def find(path: Path) -> Found:
+    """The examples of a .npy or .npz file.
 
-    A .npz file holds `images` (or just one array of rank 3 or 4) and optionally `labels`; or
-    `train_images`, `train_labels`, `test_images`, `test_labels`; or `x_train`, `y_train`,
-    `x_test`, `y_test`. Images are (n, height, width) or (n, height, width, channels) with 1 to 4
-    channels: integers in 0..255, floats in [0, 1] (kept as multiples of 1/255), or booleans. Labels
-    are integers that fit int32. Other arrays are not read.
-
-    Examples that are no images, such as rows of a table (n, features) or signals (n, length,
-    channels), are `values`, or `train_values` and `test_values`, kept as float32; those that are
-    not a number count as not observed. A .npy file of rank 2 holds rows.
+    A .npy file of rank 2 holds rows, of rank 3 or 4 images. In a .npz file it is as in `of_named`.
 
     Raises:
-        ValueError: the file is damaged, its images or labels hold Python objects, or they do not
+        UsageError: the file is damaged, its images or labels hold Python objects, or they do not
             fit the above.
     """
     if not path.is_file():
@@ -59,41 +50,155 @@ def load(path: Path) -> Source:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange headers, which are read or refused
-            arrays = _read(file, path)
+            return _read(file, path)
     except UsageError:
         raise
     except Exception as error:  # zip, zlib, NumPy and the file system each raise their own
         reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise UsageError(f"{path}: not a readable NumPy file ({reason})") from error
 
-    train, test = next(iter(arrays)), next((n for n in TEST_NAMES if n in arrays), None)
-    source = Source(
-        name=path.stem,
-        train=_split(path, arrays, train),
-        test=None if test is None else _split(path, arrays, test),
-        classes=None,
-        description=f"{'values' if train in VALUES else 'images'} of {path.name}",
-    )
-    if source.test is not None and source.test.images.shape[1:] != source.train.images.shape[1:]:
-        raise UsageError(
-            f"{path}: training and test images differ in shape,"
-            f" {source.train.images.shape[1:]} and {source.test.images.shape[1:]}"
-        )
-    return source
 
+def of_named(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], np.ndarray],
+    notes: Sequence[str] = (),
+) -> Found:
+    """The examples of a file that holds arrays by name.
 
-def _read(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
-    """The arrays of images and labels, the training images first.
+    They are `images` (or just one array of rank 3 or 4) and optionally `labels`; or `train_images`,
+    `train_labels`, and the same for `val` and `test`; or `x_train`, `y_train`, and so on. Images
+    and labels are those of `jaxvae.data.checked`. Other arrays are not read, and named.
 
-    Python objects are never loaded: a file that somebody shares must not be able to run code.
+    Examples that are no images, such as rows of a table (n, features) or signals (n, length,
+    channels), are `values`, or `train_values`, `val_values` and `test_values`, kept as float32;
+    those that are not a number count as not observed.
+
+    Args:
+        path: the file.
+        shapes: of every array in it.
+        read: reads one.
+        notes: what else there is to say.
+
+    Raises:
+        UsageError: no array is that of images, or arrays do not fit together.
     """
+    train = next((name for name in NAMES["train"] if name in shapes), None)
+    held_out = (*NAMES["validation"], *NAMES["test"])
+    if train is None:
+        candidates = [
+            n for n, shape in shapes.items() if len(shape) in (3, 4) and n not in held_out
+        ]
+        if len(candidates) != 1:
+            there = reprlib.repr(sorted(shapes))
+            raise UsageError(
+                f"{path}: needs an array named `images` or `train_images` (or `values`, of what is"
+                f" no image), or exactly one of rank 3 or 4; it holds {there}"
+            )
+        train = candidates[0]
+    names = {"train": train}
+    for part in ("validation", "test"):
+        if name := next((n for n in NAMES[part] if n in shapes), None):
+            names[part] = name
+    label_of = {name: LABELS.get(name, "labels") for name in names.values()}
+    parts = {
+        part: Given(
+            read(name),
+            read(label_of[name]) if label_of[name] in shapes else None,
+            f"{path}: {name}",
+            f"{path}: {label_of[name]}",
+        )
+        for part, name in names.items()
+    }
+    used = {*label_of, *label_of.values()}
+    if ignored := [name for name in shapes if name not in used]:
+        notes = [*notes, f"not read: {', '.join(ignored)}"]
+    return of_arrays(path.name, parts, train not in VALUES, notes, path.stem)
+
+
+class Given(NamedTuple):
+    """Arrays of one part, and how messages name them."""
+
+    examples: np.ndarray
+    labels: np.ndarray | None
+    name: str
+    name_of_labels: str
+
+
+def of_arrays(
+    name: str,
+    parts: Mapping[str, Given],
+    images: bool,
+    notes: Sequence[str],
+    stem: str,
+    columns: tuple[str, ...] = (),
+) -> Found:
+    """Arrays as a source, checked.
+
+    Args:
+        name: what is said of it starts with it.
+        parts: arrays of `train`, and perhaps of `validation` and `test`.
+        images: whether they are images, or else values.
+        notes: what else there is to say.
+        stem: the source's name.
+        columns: names of the features of a table's rows.
+
+    Raises:
+        UsageError: the arrays are neither.
+    """
+    splits, said = {}, [*notes]
+    every_label = [part.labels for part in parts.values() if part.labels is not None]
+    classes = class_names(every_label)
+    # Of several parts, one may be dark by chance.
+    deep = any(p.examples.dtype == np.uint16 and p.examples.max() > 255 for p in parts.values())
+    for key, part in parts.items():
+        if images:
+            examples, notes_of_examples = to_images(part.examples, part.name, deep)
+        else:
+            examples, notes_of_examples = to_values(part.examples, part.name)
+        labels = None
+        if part.labels is not None:
+            labels, notes_of_labels = to_labels(
+                part.labels, len(examples), part.name_of_labels, classes
+            )
+            said += notes_of_labels
+        said += notes_of_examples
+        splits[key] = Split(examples, labels)
+    for key, own in splits.items():
+        if own.images.shape[1:] != splits["train"].images.shape[1:]:
+            kind = "images" if images else "values"
+            raise UsageError(
+                f"{name}: training and {key} {kind} differ in shape,"
+                f" {splits['train'].images.shape[1:]} and {own.images.shape[1:]}"
+            )
+        if own.images.dtype != splits["train"].images.dtype:
+            raise UsageError(
+                f"{name}: training images are {splits['train'].images.dtype}, {key} images"
+                f" {own.images.dtype}: give them in one type"
+            )
+    source = Source(
+        stem,
+        splits["train"],
+        splits.get("test"),
+        classes,
+        f"{'images' if images else 'values'} of {name}",
+        splits.get("validation"),
+        columns,
+    )
+    return as_found(source, name, [*dict.fromkeys(said)], str(parts["train"].examples.dtype))
+
+
+def _read(file: IO[bytes], path: Path) -> Found:
+    """Python objects are never loaded: a file that somebody shares must not be able to run code."""
     size = os.fstat(file.fileno()).st_size
     if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
         file.seek(0)
         _shape(file, size)
         file.seek(0)
         array = np.load(file, allow_pickle=False)
-        return {"values" if array.ndim == 2 else "images": array}
+        name = "values" if array.ndim == 2 else "images"
+        given = Given(array, None, f"{path}: {name}", "")
+        return of_arrays(path.name, {"train": given}, name == "images", (), path.stem)
 
     with zipfile.ZipFile(file) as archive:
         entries = [entry for entry in archive.infolist() if entry.filename.endswith(".npy")]
@@ -103,27 +208,13 @@ def _read(file: IO[bytes], path: Path) -> dict[str, np.ndarray]:
             largest = DEFLATED * min(entry.compress_size, size)
             with archive.open(entry) as member:
                 shapes[name] = _shape(member, min(entry.file_size, largest))
-        train = next((name for name in TRAIN_NAMES if name in shapes), None)
-        if train is None:
-            candidates = [
-                name
-                for name, shape in shapes.items()
-                if len(shape) in (3, 4) and name not in TEST_NAMES
-            ]
-            if len(candidates) != 1:
-                there = reprlib.repr(sorted(shapes))
-                raise UsageError(
-                    f"{path}: needs an array named `images` or `train_images` (or `values`, of what"
-                    f" is no image), or exactly one of rank 3 or 4; it holds {there}"
-                )
-            train = candidates[0]
-        needed = (train, LABELS.get(train, "labels"), *TEST_NAMES, *(LABELS[n] for n in TEST_NAMES))
-        arrays = {}
-        for name in needed:
-            if name in members:
-                with archive.open(members[name]) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-    return arrays
+
+        def read(name: str) -> np.ndarray:
+            with archive.open(members[name]) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+
+        others = [entry.filename for entry in archive.infolist() if entry not in entries]
+        return of_named(path, shapes, read, [f"not read: {', '.join(others)}"] if others else [])
 
 
 def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:
@@ -147,90 +238,3 @@ def _shape(file: IO[bytes], size: int) -> tuple[int, ...]:
             f" most {max(0, size - file.tell())}"
         )
     return shape
-
-
-def _split(path: Path, arrays: dict[str, np.ndarray], name: str) -> Split:
-    read = to_float32 if name in VALUES else to_uint8
-    images = read(arrays[name], f"{path}: {name}")
-    key = LABELS.get(name, "labels")
-    if key not in arrays:
-        return Split(images, None)
-    labels = arrays[key]
-    if labels.shape not in ((len(images),), (len(images), 1)):
-        raise UsageError(
-            f"{path}: {key} has shape {labels.shape}: must be ({len(images)},), one per image"
-        )
-    if labels.dtype.kind not in "iu":
-        raise UsageError(f"{path}: {key} has dtype {labels.dtype}: must be integers")
-    low, high, bounds = int(labels.min()), int(labels.max()), np.iinfo(np.int32)
-    if low < bounds.min or high > bounds.max:
-        raise UsageError(
-            f"{path}: {key} has values from {low} to {high}: must be within"
-            f" [{bounds.min}, {bounds.max}]"
-        )
-    return Split(images, labels.reshape(-1).astype(np.int32))
-
-
-def to_float32(values: np.ndarray, name: str) -> np.ndarray:
-    """Examples of numbers as float32 (n, ...); NaN: not observed.
-
-    Raises:
-        UsageError: shape, dtype or values are not those of numbers; the message starts with `name`.
-    """
-    if values.ndim < 2 or values.size == 0:
-        raise UsageError(f"{name} has shape {values.shape}: must be (n, ...), with n at least 1")
-    if values.dtype.kind not in "biuf":
-        raise UsageError(f"{name} has dtype {values.dtype}: must be numbers")
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
-    if bad := int(np.isinf(values).sum()):
-        raise UsageError(f"{name} has {bad} infinite values: must be finite, or NaN where unknown")
-    if unknown := float(np.isnan(values).mean()):
-        log.info("%s: %.1f %% of the values are not a number: not observed", name, 100 * unknown)
-    return values
-
-
-def to_uint8(images: np.ndarray, name: str) -> np.ndarray:
-    """Images as uint8 (n, height, width, channels); floats in [0, 1] become round(255 x).
-
-    Raises:
-        ValueError: shape, dtype or values are not those of images; the message starts with `name`.
-    """
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.size == 0 or images.shape[-1] > 4:
-        raise UsageError(
-            f"{name} has shape {images.shape}: must be (n, height, width) or (n, height, width,"
-            " channels), channels last, with at least one image and 1 to 4 channels"
-        )
-    if images.dtype == np.bool_:
-        return images.astype(np.uint8) * np.uint8(255)
-    if images.dtype.kind in "iu" and images.max() == 1:
-        log.warning(
-            "%s: the integers 0 and 1 are taken as they are, of 0..255: almost black; black and"
-            " white images are given as booleans",
-            name,
-        )
-    if images.dtype == np.uint8:
-        return images
-
-    floating = images.dtype.kind == "f"
-    if images.dtype.kind not in "iuf":
-        raise UsageError(
-            f"{name} has dtype {images.dtype}: must be integers in 0..255, floats in [0, 1] or bool"
-        )
-    with np.errstate(invalid="ignore"):  # of values that are not a number
-        low, high, top = images.min(), images.max(), 1 if floating else 255
-        if not (low >= 0 and high <= top):  # also where a value is not a number
-            good = ((images >= 0) & (images <= top)).reshape(len(images), -1).all(axis=1)
-            raise UsageError(
-                f"{name} has {images.dtype} values from {low} to {high}: must be within [0, {top}]"
-                + (" (or integers in 0..255)" if floating else "")
-                + f"; the first image with others is number {good.argmin()}, counted from 0"
-            )
-    if floating:
-        scaled = images * images.dtype.type(255)
-        images = np.rint(scaled)
-        if np.abs(images - scaled).max() > 0.2:  # more than float16's rounding, 0.13
-            log.info("%s: floats are rounded to multiples of 1/255", name)
-    return images.astype(np.uint8)

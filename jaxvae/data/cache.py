@@ -21,9 +21,9 @@ import numpy as np
 from jaxvae.atomic import atomic
 from jaxvae.data.splits import Split
 
-FORMAT = 1
+FORMAT = 2
 """Part of every digest: raise it when the decoded arrays or the file's layout change."""
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")
 """The splits that a file holds."""
 STALE_SECONDS = 24 * 3600
 """Age at which a temporary file can only be a killed process's."""
@@ -55,7 +55,7 @@ def cached(
         name: of the data set, for the file's name and the log.
         count: the number of images, for the log.
         made_from: JSON values that determine the result: where from, files, sizes, times.
-        decode: makes the splits: `train` and perhaps `test`, each with uint8 images.
+        decode: makes the splits: `train` and perhaps others, each with uint8 or uint16 images.
     """
     digest = hashlib.sha256(json.dumps([FORMAT, made_from]).encode()).hexdigest()[:24]
     plain = "".join(c if c.isalnum() else "_" for c in name[:40])  # file systems allow 255 bytes
@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, Split]:
         if images[key].size
     }
     for split in (splits["train"], *splits.values()):
-        good = split.images.dtype == np.uint8 and split.images.ndim == 4
+        good = split.images.dtype in (np.uint8, np.uint16) and split.images.ndim == 4
         if split.labels is not None:
             good &= split.labels.dtype == np.int32 and split.labels.shape == split.images.shape[:1]
         if not good:
@@ -112,7 +112,7 @@ def _write(path: Path, splits: dict[str, Split]) -> None:
             if time.time() - old.stat().st_mtime > STALE_SECONDS:
                 old.unlink()
 
-    # Always the same four arrays, so that a missing one shows; an empty one stands for None.
+    # Always the same arrays, so that a missing one shows; an empty one stands for None.
     nothing = np.zeros(0, np.uint8)
     arrays = {}
     for key in SPLITS:

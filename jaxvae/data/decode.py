@@ -1,83 +1,81 @@
-"""Encoded images (PNG, JPEG, ...) to uint8 arrays, with Pillow: all at once, or when asked for."""
+"""Encoded images (PNG, JPEG, ...) to arrays, with Pillow: all at once, or when asked for.
 
-import io
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+An image has 8 bits per channel (uint8), or 16 where it is grey (uint16).
+"""
+
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
-from PIL.ImageFile import ImageFile
+from PIL import Image, ImageOps
 
 from jaxvae.checks import UsageError
+from jaxvae.data.headers import GREY_MODES, Encoded, Rules, bits_of, by, opened, read_header
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Split
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-"""What a file may hold, whatever it is called: Pillow would start Ghostscript for PostScript."""
-GREY_MODES = ("1", "L", "LA")
-"""Pillow's modes of grey 8-bit images (1 bit is widened to 0 and 255)."""
-
-
-class Encoded(NamedTuple):
-    """Encoded images of one split: paths or file contents, a name of each for errors, labels."""
-
-    files: Sequence[Path] | Sequence[bytes]
-    names: Sequence[str]
-    labels: np.ndarray | None
+BACKGROUNDS = {"white": 255, "black": 0}
 
 
 class Plan(NamedTuple):
     """What every image of a set is decoded to.
 
     `shape` is (height, width, channels) with 1 (grey) or 3 channels (RGB). `resized`: images of
-    another size are resized to it; otherwise they are refused.
+    another size are resized to it; otherwise they are refused. What is transparent shows the
+    `background`, 0 or 255.
     """
 
     shape: tuple[int, int, int]
     resized: bool
+    background: int = 255
+    bits: int = 8
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the pixels."""
+        return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
 
-def decode(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[str, Split]:
+def decode(parts: dict[str, Encoded], rules: Rules) -> dict[str, Split]:
     """Decode all splits to one size and one number of channels.
 
-    Images that are all grey give 1 channel, otherwise all are converted to RGB; alpha is dropped.
+    Images that are all grey give 1 channel, otherwise all are converted to RGB. What is transparent
+    shows `rules.background`.
 
     Args:
         parts: the encoded images of each split.
-        resize: height and width that images are resized to (bilinear, antialiased) if their sizes
+        rules: with `resize`, images are resized to it (bilinear, antialiased) if their sizes
             differ or they have more pixels than that. Smaller images of one size stay as they are:
-            they are resized on the device.
+            they are resized on the device, unless `rules.on_host`.
 
     Raises:
-        ValueError: an image is damaged or has more than 8 bits per channel, or sizes differ and
-            `resize` is None.
+        UsageError: an image is damaged, has several pages or more bits than are read, or sizes
+            differ and nothing says which one is meant.
     """
-    plan = _plan(parts, resize)
+    plan = _plan(parts, rules)
     splits = {}
     for key, part in parts.items():
-        images = np.empty((len(part.files), *plan.shape), np.uint8)
+        images = np.empty((len(part.files), *plan.shape), plan.dtype)
         for i, name in enumerate(part.names):
             images[i] = decode_image(part.files[i], name, plan)
         splits[key] = Split(images, part.labels)
     return splits
 
 
-def decode_lazily(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> dict[str, Split]:
+def decode_lazily(parts: dict[str, Encoded], rules: Rules) -> dict[str, Split]:
     """As `decode`, but only headers are read: images are decoded when they are asked for.
 
     Raises:
-        ValueError: as `decode`; but damage beyond an image's header shows when it is decoded.
+        UsageError: as `decode`; but damage beyond an image's header shows when it is decoded.
     """
-    plan = _plan(parts, resize)
+    plan = _plan(parts, rules)
     files = [file for part in parts.values() for file in part.files]
     names = [name for part in parts.values() for name in part.names]
     images = consecutive(
         lambda numbers: (decode_image(files[i], names[i], plan) for i in numbers),
         [len(part.files) for part in parts.values()],
         plan.shape,
+        plan.dtype,
     )
     return {
         key: Split(own, part.labels) for (key, part), own in zip(parts.items(), images, strict=True)
@@ -85,98 +83,90 @@ def decode_lazily(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> 
 
 
 def decode_image(file: Path | bytes, name: str, plan: Plan) -> np.ndarray:
-    """One image as `plan` says, uint8 (height, width, channels); from any thread.
+    """One image as `plan` says, (height, width, channels); from any thread.
 
     Raises:
-        ValueError: it is damaged, has more than 8 bits per channel, or is of another size than
-            those that `plan` was made from; the message starts with `name`.
+        UsageError: it is damaged, or of another size or depth than those that `plan` was made from;
+            the message starts with `name`.
     """
     height, width, channels = plan.shape
-    with _opened(file, name) as image:
-        _check_depth(image.mode, name)
-        pixels = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+    with opened(file, name) as image:
+        if (found := bits_of(image, name)) != plan.bits:
+            raise UsageError(
+                f"{name}: {found} bits per channel, where the set has {plan.bits}: convert it"
+            )
+        pixels = ImageOps.exif_transpose(image)
+        if plan.bits == 16:
+            pixels = _sixteen(pixels, name)
+        else:
+            pixels = _on(pixels, plan.background).convert("L" if channels == 1 else "RGB")
         if pixels.size != (width, height):
             if not plan.resized:
                 raise UsageError(
-                    f"{name}: {_by(pixels.size)} (height x width), where the set has"
-                    f" {_by((width, height))}"
+                    f"{name}: {by(pixels.size)} (height x width), where the set has"
+                    f" {by((width, height))}"
                 )
             pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(pixels).reshape(plan.shape)
+        array = np.asarray(pixels)
+        return (array if plan.bits == 8 else np.rint(array).astype(np.uint16)).reshape(plan.shape)
 
 
-def _plan(parts: dict[str, Encoded], resize: tuple[int, int] | None) -> Plan:
-    """One size and one number of channels for all images, from their headers."""
+def resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 images (n, height, width, channels) as Pillow resizes them, bilinear, rounded."""
+    if images.shape[1:3] == size:
+        return images
+    found = np.empty((len(images), *size, images.shape[-1]), np.uint8)
+    for i, c in np.ndindex(len(images), images.shape[-1]):
+        channel = Image.fromarray(np.ascontiguousarray(images[i, ..., c]))
+        found[i, ..., c] = np.asarray(channel.resize(size[::-1], Image.Resampling.BILINEAR))
+    return found
+
+
+def _on(image: Image.Image, background: int) -> Image.Image:
+    """The image on a background, where it is transparent."""
+    if not image.has_transparency_data:
+        return image
+    colour = (background, background, background, 255)
+    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image.convert("RGBA"))
+
+
+def _sixteen(image: Image.Image, name: str) -> Image.Image:
+    """A grey image of 16 bits as floats, which Pillow resizes without rounding."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise UsageError(
+            f"{name}: values from {values.min()} to {values.max()}: must be within 16 bits"
+        )
+    return Image.fromarray(values.astype(np.float32))
+
+
+def _plan(parts: dict[str, Encoded], rules: Rules) -> Plan:
+    """One size, depth and number of channels for all images, from their headers."""
     files = [file for part in parts.values() for file in part.files]
     names = [name for part in parts.values() for name in part.names]
-    headers = [_header(file, name) for file, name in zip(files, names, strict=True)]
+    headers = [read_header(file, name) for file, name in zip(files, names, strict=True)]
 
-    sizes = [size for size, _ in headers]
+    resize, sizes = rules.resize, [header.size for header in headers]
     odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
     if odd is not None and resize is None:
         raise UsageError(
-            f"{names[odd]}: {_by(sizes[odd])} (height x width), but {names[0]} is {_by(sizes[0])};"
+            f"{names[odd]}: {by(sizes[odd])} (height x width), but {names[0]} is {by(sizes[0])};"
             " give one size for all with --data.resize HEIGHT WIDTH"
         )
     width, height = sizes[0]
-    resized = resize is not None and (odd is not None or width * height > resize[0] * resize[1])
+    larger = resize is not None and width * height > resize[0] * resize[1]
+    resized = resize is not None and (odd is not None or larger or rules.on_host)
     if resize is not None and resized:
         height, width = resize
-    grey = all(mode in GREY_MODES for _, mode in headers)
-    return Plan((height, width, 1 if grey else 3), resized)
-
-
-def _header(file: Path | bytes, name: str) -> tuple[tuple[int, int], str]:
-    """An image's (width, height) and mode, without decoding its pixels."""
-    with _opened(file, name) as image:
-        size, mode = image.size, image.mode
-        if _exif(image).get(ExifTags.Base.Orientation, 1) >= 5:  # lying on its side
-            size = size[::-1]
-        _check_depth(mode, name)
-    return size, mode
-
-
-def _exif(image: ImageFile) -> Image.Exif:
-    """The EXIF data of an image that is just opened, without decoding its pixels."""
-    if image.format != "PNG" or image.fp is None:
-        return image.getexif()
-    # Pillow decodes a PNG's pixels to see whether EXIF data follow them, which they rarely do.
-    image.fp.seek(8)
-    chunks = []
-    while len(head := image.fp.read(8)) == 8:
-        chunks.append(head[4:])
-        image.fp.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
-    behind = chunks[chunks.index(b"IDAT") :]
-    late = not {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}.isdisjoint(behind)
-    return image.getexif() if late else Image.Image.getexif(image)
-
-
-def _check_depth(mode: str, name: str) -> None:
-    if mode.startswith(("I", "F")):
-        raise UsageError(f"{name}: Pillow mode {mode!r}; convert it to 8 bits per channel")
-
-
-def _check_pixels(size: tuple[int, int]) -> None:
-    """Refuse an image of more pixels than Pillow finds plausible; it warns, up to twice as many."""
-    pixels, most = size[0] * size[1], Image.MAX_IMAGE_PIXELS
-    if most is not None and pixels > most:
-        raise ValueError(f"Image size ({pixels} pixels) exceeds limit of {most} pixels")
-
-
-@contextmanager
-def _opened(file: Path | bytes, name: str) -> Iterator[ImageFile]:
-    """The opened image; whatever goes wrong with it becomes a ValueError that names it."""
-    try:
-        stream = file if isinstance(file, Path) else io.BytesIO(file)
-        with Image.open(stream, formats=FORMATS) as image:
-            _check_pixels(image.size)
-            yield image
-    except UsageError:
-        raise
-    except Exception as error:  # each of Pillow's decoders raises its own types on damaged files
-        raise UsageError(f"{name}: not a readable image ({error})") from error
-
-
-def _by(size: tuple[int, int]) -> str:
-    width, height = size
-    return f"{height}x{width}"
+    bits = [header.bits for header in headers]
+    other = next((i for i, depth in enumerate(bits) if depth != bits[0]), None)
+    if other is not None:
+        raise UsageError(
+            f"{names[other]}: {bits[other]} bits per channel, but {names[0]} has {bits[0]}:"
+            " convert one of them"
+        )
+    grey = all(header.mode in GREY_MODES for header in headers)
+    if not grey and bits[0] == 16:
+        raise UsageError(f"{names[0]}: 16 bits per channel: only grey images are read at that")
+    shape = (height, width, 1 if grey else 3)
+    return Plan(shape, resized, BACKGROUNDS[rules.background], bits[0])

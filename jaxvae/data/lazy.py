@@ -7,7 +7,7 @@ from typing import Literal, NoReturn
 import numpy as np
 
 Reader = Callable[[list[int]], Iterable[np.ndarray]]
-"""Reads and decodes records in the order given: each uint8 (height, width, channels).
+"""Reads and decodes records in the order given: each (height, width, channels).
 
 It is called by several threads at once.
 """
@@ -15,7 +15,7 @@ It is called by several threads at once.
 
 @dataclass(frozen=True, eq=False)
 class LazyImages:
-    """Images of a set that need not fit into memory, in the place of a uint8 array.
+    """Images of a set that need not fit into memory, in the place of an array.
 
     `shape`, `dtype`, `ndim`, `len` and `take` are those of an array (n, height, width, channels)
     and decode nothing. Indexing decodes just what it returns. Several threads may do so at once.
@@ -27,7 +27,9 @@ class LazyImages:
     image_shape: tuple[int, int, int]
     """(height, width, channels)."""
 
-    dtype = np.dtype(np.uint8)
+    dtype: np.dtype = np.dtype(np.uint8)  # noqa: RUF009  # which never changes
+    """uint8 or uint16."""
+
     ndim = 4
 
     @property
@@ -42,13 +44,13 @@ class LazyImages:
         return replace(self, records=self.records.take(indices, axis=axis))
 
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
-        """Decoded images, uint8 (m, height, width, channels), of a slice or an array of integers.
+        """Decoded images (m, height, width, channels), of a slice or an array of integers.
 
         Raises:
             ValueError: an image is damaged; the message names it.
         """
         records = self.records[index].tolist()
-        images = np.dtype((np.uint8, self.image_shape))
+        images = np.dtype((self.dtype, self.image_shape))
         return np.fromiter(self.read(records), images, len(records))
 
     def __array__(self, *args: object, **kwargs: object) -> NoReturn:
@@ -57,12 +59,15 @@ class LazyImages:
 
 
 def consecutive(
-    read: Reader, counts: Sequence[int], image_shape: tuple[int, int, int]
+    read: Reader,
+    counts: Sequence[int],
+    image_shape: tuple[int, int, int],
+    dtype: np.dtype = np.dtype(np.uint8),  # noqa: B008
 ) -> list[LazyImages]:
     """The first counts[0] records, the next counts[1], and so on, as images."""
     ends = np.cumsum(counts)
     return [
-        LazyImages(read, np.arange(end - count, end), image_shape)
+        LazyImages(read, np.arange(end - count, end), image_shape, dtype)
         for count, end in zip(counts, ends, strict=True)
     ]
 

@@ -1,7 +1,7 @@
 """From stored examples to what the model sees, inside the compiled step.
 
 Images: resize -> pad -> quantise or binarise -> scale to `range` (the target) -> corrupt (the
-input). Other values are taken as they are; those that are not a number count as not observed.
+input). Other values are standardised; those that are not a number count as not observed.
 """
 
 from dataclasses import replace
@@ -29,11 +29,14 @@ def seen_shape(data: Data, stored: tuple[int, ...]) -> tuple[int, ...]:
 def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batch:
     """The batch of these stored examples; `noise` draws its corruption and binarization too."""
     observed = None
-    if examples.x.dtype == np.uint8:
-        target = _pixels(data, examples.x, noise)
+    if examples.x.dtype in (np.uint8, np.uint16):
+        assert info.maximum is not None
+        target = _pixels(data, examples.x, noise, info.maximum)
         given = _corrupt(data, target, noise)
     else:
         target = jnp.asarray(examples.x).astype(float)
+        if info.center:
+            target = (target - _numbers(info.center, target)) / _numbers(info.scale, target)
         if info.missing:
             observed = ~jnp.isnan(target)
             target = jnp.where(observed, target, 0.0)
@@ -41,24 +44,29 @@ def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batc
     return Batch(given, target, examples.label, observed, noise, info)
 
 
-def _pixels(data: Data, images: jax.Array, noise: Noise) -> jax.Array:
-    """The target from `uint8` images (batch, height, width, channels)."""
+def _numbers(values: tuple[float, ...], x: Any) -> Any:
+    """Numbers of the last axis, shaped and typed for arithmetic with x."""
+    return np.asarray(values, x.dtype).reshape([1] * (x.ndim - 1) + [-1])
+
+
+def _pixels(data: Data, images: jax.Array, noise: Noise, maximum: int) -> jax.Array:
+    """The target from stored images (batch, height, width, channels), in 0..`maximum`."""
     x = jnp.asarray(images).astype(float)
     if data.resize is not None and data.resize != images.shape[1:3]:
         shape = (images.shape[0], *data.resize, images.shape[3])
-        x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, 255)
+        x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, maximum)
     if data.pad:
         x = jnp.pad(x, ((0, 0), (data.pad, data.pad), (data.pad, data.pad), (0, 0)))
 
-    levels = 255.0  # x is now in 0..levels
+    levels = float(maximum)  # x is now in 0..levels
     if data.quantize is not None:
         x, levels = _rounded(x, data.quantize), float(round(255 / data.quantize))
     elif data.binarize == "threshold":
-        x, levels = (_parts(x) > PARTS * 255 // 2).astype(x.dtype), 1.0
+        x, levels = (_parts(x) > PARTS * maximum // 2).astype(x.dtype), 1.0
     elif data.binarize != "none":
         draw = _of_binarization(data, noise).uniform("binarize", x.shape[1:])
         # A product is rounded alike on every device, a quotient is not.
-        x, levels = (draw * 255 < x).astype(x.dtype), 1.0
+        x, levels = (draw * levels < x).astype(x.dtype), 1.0
 
     low, high = data.range
     return x * ((high - low) / levels) + low  # a factor of exactly 1 for integers
@@ -110,3 +118,8 @@ def to_unit(data: Data, x: Any) -> Any:
     """Pixel values, an array of any kind, from `data.range` back to [0, 1]."""
     low, high = data.range
     return (x - low) / (high - low)
+
+
+def to_given(info: Info, x: np.ndarray) -> np.ndarray:
+    """Values that are no images, back to the units in which they were given."""
+    return x * _numbers(info.scale, x) + _numbers(info.center, x) if info.center else x

@@ -27,7 +27,7 @@ def stream(
         chunk: steps per array.
 
     Yields:
-        uint8 (m, batch, height, width, channels), where m is `chunk`, or what is left at the end.
+        arrays (m, batch, height, width, channels), where m is `chunk`, or what is left at the end.
 
     Raises:
         ValueError: an image is damaged; the message names it.
@@ -48,6 +48,6 @@ def stream(
         for start in range(0, steps, chunk):
             count = min(chunk, steps - start)
             # Filled as batches arrive: a list that is stacked would need the memory twice.
-            yield np.fromiter(reader, np.dtype((np.uint8, batch_shape)), count)
+            yield np.fromiter(reader, np.dtype((images.dtype, batch_shape)), count)
     finally:
         reader.close()

@@ -18,8 +18,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from jaxvae.checks import UsageError
+from jaxvae.config import Data
 from jaxvae.data import cache
-from jaxvae.data.decode import Encoded, Plan, decode, decode_image
+from jaxvae.data.decode import BACKGROUNDS, Plan, decode, decode_image
+from jaxvae.data.found import Found
+from jaxvae.data.headers import Encoded, Rules
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Source, Split
 
@@ -46,21 +49,22 @@ def names() -> list[str]:
     return sorted({*tfds.list_builders(with_community_datasets=False), *prepared})
 
 
-def load(name: str, resize: tuple[int, int] | None, streaming: bool = False) -> Source:
+def find(name: str, data: Data) -> Found:
     """The set `name` (`mnist`, `mnist:3.0.1`, `cifar10_corrupted/fog_1`), prepared if need be.
 
     Its splits `train` and `test` (or else `validation`) are used. An integer `label` is kept.
 
+    With `data.streaming` the images stay in their records, of which none is read: so there are no
+    labels, and size and channels are those that the set declares; where it leaves the size open,
+    all images are resized to `data.resize`.
+
     Args:
         name: a TFDS name; also that of a folder of `data_dir` that has no builder code.
-        resize: height and width for images of different sizes.
-        streaming: leave the images in their records. No record is read here, so there are no
-            labels, and size and channels are those that the set declares: where it leaves the size
-            open, all images are resized to `resize`.
+        data: the settings.
 
     Raises:
         FileNotFoundError: the set is not prepared and could not be; the message says what to do.
-        ValueError: there is no such set, it does not hold 8-bit images, or it cannot be streamed.
+        UsageError: there is no such set, it does not hold 8-bit images, or it cannot be streamed.
     """
     builder = _builder(name)
     if not builder.is_prepared():
@@ -76,25 +80,42 @@ def load(name: str, resize: tuple[int, int] | None, streaming: bool = False) -> 
     for key in ("test", "validation"):
         if key in splits and "test" not in keys:
             keys["test"] = key
-    resize = resize if sizes_differ else None
-    if streaming:
-        decoded = _in_records(builder, keys, resize)
-    else:
-        files = [Path(path) for key in keys.values() for path in splits[key].filepaths]
-        decoded = cache.cached(
-            builder.info.name,
-            sum(splits[key].num_examples for key in keys.values()),
-            ["tfds", builder.info.full_name, [cache.fingerprint(file) for file in files], resize],
-            lambda: _decode(builder, keys, resize),
-        )
+    on_host = data.resize_rule == "pillow"
+    rules = Rules(data.resize if sizes_differ or on_host else None, data.background, on_host)
     label = features.get("label")
     class_names = label.names if isinstance(label, tfds.features.ClassLabel) else None
-    return Source(
-        name=name,
-        train=decoded["train"],
-        test=decoded.get("test"),
-        classes=tuple(class_names) if class_names else None,
-        description=f"{builder.info.full_name} of TensorFlow Datasets",
+
+    def read() -> Source:
+        if data.streaming:
+            decoded = _in_records(builder, keys, rules)
+        else:
+            files = [Path(path) for key in keys.values() for path in splits[key].filepaths]
+            made_from = [cache.fingerprint(file) for file in files]
+            decoded = cache.cached(
+                builder.info.name,
+                sum(splits[key].num_examples for key in keys.values()),
+                ["tfds", builder.info.full_name, made_from, rules],
+                lambda: _decode(builder, keys, rules),
+            )
+        return Source(
+            name=name,
+            train=decoded["train"],
+            test=decoded.get("test"),
+            classes=tuple(class_names) if class_names else None,
+            description=f"{builder.info.full_name} of TensorFlow Datasets",
+        )
+
+    shape = "x".join("?" if length is None else str(length) for length in features["image"].shape)
+    notes = [f"its split {key!r} is not read" for key in splits if key not in keys.values()]
+    return Found(
+        name,
+        f"images of {shape} (height x width x channels; uint8)"
+        + (f"; {len(class_names):,} classes" if class_names else "")
+        + f"; {builder.info.full_name} of TensorFlow Datasets in {builder.data_path}",
+        {part: splits[key].num_examples for part, key in keys.items()},
+        {part: key for part, key in keys.items() if key != part},
+        notes,
+        read,
     )
 
 
@@ -184,9 +205,9 @@ def _features(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
 
 
 def _decode(
-    builder: tfds.core.DatasetBuilder, keys: dict[str, str], resize: tuple[int, int] | None
+    builder: tfds.core.DatasetBuilder, keys: dict[str, str], rules: Rules
 ) -> dict[str, Split]:
-    return decode({part: _read(builder, key) for part, key in keys.items()}, resize)
+    return decode({part: _read(builder, key) for part, key in keys.items()}, rules)
 
 
 def _read(builder: tfds.core.DatasetBuilder, key: str) -> Encoded:
@@ -206,7 +227,7 @@ def _read(builder: tfds.core.DatasetBuilder, key: str) -> Encoded:
 
 
 def _in_records(
-    builder: tfds.core.DatasetBuilder, keys: dict[str, str], resize: tuple[int, int] | None
+    builder: tfds.core.DatasetBuilder, keys: dict[str, str], rules: Rules
 ) -> dict[str, Split]:
     """The splits, their images still in their records."""
     name = builder.info.full_name
@@ -216,14 +237,16 @@ def _in_records(
             f" {builder.info.file_format.value}: only array_record is read image by image"
         )
     height, width, channels = _features(builder)["image"].shape[-3:]
-    varying = None in (height, width)
+    resize, varying = rules.resize, None in (height, width)
     if varying and resize is None:
         raise UsageError(
             f"data.resize = None: must be a height and a width to stream {name}, which leaves the"
             " size of its images open; give --data.resize HEIGHT WIDTH"
         )
     height, width = resize or (height, width)
-    plan = Plan((height, width, 1 if channels == 1 else 3), resized=varying)
+    background = BACKGROUNDS[rules.background]
+    shape = (height, width, 1 if channels == 1 else 3)
+    plan = Plan(shape, resized=varying or rules.on_host, background=background)
 
     together = "+".join(keys.values())  # one reader, so that `data.whole` can join the splits
     records = _records(builder, together)
@@ -233,7 +256,7 @@ def _in_records(
             yield decode_image(record["image"], f"{name} {together} image {number}", plan)
 
     counts = [builder.info.splits[key].num_examples for key in keys.values()]
-    images = consecutive(read, counts, plan.shape)
+    images = consecutive(read, counts, plan.shape, plan.dtype)
     return {part: Split(own, None) for part, own in zip(keys, images, strict=True)}
 
 

@@ -12,6 +12,7 @@ from jaxvae.evaluation.evaluate import (
 )
 from jaxvae.evaluation.trained import (
     Trained,
+    as_stored,
     decode,
     embed,
     has_prior,
@@ -27,6 +28,7 @@ from jaxvae.evaluation.trained import (
 
 __all__ = [
     "Trained",
+    "as_stored",
     "counted_examples",
     "decode",
     "embed",

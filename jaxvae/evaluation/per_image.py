@@ -14,7 +14,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation.evaluate import counted_examples, padded_batches
 
-RESERVED = ("index", "label", "file", "allow_pickle")  # ours, and the arguments of np.savez
+RESERVED = ("index", "label", "name", "file", "allow_pickle")  # ours, and the arguments of np.savez
 
 
 class Scores(NamedTuple):
@@ -78,7 +78,8 @@ def refuse_path(path: Path) -> None:
 
 
 def save(scores: Scores, split: Split, path: Path) -> None:
-    """Write an .npz with a row per image: the terms, `index` in the split and `label` (-1: none).
+    """Write an .npz with a row per image: the terms, `index` in the split, `label` (-1: none), and
+    `name`, that of its file, where the source has names.
 
     Raises:
         UsageError, FileExistsError: as `refuse_path`; or a term has the name of another array.
@@ -88,5 +89,7 @@ def save(scores: Scores, split: Split, path: Path) -> None:
         raise UsageError(f"objective.terms: {taken[0]!r} cannot be written: another name is needed")
     n = len(scores.rows["mse"])
     arrays = {"index": np.arange(n, dtype=np.int32), "label": split.every_label[:n], **scores.rows}
+    if split.names is not None:
+        arrays["name"] = np.array(split.names[:n])
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

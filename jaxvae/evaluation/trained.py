@@ -18,8 +18,9 @@ from jaxvae import noise
 from jaxvae.batch import Batch, Examples
 from jaxvae.checks import UsageError
 from jaxvae.config import Data, Experiment
-from jaxvae.data import Split
-from jaxvae.data.preprocess import preprocess, to_unit
+from jaxvae.data import LazyImages, Split
+from jaxvae.data.checked import to_images, to_sixteen, to_values
+from jaxvae.data.preprocess import preprocess, seen_shape, to_given, to_unit
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean
 from jaxvae.noise import Noise
@@ -67,28 +68,87 @@ def _in_batches(function: Callable[..., Any], tree: Any) -> Any:
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
 
-def prepare(trained: Trained, split: Split, index: ArrayLike | None = None) -> Batch:
-    """Stored examples as the model sees them, without noise, so that posteriors are their means.
+def prepare(trained: Trained, examples: Split | ArrayLike, index: ArrayLike | None = None) -> Batch:
+    """Examples as the model sees them, without noise, so that posteriors are their means.
 
     Corruption and binarization are drawn as in validation, where they follow from the examples'
     positions in their split: `index`, (n,), by default 0, 1, ...
 
+    Args:
+        trained: the model.
+        examples: a split, or an array of what `as_stored` takes.
+        index: see above.
+
     Raises:
-        UsageError: the examples do not have the shape that the model was made for.
+        UsageError: the examples are not such as the model was made for.
     """
+    split = as_stored(trained, examples)
     x = np.asarray(split.images[:])
     index = np.arange(len(x)) if index is None else np.asarray(index)
-    if x.shape[1:] != trained.stored_shape:
-        raise UsageError(
-            f"examples of shape {x.shape[1:]}: the model takes {trained.stored_shape}"
-            " (of images: height, width, channels)"
-        )
     experiment = trained.experiment
     key = noise.stream(noise.root(experiment.seed), "evaluate")
     return _in_batches(
         lambda examples: _preprocess(experiment.data, examples, key, trained.info),
         Examples(x, split.every_label, index),
     )
+
+
+def as_stored(trained: Trained, examples: Split | ArrayLike) -> Split:
+    """Examples in the form in which those of the run are stored.
+
+    Images are given as `jaxvae.data.checked.to_images` takes them: integers, or floats in [0, 1].
+    Grey ones become colour images where the run's are, and of another size they may be where the
+    run resizes its own.
+
+    Raises:
+        UsageError: they are not such as the model was made for.
+    """
+    split = examples if isinstance(examples, Split) else Split(np.asarray(examples), None)
+    if trained.info.maximum is None:
+        images = split.images
+        if images.dtype != np.float32 or images.ndim != len(trained.stored_shape) + 1:
+            images, _ = to_values(np.asarray(images), "examples")
+    else:
+        images = _as_images(trained, split.images)
+    if seen_shape(trained.experiment.data, images.shape[1:]) != trained.info.shape:
+        raise UsageError(
+            f"examples of {_by(images.shape[1:])}: must be {_by(trained.stored_shape)}, as those"
+            " that the run was trained on"
+            + ("" if trained.info.maximum is None else " (with data.resize they may have any size)")
+        )
+    return split._replace(images=images)
+
+
+def _as_images(trained: Trained, images: np.ndarray | LazyImages) -> np.ndarray | LazyImages:
+    """Images of the depth and the number of channels that the run's have."""
+    maximum, channels = trained.info.maximum, trained.stored_shape[-1]
+    assert maximum is not None
+    dtype = np.uint8 if maximum == 255 else np.uint16
+    if images.dtype != dtype or images.ndim != 4:
+        images = np.asarray(images)
+        if maximum != 255 and images.dtype.kind == "f":
+            images = to_sixteen(images, "images", maximum)
+        else:
+            images, _ = to_images(images, "images")
+    if images.dtype != dtype:
+        raise UsageError(
+            f"images of {images.dtype}: must be {np.dtype(dtype)} or floats in [0, 1], since the"
+            f" brightest pixel of the run's own is {maximum}"
+        )
+    if isinstance(images, LazyImages) or images.shape[-1] == channels:
+        return images
+    if images.shape[-1] == 1 and channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    if images.shape[-1] == 3 and channels == 1 and (images == images[..., :1]).all():
+        return images[..., :1]
+    raise UsageError(
+        f"images of {images.shape[-1]} channels: must have {channels}, as those that the run was"
+        " trained on" + ("; make them grey" if channels == 1 else "")
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def codes_of(trained: Trained, batch: Batch) -> Any:
@@ -151,15 +211,15 @@ def reconstruct(trained: Trained, batch: Batch) -> np.ndarray:
 
 
 def pixels(trained: Trained, x: ArrayLike) -> np.ndarray:
-    """Images from the data's range to pixels in [0, 1], clipped; other values as they are."""
+    """Images from the data's range to pixels in [0, 1], clipped; other values in their units."""
     if not is_images(trained):
-        return np.asarray(x)
+        return to_given(trained.info, np.asarray(x))
     return np.clip(to_unit(trained.experiment.data, np.asarray(x)), 0, 1)
 
 
 def is_images(trained: Trained) -> bool:
     """Whether the examples can be drawn as images."""
-    return len(trained.info.shape) == 3
+    return trained.info.maximum is not None
 
 
 def sample(

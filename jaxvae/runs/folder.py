@@ -252,6 +252,9 @@ def read_config(
         experiment = from_json(template, saved["experiment"])
     except Exception as error:  # a class of a user's own may raise anything
         raise UsageError(f"{path}: {error}") from error
+    if like is not None and like.data.source == experiment.data.source:  # with its arrays
+        data = dataclasses.replace(experiment.data, source=like.data.source)
+        experiment = dataclasses.replace(experiment, data=data)
     try:
         info = from_json(Info(()), saved["info"], "info.")
     except UsageError as error:

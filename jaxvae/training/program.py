@@ -183,8 +183,11 @@ def build(
 def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
     """Raise a UsageError where a Bernoulli likelihood is given values that are no probabilities."""
     images = split.images
-    if experiment.objective.likelihood != "bernoulli" or images.dtype == np.uint8:
+    if experiment.objective.likelihood != "bernoulli" or images.dtype.kind == "u":
         return
+    allowed = "another one, such as 'gaussian', for standardised values (or --no-data.standardise)"
+    standardise = experiment.data.standardise
+    require(not standardise, "objective.likelihood", "bernoulli", allowed)
     low, high = float(np.nanmin(images[:])), float(np.nanmax(images[:]))
     allowed = f"another one for values from {low:.4g} to {high:.4g}, such as 'gaussian'"
     require(0 <= low <= high <= 1, "objective.likelihood", "bernoulli", allowed)

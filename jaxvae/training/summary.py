@@ -54,6 +54,7 @@ def summary_of(
         "status": "finished",
         "folder": "",
         "dataset": dataset.description,
+        "data": list(dataset.said),
         "images": {
             "train": len(dataset.train.images),
             "validation": len(dataset.validation.images),

@@ -73,7 +73,7 @@ def test_damaged_and_hostile_arrays(name, content, words):
     path = Path(name)
     path.write_bytes(content)
     with pytest.raises(UsageError) as error:
-        arrays.load(path)
+        arrays.find(path).read()
     assert f"{name}: " in str(error.value) and words in str(error.value)
     assert len(str(error.value)) < 400
     assert os.listdir() == [name]
@@ -86,7 +86,7 @@ def test_an_archive_writes_nothing():
     os.mkdir("in")
     path = Path("in", "a.npz")
     path.write_bytes(zipped(**dict.fromkeys(names, stream.getvalue())))
-    assert len(arrays.load(path).train.images) == 20
+    assert len(arrays.find(path).read().train.images) == 20
     assert (os.listdir(), os.listdir("in")) == (["in"], ["a.npz"])
     assert not Path("/tmp/jaxvae-escaped.npy").exists()
 
@@ -94,5 +94,5 @@ def test_an_archive_writes_nothing():
 def test_what_is_not_read_may_be_anything():
     """Other arrays of an archive, such as the description that some sets hold as an object."""
     np.savez("a.npz", images=IMAGES, metadata=np.array(Code()), more=np.zeros(3, "m8[s]"))
-    assert len(arrays.load(Path("a.npz")).train.images) == 20
+    assert len(arrays.find(Path("a.npz")).read().train.images) == 20
     assert not Path("executed").exists()

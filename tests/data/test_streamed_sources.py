@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 from jaxvae import config, data
 from jaxvae.checks import UsageError
 from jaxvae.data import decode, folder, tfds_source
+from jaxvae.data.headers import Rules
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.splits import Dataset
 from jaxvae.data.streaming import stream
@@ -195,7 +196,7 @@ def test_real_sets(name):
         pytest.skip(f"{name} is not in {tfds_source.data_dir()} (TFDS_DATA_DIR)")
     lazy = data.load(config.Data(source=name, streaming=True))
     builder = tfds.builder(name, data_dir=tfds_source.data_dir())
-    whole = decode.decode({"test": tfds_source._read(builder, "test")}, None)["test"].images
+    whole = decode.decode({"test": tfds_source._read(builder, "test")}, Rules(None))["test"].images
     assert lazy.test.images.shape == whole.shape
     batches = np.random.default_rng(0).permutation(len(whole)).reshape(-1, 100)
     for i, chunk in enumerate(stream(lazy.test.images, batches, 10)):
@@ -220,7 +221,7 @@ def test_a_damaged_image_in_the_middle_is_named(tmp_path):
         save(root / f"{i:02}.png", noise(i, 32, 32))
     broken = root / "17.png"
     broken.write_bytes(broken.read_bytes()[:-500])  # its header is whole
-    images = folder.load(root, None, streaming=True).train.images
+    images = folder.find(root, config.Data(streaming=True)).read().train.images
     chunks = stream(images, np.arange(40).reshape(20, 2), 4)
     for _ in range(2):
         next(chunks)
@@ -233,14 +234,14 @@ def test_headers_are_checked_when_a_folder_is_loaded(grey_folder):
     first = grey_folder / "a" / "00.png"
     first.write_bytes(b"text")
     with pytest.raises(UsageError, match=r"a/00\.png: not a readable image"):
-        folder.load(grey_folder, None, streaming=True)
+        folder.find(grey_folder, config.Data(streaming=True)).read()
     save(first, noise(0, 3, 3))
     with pytest.raises(UsageError, match=r"9x7 .*00\.png is 3x3.*--data\.resize HEIGHT"):
-        folder.load(grey_folder, None, streaming=True)
+        folder.find(grey_folder, config.Data(streaming=True)).read()
 
 
 def test_a_file_that_changes_afterwards_is_noticed(grey_folder):
-    images = folder.load(grey_folder, None, streaming=True).train.images
+    images = folder.find(grey_folder, config.Data(streaming=True)).read().train.images
     save(grey_folder / "a" / "00.png", noise(0, 3, 3))
     with pytest.raises(UsageError, match=r"a/00\.png: 3x3 .* where the set has 9x7"):
         images[:1]
@@ -259,14 +260,14 @@ def test_exif_data_behind_the_pixels_of_a_png_count(tmp_path):
     file.write_bytes(content[:first] + content[first + len(exif) : end] + exif + content[end:])
     expected = np.rot90(noise(0, 4, 6), -1)[None, ..., None]
     for streaming in (False, True):
-        images = folder.load(tmp_path / "set", None, streaming).train.images
+        images = folder.find(tmp_path / "set", config.Data(streaming=streaming)).read().train.images
         assert images.shape == (1, 6, 4, 1)
         np.testing.assert_array_equal(images[:], expected)
 
 
 def test_records_that_are_not_as_declared_are_named(prepared):
     prepared(JaxvaeStreamOdd)
-    images = tfds_source.load("jaxvae_stream_odd", None, streaming=True).train.images
+    images = tfds_source.find("jaxvae_stream_odd", config.Data(streaming=True)).read().train.images
     messages = {}
     for i in range(40):
         try:
@@ -275,9 +276,9 @@ def test_records_that_are_not_as_declared_are_named(prepared):
             name, _, reason = str(error).partition(": ")
             assert name == f"jaxvae_stream_odd/1.0.0 train+test image {i}"
             messages[reason] = i
-    size, depth = sorted(messages)
+    depth, size = sorted(messages)
     assert size == "5x5 (height x width), where the set has 6x5"
-    assert depth.startswith("Pillow mode 'I;16'") and len(messages) == 2
+    assert depth == "16 bits per channel, where the set has 8: convert it" and len(messages) == 2
 
 
 def test_a_damaged_record_file_is_named(prepared):
@@ -286,7 +287,7 @@ def test_a_damaged_record_file_is_named(prepared):
         content = bytearray(path.read_bytes())
         content[[i for i, byte in enumerate(content) if byte][300]] ^= 255  # the rest is padding
         path.write_bytes(content)
-    images = tfds_source.load("jaxvae_stream_grey", None, streaming=True).train.images
+    images = tfds_source.find("jaxvae_stream_grey", config.Data(streaming=True)).read().train.images
     with pytest.raises(UsageError, match=r"1\.0\.0: cannot read 'train\+test'"):
         list(stream(images, np.arange(40).reshape(10, 4), 4))
 
@@ -294,14 +295,14 @@ def test_a_damaged_record_file_is_named(prepared):
 def test_open_sizes_need_resize(prepared):
     prepared(JaxvaeStreamPhotos)
     with pytest.raises(UsageError, match=r"photos/1\.0\.0, .*open; give --data\.resize HEIGHT"):
-        tfds_source.load("jaxvae_stream_photos", None, streaming=True)
+        tfds_source.find("jaxvae_stream_photos", config.Data(streaming=True)).read()
 
 
 def test_parquet_is_not_streamed(prepared):
     info = prepared(JaxvaeStreamGrey) / "dataset_info.json"
     info.write_text(info.read_text().replace('"array_record"', '"parquet"'))
     with pytest.raises(UsageError, match=r"streaming = True: must be False .* as parquet"):
-        tfds_source.load("jaxvae_stream_grey", None, streaming=True)
+        tfds_source.find("jaxvae_stream_grey", config.Data(streaming=True)).read()
 
 
 @pytest.mark.parametrize("source", ["digits", "a.npy", "a.npz"])

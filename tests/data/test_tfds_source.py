@@ -143,9 +143,11 @@ def test_chunks_join_without_loss(data_dir, monkeypatch):
 
 def test_second_load_reads_no_records(data_dir, monkeypatch):
     prepare(JaxvaeTinyGrey, data_dir)
-    first = tfds_source.load("jaxvae_tiny_grey", None)
+    first = tfds_source.find("jaxvae_tiny_grey", config.Data()).read()
     monkeypatch.setattr(tfds_source, "_read", lambda *_: pytest.fail("decoded twice"))
-    second = tfds_source.load("jaxvae_tiny_grey", (9, 9))  # one size: resized on the device
+    second = tfds_source.find(
+        "jaxvae_tiny_grey", config.Data(resize=(9, 9))
+    ).read()  # one size: resized on the device
     np.testing.assert_array_equal(first.train.images, second.train.images)
     np.testing.assert_array_equal(first.test.labels, second.test.labels)
 
@@ -153,8 +155,8 @@ def test_second_load_reads_no_records(data_dir, monkeypatch):
 def test_different_sizes_need_resize(data_dir):
     prepare(JaxvaeTinyPhotos, data_dir)
     with pytest.raises(ValueError, match=r"train image \d: .x5 .*--data\.resize HEIGHT WIDTH"):
-        tfds_source.load("jaxvae_tiny_photos", None)
-    source = tfds_source.load("jaxvae_tiny_photos", (3, 2))
+        tfds_source.find("jaxvae_tiny_photos", config.Data()).read()
+    source = tfds_source.find("jaxvae_tiny_photos", config.Data(resize=(3, 2))).read()
     assert source.train.images.shape == (4, 3, 2, 3)
     assert source.test.images.shape == (2, 3, 2, 3)  # from its validation split
     assert source.train.images[:, 1, 1, 1:].tolist() == [[50, 200]] * 4
@@ -164,7 +166,7 @@ def test_different_sizes_need_resize(data_dir):
 def test_sets_that_do_not_fit_are_refused(data_dir):
     prepare(JaxvaeTinyText, data_dir)
     with pytest.raises(ValueError, match=r"no feature `image`.*\['text'\]"):
-        tfds_source.load("jaxvae_tiny_text", None)
+        tfds_source.find("jaxvae_tiny_text", config.Data()).read()
 
 
 def test_unprepared_without_tensorflow(data_dir, monkeypatch):
@@ -239,7 +241,7 @@ def test_damaged_records_are_reported(data_dir):
     (path,) = data_dir.rglob("*-train.array_record-*")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"1\.0\.0: cannot read 'train'"):
-        tfds_source.load("jaxvae_tiny_grey", None)
+        tfds_source.find("jaxvae_tiny_grey", config.Data()).read()
 
 
 def test_records_in_a_format_of_tensorflow_are_refused(data_dir):
@@ -247,7 +249,7 @@ def test_records_in_a_format_of_tensorflow_are_refused(data_dir):
     (info,) = data_dir.rglob("dataset_info.json")
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
     with pytest.raises(ValueError, match=r"as tfrecord, which only TensorFlow reads.*array_record"):
-        tfds_source.load("jaxvae_tiny_grey", None)
+        tfds_source.find("jaxvae_tiny_grey", config.Data()).read()
 
 
 def test_available_lists_what_is_there_and_what_is_missing(data_dir):

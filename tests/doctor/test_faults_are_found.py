@@ -141,11 +141,11 @@ def other_stream(monkeypatch):
     monkeypatch.setattr(noise.Noise, "normal", faulty)
 
 
-def sums_in_float16(monkeypatch):
+def sums_that_lose_numbers(monkeypatch):
     def faulty(x, **options):
         if x.size < 10**5:
             return jnp.sum(x, **options)
-        return jnp.sum(x.astype(jnp.float16), **options).astype(jnp.float32)
+        return jnp.sum(x.at[..., ::1000].set(0), **options)
 
     monkeypatch.setattr(arithmetic, "jnp", Faulty(jnp, sum=faulty))
 
@@ -178,14 +178,14 @@ CASES = {
     kl_off_in_the_elbo: {"VAE on 40 000 rows"},
     other_order: {"noise bits: eps, dropout, shuffle"},
     other_stream: {"normal and uniform noise"},
-    sums_in_float16: {"sums of 10^6 numbers"},
+    sums_that_lose_numbers: {"sums of 10^6 numbers"},
     square_root_lost: {"operations one by one"},
     vmapped_off: {"a (A b + c) (jax#39336)"},
 }
 
 
 # One of each kind in every run: of layers, losses, noise and sums.
-KINDS = (shifted_by_a_pixel, textbook_kl, other_stream, sums_in_float16)
+KINDS = (shifted_by_a_pixel, textbook_kl, other_stream, sums_that_lose_numbers)
 
 
 @pytest.mark.parametrize(

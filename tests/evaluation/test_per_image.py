@@ -117,11 +117,15 @@ def test_files(tmp_path):
         assert sorted(arrays) == ["index", "label", "loss", "mse"]
         assert arrays["index"].tolist() == arrays["label"].tolist() == [0, 1]
     before = (tmp_path / "a.npz").read_bytes()
+    save(scores, SPLIT._replace(names=["x.png", "cats/é.png", "z.png"]), tmp_path / "named.npz")
+    with np.load(tmp_path / "named.npz") as arrays:
+        assert arrays["name"].tolist() == ["x.png", "cats/é.png"]
+    (tmp_path / "named.npz").unlink()
     with pytest.raises(FileExistsError, match=r"a\.npz: exists; give another file"):
         save(scores, SPLIT, tmp_path / "a.npz")
     with pytest.raises(UsageError, match=r"--per-image = '.*a\.csv': must end in \.npz"):
         save(scores, SPLIT, tmp_path / "a.csv")
-    for name in ("label", "file"):
+    for name in ("label", "name", "file"):
         with pytest.raises(UsageError, match=f"{name!r} cannot be written"):
             save(Scores(scores.rows | {name: np.ones(2)}, ()), SPLIT, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == before

@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxvae.config import Experiment, Population
 from jaxvae.data import Dataset, Split
-from jaxvae.data.decode import Encoded, decode_lazily
+from jaxvae.data.decode import decode_lazily
+from jaxvae.data.headers import Encoded, Rules
 from jaxvae.interop.maps import reference_map
 from jaxvae.interop.weights import to_flax, with_variables
 from jaxvae.training import members
@@ -37,7 +38,7 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     if mode == "streamed":
         files = [png(image) for image in dataset.train.images[:]]
         encoded = Encoded(files, [f"image {i}" for i in range(len(files))], None)
-        dataset = dataset._replace(train=decode_lazily({"train": encoded}, None)["train"])
+        dataset = dataset._replace(train=decode_lazily({"train": encoded}, Rules(None))["train"])
     weights = dict(np.load(f"{job.folder}/weights.npz"))
     yield _device()
 
