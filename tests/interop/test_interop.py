@@ -118,7 +118,7 @@ def test_an_imported_run_trains_on(tmp_path, capsys, reference):
 
 @pytest.mark.slow
 def test_a_new_run_begins_with_imported_weights(tmp_path, capsys, reference):
-    """All of them, running statistics included, on images that the import did not have."""
+    """All of them, running statistics included, on fewer images."""
     source, run = save(tmp_path / "model.pth", reference), tmp_path / "run"
     assert call(capsys, "import-torch", source, "--as", FILE, "--out", run, *SMALL)[0] == 0
     options = [*SMALL, "--data.limit", "128", "--train.epochs", "1", "--init-from", run]
