@@ -65,7 +65,7 @@ def test_experiments_lower_for_every_platform(file, devices):
     state = jax.eval_shape(lambda: initial_state(experiment, module, info))
     key = jax.eval_shape(lambda: noise.root(0))
     number, count = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
-    sums = dict.fromkeys(metric_names(step, state, examples(1), key), number)
+    sums = dict.fromkeys(metric_names(step, state, examples(batch_size), key), number)
     train, test = examples(TRAIN), examples(TEST)
     source = Resident(train.x, train.label, train.index)
     convolutional = experiment.model.network == "conv" or experiment.model.family == "CAE"

@@ -4,6 +4,7 @@ Heavy imports are inside the commands, so that `--help` is quick.
 """
 
 import contextlib
+import logging
 import math
 import sys
 from json import dumps
@@ -25,12 +26,18 @@ from jaxvae.cli.options import (
 )
 from jaxvae.runs import guards
 
+log = logging.getLogger("jaxvae")
+
 
 def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
     """Train an experiment; every field of it is an option."""
     if options.resume is not None:
         if options.out is not None or options.or_resume:
             raise UsageError("--out, --or-resume: not allowed with --resume, which names a folder")
+        if options.init_from is not None:
+            raise UsageError(
+                "--init-from: not allowed with --resume, which has all of its own state"
+            )
         return _train(options, options.resume, resume=True)
     if options.file is None:
         raise UsageError("train: give an experiment file, such as experiments/mnist_vae.py")
@@ -62,6 +69,7 @@ def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[st
         parallel=parallel,
         may_change=[name.replace("-", "_") for name in options.may_change],
         population=options.population,
+        init_from=options.init_from,
     )
 
 
@@ -83,7 +91,11 @@ def extract(
 
 
 def evaluate(
-    saved: Saved, shown: Shown, z: Literal["sampled", "mean"] = "sampled"
+    saved: Saved,
+    shown: Shown,
+    z: Literal["sampled", "mean"] = "sampled",
+    limit: int | None = None,
+    per_image: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run: loss, recon and kl in nats per image, and the pixels' mean squared error.
 
@@ -91,6 +103,9 @@ def evaluate(
         saved: the run.
         shown: the images.
         z: Decode a sample of the posterior (as the ELBO says), or its mean.
+        limit: Only the first so many images, in the order of their split.
+        per_image: Also write a new .npz with a row per image: each term, index, label and, where
+            there are files, name. What depends on the other images of a batch is left out.
     """
     import jax
     import jax.numpy as jnp
@@ -103,11 +118,20 @@ def evaluate(
         has_terms_across,
         in_order,
         make_batch_sums,
+        make_batch_terms,
         make_evaluate,
         not_finite,
     )
+    from jaxvae.evaluation import (
+        per_image as scoring,
+    )
 
+    require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
+    if per_image is not None:
+        scoring.refuse_path(per_image)
     trained, step, images, _ = open_run(saved, shown)
+    if limit is not None:
+        images = images.take(range(min(limit, len(images.images))))
     experiment, key = trained.experiment, noise.root(trained.experiment.seed)
     sums = make_batch_sums(experiment, trained.model, trained.info, z == "sampled")
     batch_size = experiment.data.batch_size
@@ -123,6 +147,17 @@ def evaluate(
     values = in_order(means)
     if bad := not_finite(values):
         raise runs.RunError(f"{saved.run}: not finite: {', '.join(bad)}")
+    written: dict[str, Any] = {}
+    if per_image is not None:
+        terms = jax.jit(make_batch_terms(experiment, trained.model, trained.info, z == "sampled"))
+        scores = scoring.score(terms, trained.variables, images, key, batch_size, across)
+        scoring.save(scores, images, per_image)
+        written = {"per_image": str(per_image), "not_per_image": list(scores.across)}
+        if scores.across:
+            log.warning(
+                "%s: without %s, which depend on the other images of a batch",
+                *(per_image, ", ".join(scores.across)),
+            )
     return {
         "run": str(saved.run),
         "checkpoint": saved.checkpoint,
@@ -130,9 +165,11 @@ def evaluate(
         "source": shown.source or experiment.data.source,
         "split": shown.which,
         "images": counted_examples(len(images.images), batch_size, across),
+        "limit": limit,
         "z": z,
         **values,
         "beta_eff": experiment.beta_eff(math.prod(trained.info.shape)),
+        **written,
     }
 
 

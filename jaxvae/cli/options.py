@@ -30,6 +30,9 @@ class TrainOptions:
     is then needed only when it defines classes of its own."""
     or_resume: bool = False
     """Where --out already holds this run, continue it: the same command starts and restarts."""
+    init_from: Path | None = None
+    """Begin with the parameters of another run's best checkpoint, on other images too: those of the
+    same path and shape, and BatchNorm's statistics and codebooks. Everything else is new."""
     may_change: tuple[str, ...] = ()
     """Settings in which a resumed run may differ from before, such as optimizer.learning_rate."""
     convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None

@@ -6,6 +6,7 @@ from jaxvae.evaluation.evaluate import (
     has_terms_across,
     in_order,
     make_batch_sums,
+    make_batch_terms,
     make_evaluate,
     not_finite,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "knows_labels",
     "labels_for",
     "make_batch_sums",
+    "make_batch_terms",
     "make_evaluate",
     "not_finite",
     "pixels",

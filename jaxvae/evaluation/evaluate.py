@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,15 +35,14 @@ def not_finite(values: Mapping[str, float]) -> list[str]:
     return [name for name, value in values.items() if not math.isfinite(value)]
 
 
-def make_batch_sums(
+def make_batch_terms(
     experiment: Experiment, module: Any, info: Info, sampled: bool = True
-) -> Callable[..., Means]:
-    """`sums(variables, examples, counted, key, numbers={})`, pure, over one batch.
+) -> Callable[..., dict[str, jax.Array]]:
+    """`terms(variables, examples, key, numbers={})`, pure, over one batch.
 
-    Returns the sum over the examples that are `counted`, (batch,), of each term of the objective,
-    in nats, with schedules at their end, and of `mse`, the mean squared error per value of the
-    reconstruction, with pixels in [0, 1]. A term of the whole batch counts once per example. Noise
-    depends on (key, index) alone.
+    Returns each term of the objective, in nats, with schedules at their end, and `mse`, the mean
+    squared error per value of the reconstruction, with pixels in [0, 1]: (batch,), or () of a term
+    of the whole batch. Noise depends on (key, index) alone.
 
     Args:
         experiment: settings of the data, model and objective.
@@ -53,13 +52,12 @@ def make_batch_sums(
     """
     data = experiment.data
 
-    def batch_sums(
+    def batch_terms(
         variables: Any,
         examples: Examples,
-        counted: jax.Array,
         key: jax.Array,
         numbers: Mapping[str, jax.Array] | None = None,
-    ) -> Means:
+    ) -> dict[str, jax.Array]:
         objective = with_fields(experiment, numbers or {}).objective
         own = Noise(noise.stream(key, "evaluate"), 0, examples.index)
         batch = preprocess(data, examples, own, info)
@@ -67,7 +65,29 @@ def make_batch_sums(
         output = objective.outcome(Bound(module, variables.model), batch, variables.objective)
         terms = objective.terms(output, batch, variables.objective)
         recon = to_unit(data, decoder_mean(output.decoded, experiment.model.output))
-        terms = terms | {"mse": squared_error(recon, batch, to_unit(data, batch.target))}
+        return terms | {"mse": squared_error(recon, batch, to_unit(data, batch.target))}
+
+    return batch_terms
+
+
+def make_batch_sums(
+    experiment: Experiment, module: Any, info: Info, sampled: bool = True
+) -> Callable[..., Means]:
+    """`sums(variables, examples, counted, key, numbers={})`, pure, over one batch.
+
+    Returns the sum over the examples that are `counted`, (batch,), of each of `make_batch_terms`,
+    whose arguments these are. A term of the whole batch counts once per example.
+    """
+    batch_terms = make_batch_terms(experiment, module, info, sampled)
+
+    def batch_sums(
+        variables: Any,
+        examples: Examples,
+        counted: jax.Array,
+        key: jax.Array,
+        numbers: Mapping[str, jax.Array] | None = None,
+    ) -> Means:
+        terms = batch_terms(variables, examples, key, numbers)
         return {
             name: jnp.sum(jnp.where(counted, jnp.broadcast_to(term, counted.shape), 0.0))
             for name, term in terms.items()
@@ -169,17 +189,30 @@ def evaluate_streamed(
         place: brings those rows to the devices.
         across: as for `make_evaluate`.
     """
-    images, labels = split.images, split.every_label
-    assert isinstance(images, LazyImages)
-    n = counted_examples(len(images), batch_size, across)
-    position = np.arange(-(-n // batch_size) * batch_size).reshape(-1, batch_size)
-    index = np.minimum(position, n - 1).astype(np.int32)
+    n = counted_examples(len(split.images), batch_size, across)
     total: dict[str, float] = {}
-    with contextlib.closing(stream(images, index[:, own], 1)) as chunks:
-        for i, chunk in enumerate(chunks):
-            examples = Examples(chunk[0], labels[index[i, own]], index[i, own])
-            batch = examples, position[i, own] < n
+    with contextlib.closing(padded_batches(split, n, batch_size, own)) as batches:
+        for batch in batches:
             # Fetched one by one: of two programs at once, processes on CPUs may begin either.
             for name, value in batch_sums(variables, *place(batch), key).items():
                 total[name] = total.get(name, 0.0) + float(value)
     return {name: value / n for name, value in total.items()}
+
+
+def padded_batches(
+    split: Split, n: int, batch_size: int, own: slice = slice(None)
+) -> Generator[tuple[Examples, np.ndarray], None, None]:
+    """The first n examples in batches of equal size on the host, and which of each count, (batch,).
+
+    The last batch is padded with copies of the last example. Images in their files are read ahead.
+    """
+    images, labels = split.images, split.every_label
+    position = np.arange(-(-n // batch_size) * batch_size).reshape(-1, batch_size)
+    index = np.minimum(position, n - 1).astype(np.int32)[:, own]
+    with contextlib.ExitStack() as closing:
+        parts: Iterable[np.ndarray] = (images[rows] for rows in index)
+        if isinstance(images, LazyImages):
+            chunks = closing.enter_context(contextlib.closing(stream(images, index, 1)))
+            parts = (chunk[0] for chunk in chunks)
+        for rows, x, counted in zip(index, parts, position[:, own] < n, strict=True):
+            yield Examples(x, labels[rows], rows), counted

@@ -159,6 +159,11 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
+def codes_of(trained: Trained, batch: Batch) -> Any:
+    """Codes of prepared examples, (n, ...), of several layers a dict of them."""
+    return _in_batches(lambda b: _apply(trained.model, trained.variables.model, b, "embed"), batch)
+
+
 def embed(trained: Trained, batch: Batch, layer: str | None = None) -> np.ndarray:
     """Codes of prepared examples, (n, ...): posterior means, feature maps of a CAE.
 
@@ -167,7 +172,7 @@ def embed(trained: Trained, batch: Batch, layer: str | None = None) -> np.ndarra
     Raises:
         UsageError: there is no such layer.
     """
-    codes = _in_batches(lambda b: _apply(trained.model, trained.variables.model, b, "embed"), batch)
+    codes = codes_of(trained, batch)
     if not isinstance(codes, dict):
         if layer is not None:
             raise UsageError(f"--layer = {layer!r}: must be left out: this model has one layer")

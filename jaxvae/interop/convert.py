@@ -78,9 +78,9 @@ def import_torch(
     variables = _without_logvar(jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template)))
     state = state_of(experiment, variables.model, variables.objective)
     step = make_train_step(experiment, module, info, steps_per_epoch=1)
-    number = jax.ShapeDtypeStruct((1,), np.int32)
-    one = Examples(jax.ShapeDtypeStruct((1, *shape), np.uint8), number, number)
-    metrics = metric_names(step, state, one, noise.root(experiment.seed))
+    number = jax.ShapeDtypeStruct((2,), np.int32)  # BatchNorm takes no fewer
+    examples = Examples(jax.ShapeDtypeStruct((2, *shape), np.uint8), number, number)
+    metrics = metric_names(step, state, examples, noise.root(experiment.seed))
     progress = asdict(Progress({name: [0.0] for name in metrics}, [Standing()]))
     counts = [int(a.max()) for key, a in arrays.items() if key.endswith(COUNTER) and a.size]
     imported = {

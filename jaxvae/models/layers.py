@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvae import axis, noise
+from jaxvae.checks import require
 from jaxvae.models.convolution import conv, conv_transpose
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -180,10 +181,12 @@ class BatchNorm(nn.Module):
     """scale (x - mean) / sqrt(var + epsilon) + bias, per channel (the last axis), as PyTorch's.
 
     In training mean and var are those of the whole batch, on however many devices it is (var with
-    1/n, n entries per channel), and the
-    running statistics move by 0.1 towards them, there with the unbiased variance (1/(n - 1));
-    otherwise the running statistics are used. Flax's own layer keeps the biased variance. Ioffe and
-    Szegedy 2015, algorithms 1 and 2.
+    1/n, n values per channel), and the running statistics move by 0.1 towards them, there with the
+    unbiased variance (1/(n - 1)); otherwise the running statistics are used. Flax's own layer keeps
+    the biased variance. Ioffe and Szegedy 2015, algorithms 1 and 2.
+
+    Raises:
+        UsageError: in training, n = 1: every output would be the bias, whatever the input.
     """
 
     @nn.compact
@@ -196,16 +199,22 @@ class BatchNorm(nn.Module):
         mean, var = running_mean.value, running_var.value
         if train:
             rows = x.reshape(-1, *channels)
+            n = rows.shape[0] * axis.size()
             mean = axis.mean(jnp.mean(rows, axis=0))
             var = axis.mean(jnp.mean(jnp.square(rows - mean[None]), axis=0))
             if not self.is_initializing():
-                n = rows.shape[0] * axis.size()
-                unbiased = var * (n / max(n - 1, 1))
+                self.refuse_single(n, x.shape[0] * axis.size())
+                unbiased = var * (n / (n - 1))
                 running_mean.value = KEEP * running_mean.value + (1 - KEEP) * mean
                 running_var.value = KEEP * running_var.value + (1 - KEEP) * unbiased
         factor = scale * jax.lax.rsqrt(var + EPSILON)
         offset = bias - mean * factor
         return x * jnp.broadcast_to(factor, x.shape) + jnp.broadcast_to(offset, x.shape)
+
+    def refuse_single(self, n: int, batch_size: int) -> None:
+        layer = "/".join(self.path)
+        allowed = f"at least 2 with BatchNorm: fewer than 2 values per feature reach {layer}"
+        require(n >= 2, "data.batch_size", batch_size, allowed)
 
 
 def keep_preactivation(module: nn.Module, name: str, x: jax.Array) -> None:

@@ -132,7 +132,7 @@ class Checkpoints:
             which: `latest` or `best`.
             abstract: has the state's shapes and types (float32 may have been saved as float64, and
                 the other way round), and where it has them its shardings; by default the state
-                comes to the first device, whatever it was saved from.
+                comes to this process's first device, whatever it was saved from.
 
         Raises:
             FileNotFoundError: there is no complete checkpoint.
@@ -220,7 +220,7 @@ def _plain(tree: Any) -> Any:
 
 def _placed(like: Any, saved: np.ndarray) -> jax.Array:
     """The saved numbers as an array like the abstract one, on its devices."""
-    sharding = getattr(like, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
+    sharding = getattr(like, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
     if _is_key(like):
         return jax.device_put(jax.random.wrap_key_data(jnp.asarray(saved)), sharding)
     if saved.shape != like.shape:

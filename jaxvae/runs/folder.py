@@ -18,7 +18,7 @@ from typing import Any
 from jaxvae import __version__
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError
-from jaxvae.config import Experiment
+from jaxvae.config import Experiment, with_fields
 from jaxvae.from_json import checked, from_json
 from jaxvae.info import Info
 
@@ -179,6 +179,49 @@ def saved_config(folder: Path) -> dict[str, Any]:
         if not isinstance(saved, dict) or name not in saved:
             raise UsageError(f"{path}: {name}: missing, so not the configuration of a run")
     return saved
+
+
+def template_for(folder: Path, experiment: Experiment) -> Experiment:
+    """A `like` for a run that need not be one of this experiment: its parts are of the classes that
+    config.json names, which are the package's own or those of `experiment`.
+
+    Raises:
+        UsageError: not a run folder, or it has other classes.
+    """
+    classes, plain = saved_config(folder)["classes"], Experiment(name="run")
+    found = {}
+    for name in PARTS if isinstance(classes, dict) else ():
+        parts = (getattr(plain, name), getattr(experiment, name))
+        same = [part for part in parts if _class_name(part) == classes.get(name)]
+        if not same:
+            raise UsageError(
+                f"{folder}: its {name} is a {str(classes.get(name))[:100]!r}: must be a class of"
+                " the package, or of the experiment file that is given"
+            )
+        found[name] = same[0]
+    return with_fields(plain, found)
+
+
+def origin_of(folder: Path) -> dict[str, Any] | None:
+    """What config.json says of the run that this one began with; None: of none.
+
+    Raises:
+        UsageError: not a run folder, or this is damaged.
+    """
+    origin = saved_config(folder).get("init_from")
+    kinds = {
+        "run": str,
+        "checkpoint_step": int,
+        "taken": int,
+        "initialised": list,
+        "not_taken": list,
+    }
+    for name, kind in kinds.items() if origin is not None else ():
+        if not isinstance(origin, dict) or not isinstance(origin.get(name), kind):
+            raise UsageError(
+                f"{folder / 'config.json'}: init_from.{name}: must be there, as {kind.__name__}"
+            )
+    return origin
 
 
 def read_config(

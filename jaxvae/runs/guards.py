@@ -13,7 +13,7 @@ from typing import Any
 from jaxvae import __version__
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment
-from jaxvae.runs.folder import RunError, read_config, read_metrics, saved_config
+from jaxvae.runs.folder import RunError, origin_of, read_config, read_metrics, saved_config
 
 log = logging.getLogger("jaxvae")
 
@@ -82,7 +82,8 @@ def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[
         listed = ", ".join(f"{name} ({old!r} to {new!r})" for name, (old, new) in changed.items())
         told = [name for name in changed if name in CHANGEABLE]
         hint = f"; unless told so: --may-change {' '.join(told)}" if told == list(changed) else ""
-        raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}")
+        others = _beginning(folder) if "data.source" in changed else ""
+        raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}{others}")
 
 
 def refuse_other_images(
@@ -111,7 +112,28 @@ def refuse_other_images(
     if changed := [name for name in before if before[name] != now.get(name)]:
         listed = ", ".join(f"{name} ({before[name]} to {now.get(name)})" for name in changed)
         hint = "; unless told so: --may-change data.source" if changed == ["digest"] else ""
-        raise UsageError(f"{folder}: its images have changed: {listed}{hint}")
+        raise UsageError(f"{folder}: its images have changed: {listed}{hint}{_beginning(folder)}")
+
+
+def _beginning(folder: Path) -> str:
+    """What one who comes with other images may have wanted."""
+    return f"; for a new run that begins with its parameters: train EXPERIMENT --init-from {folder}"
+
+
+def refuse_other_origin(folder: Path, init_from: Path | None) -> None:
+    """A resumed run began where it began; who says where must say the same.
+
+    Raises:
+        UsageError: another run is named, or the run began by itself.
+    """
+    if init_from is None:
+        return
+    origin = origin_of(folder)
+    allowed = "left out: the run began by itself"
+    if origin is not None:
+        allowed = f"{origin['run']!r}, with which the run began"
+    same = origin is not None and origin["run"] == str(init_from)
+    require(same, "init_from", str(init_from), allowed)
 
 
 def refuse_lost_checkpoints(folder: Path) -> None:

@@ -115,5 +115,7 @@ def extract(
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
     config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
+    if (origin := runs.origin_of(folder)) is not None:
+        config["init_from"] = origin
     runs.write_json(out / "config.json", config)  # now it is a run
     return summary

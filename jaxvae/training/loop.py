@@ -21,7 +21,7 @@ from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
 from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
-from jaxvae.training import devices, members
+from jaxvae.training import collapse, devices, members, start
 from jaxvae.training import program as programs
 from jaxvae.training.epoch import (
     NonFiniteError,
@@ -36,7 +36,7 @@ from jaxvae.training.metrics import Rows, first_epochs, read_population, write_r
 from jaxvae.training.monitor import Standing
 from jaxvae.training.reporting import EventWriter, Reporter
 from jaxvae.training.state import TrainState
-from jaxvae.training.summary import num_parameters, population_curves, summary_of
+from jaxvae.training.summary import first_line, population_curves, stale, summary_of
 
 
 class Task(NamedTuple):
@@ -49,6 +49,7 @@ class Task(NamedTuple):
     quiet: bool
     parallel: Parallel
     may_change: Collection[str]
+    init_from: Path | None
 
     @property
     def alone(self) -> bool:
@@ -64,6 +65,7 @@ def train(
     parallel: Parallel = Parallel(),  # noqa: B008
     may_change: Collection[str] = (),
     population: Population = Population(),  # noqa: B008
+    init_from: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train, and leave a run folder; return what its summary.json holds.
 
@@ -79,11 +81,14 @@ def train(
         parallel: on which devices; in a distributed run every process calls this function.
         may_change: settings, of `guards.CHANGEABLE`, in which a resumed run may differ from before.
         population: how many seeds, and what to sweep; by default the experiment alone.
+        init_from: a run folder whose parameters, statistics and codebooks, of its best checkpoint,
+            the run begins with where path and shape agree, on whatever images; everything else is
+            new. A run that is resumed began with it, if it is given.
 
     Raises:
         UsageError: a setting that the data, the devices or Optax do not allow, or with `resume`
-            settings or images that differ from the run's, or another process trains there; nothing
-            is written.
+            settings, images or a beginning that differ from the run's, or another process trains
+            there, or nothing of `init_from` agrees; nothing is written.
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data.
         NonFiniteError: the loss or its gradient is not finite, of every member; the last good
@@ -93,7 +98,8 @@ def train(
     """
     folder = Path(folder)
     guards.refuse_unchangeable(may_change)
-    task = Task(experiment, population, folder, resume, quiet, parallel, may_change)
+    init_from = None if init_from is None else Path(init_from)
+    task = Task(experiment, population, folder, resume, quiet, parallel, may_change, init_from)
     everyone = _members(task)
 
     def refuse() -> None:
@@ -104,9 +110,12 @@ def train(
             kept = "left out: a single run" if alone else f"that of the run, {saved}"
             require(saved == population, "population", population, kept)
             guards.refuse_changes(experiment, folder, may_change)
+            guards.refuse_other_origin(folder, init_from)
             guards.remove_unfinished(folder)
         else:
             guards.refuse_existing(folder, "give another --out, or continue it with --resume")
+            if init_from is not None:  # early: what follows reads data and compiles
+                guards.refuse_population(init_from)
 
     with contextlib.ExitStack() as claim, StopRequest() as stop:
         processes.first_decides(refuse)
@@ -142,7 +151,7 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
     experiment, folder, resume = task.experiment, task.folder, task.resume
     dataset = datasets.load(experiment.data)
     stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
-    _refuse_disagreement(experiment, images)
+    _refuse_disagreement(task, images)
     if resume:
         guards.refuse_other_images(folder, stored_shape, images, task.may_change)
     names = [*task.population.values()]
@@ -150,18 +159,20 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
         experiment, dataset, task.parallel, None if task.alone else everyone, names
     )
     trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
+    origin = runs.origin_of(folder) if resume else None
+    if task.init_from is not None and not resume:
+        state, origin = start.begin(program, experiment, state, task.init_from)
     config = runs.describe(experiment, stored_shape, program.info, images)
     if not task.alone:
         config["population"] = asdict(task.population)
     if first and not resume:  # before any checkpoint, which could not be read without it
-        runs.write_json(folder / "config.json", config)
+        runs.write_json(folder / "config.json", config | _noted(origin))
     processes.wait_for_all("compiled")
 
     settings, steps = experiment.train, program.steps_per_epoch
     standings = [Standing() for _ in everyone]
     zeros = {name: [0.0] * len(everyone) for name in program.metrics}
     progress = Progress(zeros, standings, basis(experiment))
-    best = None if task.alone else members.first_best(state)
     rows: Rows = []
     status = "finished"
     with (
@@ -170,18 +181,24 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
         EventWriter(folder if settings.tensorboard and first else None) as events,
     ):
         run = Run(everyone, program, checkpoints, reporter, stop)
-        if resume and not checkpoints.steps():
+        resumed = resume and bool(checkpoints.steps())
+        if resume and not resumed:
             guards.refuse_lost_checkpoints(folder)
-        elif resume:
+            if origin is not None:
+                state, origin = start.begin(program, experiment, state, origin["run"])
+        best = None if task.alone else members.first_best(state)
+        if resumed:
             state, best, progress = _resumed(task, run, state, best, progress)
             rows = first_epochs(folder / "metrics.csv", int(state.step) // steps, task.alone)
         if first and resume:
-            runs.write_json(folder / "config.json", config)
+            runs.write_json(folder / "config.json", config | _noted(origin))
             (folder / "summary.json").unlink(missing_ok=True)  # of before
-        reporter.say(_first_line(run, dataset, state, folder))
+        reporter.say(first_line(run, dataset, state, folder))
+        for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
+            reporter.say(line)
         for epoch in range(int(state.step) // steps + 1, settings.epochs + 1):
             if all(s.is_stale(epoch, settings.early_stopping) for s in progress.standings):
-                status = _stale(progress.standings, settings.early_stopping)
+                status = stale(progress.standings, settings.early_stopping)
                 break
             state, progress = train_epoch(run, state, best, progress, epoch)
             if int(state.step) < epoch * steps:
@@ -211,32 +228,30 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
                     now = trained._replace(variables=devices.local(state.variables))
                     pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
-        drawn = checkpoints.restore("best", state)[0] if rows and task.alone else state
+        last_best = best or (checkpoints.restore("best", state)[0] if rows else state)
 
+    final = trained._replace(variables=devices.local(last_best.variables))
+    validation, standings = dataset.validation, progress.standings
+    active = collapse.active_of_members(final, validation, everyone, standings, task.alone)
+    for line in collapse.lines(active, task.alone):
+        reporter.say(line)
     summary = summary_of(run, dataset, state, progress, rows, names) | {
         "status": status,
         "folder": str(folder),
         "total_seconds": perf_counter() - began,  # without the last figures
     }
+    summary = collapse.noted(summary, active, task.alone) | _noted(origin)
     _write_summary(folder, summary)
     if first and rows and settings.figures_every is not None:
         reporter.say(f"drawing figures in {folder / 'figures'}")
-        _draw(task, trained, drawn, dataset, everyone, names, rows)
+        _draw(task, final, dataset, everyone, names, rows)
     processes.wait_for_all("the end")
     return summary
 
 
-def _first_line(run: Run, dataset: datasets.Dataset, state: TrainState, folder: Path) -> str:
-    """What is trained, on what, and where it is kept."""
-    experiment, program, count = run.experiment, run.program, len(run.everyone)
-    each = f"{count} members; " if count > 1 else ""
-    beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
-    return (
-        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images)} training "
-        f"images, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
-        f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per image"
-        f"{', * best so far' if count == 1 else ''})"
-    )
+def _noted(origin: dict[str, Any] | None) -> dict[str, Any]:
+    """What config.json and summary.json hold of the run that this one began with."""
+    return {} if origin is None else {"init_from": origin}
 
 
 def _resumed(
@@ -284,17 +299,9 @@ def _scaled(run: Run, state: TrainState, progress: Progress) -> TrainState:
     return replace(state, lr_scale=run.program.per_member(factors))
 
 
-def _stale(standings: Sequence[Standing], patience: int | None) -> str:
-    """Why no member goes on."""
-    if len(standings) == 1:
-        return f"stopped early: no improvement since epoch {standings[0].monitor.best_epoch}"
-    return f"stopped early: no member improved in {patience} epochs"
-
-
 def _draw(
     task: Task,
-    trained: Trained,
-    state: TrainState,
+    final: Trained,
     dataset: datasets.Dataset,
     everyone: Sequence[Experiment],
     names: Sequence[str],
@@ -307,24 +314,25 @@ def _draw(
     if not task.alone:
         population_curves(everyone, names, rows, folder)
         return
-    final = trained._replace(variables=devices.local(state.variables))
     try:
         pictures.write_all(final, dataset, rows, folder)
     except ValueError as error:
         raise runs.RunError(f"{task.folder}: trained, but cannot be drawn: {error}") from error
 
 
-def _refuse_disagreement(experiment: Experiment, images: dict[str, Any]) -> None:
-    """Every process has been given the same settings and the same images.
+def _refuse_disagreement(task: Task, images: dict[str, Any]) -> None:
+    """Every process has been given the same settings, the same images and the same beginning.
 
     Raises:
         UsageError: one has not, in every process.
     """
     if jax.process_count() == 1:
         return
-    own = {"experiment": asdict(experiment), "images": images}
+    experiment, init_from = task.experiment, task.init_from and str(task.init_from)
+    own = {"experiment": asdict(experiment), "images": images, "init_from": init_from}
     first = json.loads(processes.from_first(json.dumps(own)))
-    different = {} if first["images"] == images else {"images": (first["images"], images)}
+    plain = ("images", "init_from")
+    different = {name: (first[name], own[name]) for name in plain if first[name] != own[name]}
     if first["experiment"] != json.loads(json.dumps(own["experiment"])):
         different |= guards.differences(from_json(experiment, first["experiment"]), experiment)
     if processes.any_process(bool(different)):

@@ -141,8 +141,8 @@ def build(
     one, one_key = state, key
     if count is not None:
         one, one_key = jax.tree.map(lambda x: x[0], members.stacked(state)), key[0]
-    example = abstract_examples(train)
-    metrics = metric_names(train_step, one, example, one_key)
+    example = abstract_examples(train, batch_size)
+    metrics = metric_names(train_step, one, example, one_key)  # also refuses what no step can take
     members.refuse_constants(experiment, train_step, one, example, one_key, numbers)
     sums = {name: per_member(runner, (0.0,) * (count or 1), count) for name in metrics}
     divided: Any = WHOLE
@@ -193,10 +193,10 @@ def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
     require(0 <= low <= high <= 1, "objective.likelihood", "bernoulli", allowed)
 
 
-def abstract_examples(split: Split) -> Examples:
-    """One example of a split, as shapes and types."""
-    x = jax.ShapeDtypeStruct((1, *split.images.shape[1:]), split.images.dtype)
-    number = jax.ShapeDtypeStruct((1,), np.int32)
+def abstract_examples(split: Split, batch_size: int) -> Examples:
+    """A batch of a split, as shapes and types."""
+    x = jax.ShapeDtypeStruct((batch_size, *split.images.shape[1:]), split.images.dtype)
+    number = jax.ShapeDtypeStruct((batch_size,), np.int32)
     return Examples(x, number, number)
 
 

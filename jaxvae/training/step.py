@@ -129,14 +129,15 @@ def updated(
 
 
 def metric_names(
-    train_step: TrainStep, state: TrainState, one: Examples, key: jax.Array
+    train_step: TrainStep, state: TrainState, examples: Examples, key: jax.Array
 ) -> tuple[str, ...]:
     """What a step measures; all may be abstract, nothing is computed.
 
     Raises:
-        UsageError: the objective lacks a term that is always logged.
+        UsageError: the objective lacks a term that is always logged, or the model cannot be trained
+            on so few examples.
     """
-    _, metrics = jax.eval_shape(train_step, state, one, key)
+    _, metrics = jax.eval_shape(train_step, state, examples, key)
     if missing := {"loss", "recon", "kl"} - set(metrics):
         raise UsageError(f"objective.terms: lacks {', '.join(sorted(missing))}")
     return tuple(metrics)

@@ -1,4 +1,4 @@
-"""What summary.json holds, of a run and of a population, and the population's figure."""
+"""What a run and a population say of themselves: the first line, summary.json, a figure."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,6 +16,26 @@ from jaxvae.training.monitor import Standing
 from jaxvae.training.state import TrainState
 
 TERMS = ("val_loss", "val_recon", "val_kl")
+
+
+def first_line(run: Run, dataset: Dataset, state: TrainState, folder: Path) -> str:
+    """What is trained, on what, and where it is kept."""
+    experiment, program, count = run.experiment, run.program, len(run.everyone)
+    each = f"{count} members; " if count > 1 else ""
+    beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
+    return (
+        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images)} training "
+        f"images, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
+        f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per image"
+        f"{', * best so far' if count == 1 else ''})"
+    )
+
+
+def stale(standings: Sequence[Standing], patience: int | None) -> str:
+    """Why no member goes on."""
+    if len(standings) == 1:
+        return f"stopped early: no improvement since epoch {standings[0].monitor.best_epoch}"
+    return f"stopped early: no member improved in {patience} epochs"
 
 
 def summary_of(

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, noise
+from jaxvae.batch import Examples
+from jaxvae.data.preprocess import preprocess
 from jaxvae.evaluation.evaluate import make_batch_sums, make_evaluate
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean
@@ -124,6 +126,25 @@ def test_pixel_error_is_on_the_unit_scale(variables):
     means = evaluate_all(experiment, module)(variables, IMAGES, LABELS, KEY)
     # recon = 1/2 |x - x'|^2 in the data's own units, summed over 16 pixels; a few roundings.
     np.testing.assert_allclose(means["mse"], 2 * means["recon"] / 16 / 81, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind, level", [("masking", 0.5), ("gaussian", 0.7), ("salt_pepper", 0.5)])
+def test_errors_are_against_the_clean_target(variables, kind, level):
+    """The encoder sees a corrupted image; recon and `mse` compare with the one before that."""
+    experiment = dataclasses.replace(
+        EXPERIMENT, data=Data(batch_size=N, corruption=kind, corruption_level=level)
+    )
+    means = evaluate_all(experiment)(variables, IMAGES, LABELS, KEY)
+    own = noise.Noise(noise.stream(KEY, "evaluate"), 0, jnp.arange(N))
+    x = np.float64(IMAGES) / 255
+    seen = preprocess(experiment.data, Examples(IMAGES, LABELS, jnp.arange(N)), own, INFO).input
+    assert np.mean(np.square(x - seen)) > 0.1
+    eps = own.normal("eps", (2,))
+    output = MODULE.apply(variables.model, batch(seen, eps))
+    recon = np.float64(decoder_mean(output.decoded, "logits"))
+    np.testing.assert_allclose(means["mse"], np.mean(np.square(recon - x)), rtol=1e-5)
+    expected = np.mean(np.float64(bernoulli_nll(output.decoded, jnp.float32(x))))
+    np.testing.assert_allclose(means["recon"], expected, rtol=1e-5)
 
 
 def test_beta_eff_enters_the_loss(variables):

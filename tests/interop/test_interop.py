@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -113,6 +114,23 @@ def test_an_imported_run_trains_on(tmp_path, capsys, reference):
     moved = [abs(after[key] - before[key]).max() for key, _ in reference.named_parameters()]
     # Adam moves a weight by at most about its rate in a step (and 1.0 may round by 6e-8).
     assert 0 < max(moved) < 4 * rate * 1.1 + 1e-7
+
+
+@pytest.mark.slow
+def test_a_new_run_begins_with_imported_weights(tmp_path, capsys, reference):
+    """All of them, running statistics included, on fewer images."""
+    source, run = save(tmp_path / "model.pth", reference), tmp_path / "run"
+    assert call(capsys, "import-torch", source, "--as", FILE, "--out", run, *SMALL)[0] == 0
+    options = [*SMALL, "--data.limit", "128", "--train.epochs", "1", "--init-from", run]
+    options += ["--optimizer.learning-rate", "1e-6"]
+    status, summary, err = call(capsys, "train", FILE, "--out", tmp_path / "tuned", *options)
+    assert status == 0, err
+    origin = summary["init_from"]
+    assert (origin["initialised"], origin["not_taken"]) == ([], [])
+    folders = (run, tmp_path / "tuned")
+    theirs, ours = (load(folder)[0].variables.model["params"] for folder in folders)
+    # Adam moves a weight by at most about its rate in each of 2 steps (and 1.0 may round by 6e-8).
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2.2e-6 + 1e-7), ours, theirs)
 
 
 def test_a_run_that_was_trained_here_is_exported_by_the_reference_map(tmp_path, capsys):

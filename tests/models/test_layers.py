@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxvae import Model, noise
+from jaxvae import Model, axis, noise
+from jaxvae.checks import UsageError
 from jaxvae.info import Info
 from jaxvae.models.layers import (
     BatchNorm,
@@ -100,12 +101,36 @@ def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
     np.testing.assert_allclose(layer.apply(running, x[:1]), expected[:1], rtol=1e-5, atol=2e-5)
 
 
-def test_batch_norm_of_one_example_keeps_a_finite_variance():
-    layer = BatchNorm()
-    variables = layer.init(INIT_KEY, jnp.ones((1, 3)), False)
-    out, updated = layer.apply(variables, jnp.full((1, 3), 5.0), True, mutable=["batch_stats"])
-    np.testing.assert_array_equal(out, np.zeros((1, 3)))  # its own mean is subtracted
-    np.testing.assert_allclose(updated["batch_stats"]["var"], np.full(3, 0.9), rtol=1e-6)
+@pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 3)], ids=["dense", "map of one pixel"])
+def test_batch_norm_refuses_a_single_value_per_feature(shape):
+    """x - mean is then 0 whatever x is, and the unbiased variance 0 / 0."""
+    layer, x = BatchNorm(), jnp.full(shape, 5.0)
+    variables = layer.init(INIT_KEY, x, True)  # shapes alone: any batch will do
+    with pytest.raises(
+        UsageError, match=r"data\.batch_size = 1: must be at least 2 .* per feature"
+    ):
+        layer.apply(variables, x, True, mutable=["batch_stats"])
+    # Running mean 0 and variance 1.
+    np.testing.assert_allclose(layer.apply(variables, x, False), x / np.sqrt(1 + 1e-5), rtol=1e-6)
+
+
+def test_batch_norm_counts_pixels_and_the_parts_of_other_devices():
+    """Two values do: of a map of 1x2 pixels, or of two devices with an example each."""
+    layer, rows = BatchNorm(), jnp.array([[1.0, -2.0, 0.0], [3.0, 2.0, 0.5]])
+    variables = layer.init(INIT_KEY, rows, False)
+
+    def run(x):
+        return layer.apply(variables, x, True, mutable=["batch_stats"])
+
+    # mean 2, 0, 0.25 and standard deviation 1, 2, 0.25, of two values: one above, one below.
+    std = np.array([1.0, 2.0, 0.25])
+    expected = np.array([[-1.0], [1.0]]) * [1, 1, 1] * std / np.sqrt(std**2 + 1e-5)
+    moved = np.array([0.9 + 0.1 * 2 * s**2 for s in std])  # unbiased: 2 / (2 - 1)
+    pixels, of_pixels = run(rows.reshape(1, 1, 2, 3))
+    devices, of_devices = jax.vmap(run, axis_name=axis.NAME)(rows.reshape(2, 1, 3))
+    for out, updated in ((pixels, of_pixels), (devices, jax.tree.map(lambda v: v[0], of_devices))):
+        np.testing.assert_allclose(out.reshape(2, 3), expected, rtol=1e-6)
+        np.testing.assert_allclose(updated["batch_stats"]["var"], moved, rtol=1e-6)
 
 
 # Dropout

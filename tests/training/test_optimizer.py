@@ -118,6 +118,37 @@ def test_clipping_scales_to_the_norm_and_only_when_larger():
     np.testing.assert_allclose(path[1] - path[0], [-0.3, -0.4], rtol=1e-6)
 
 
+def test_clipping_comes_before_the_optimizer():
+    """Adam divides by the gradient's size, so what it is given must be clipped, not what it says.
+
+    A gradient of norm 5, then one of norm 0.5, clipped at 1. Of the first alone nothing is seen:
+    Adam's first step is the rate times the sign, however large the gradient is.
+    """
+    m, v, position, expected = np.zeros(2), np.zeros(2), np.zeros(2), []
+    for t, gradient in enumerate(np.array([[0.6, 0.8], [0.3, 0.4]]), start=1):
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        position = position - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        expected.append(position)
+    settings = Optimizer("adam", 0.01, clip_norm=1.0)
+    path = trajectory(settings, [[3.0, 4.0], [0.3, 0.4]])
+    np.testing.assert_allclose(path, expected, rtol=3e-5)  # as of Adam by hand
+    unclipped = trajectory(Optimizer("adam", 0.01), [[3.0, 4.0], [0.3, 0.4]])
+    assert np.abs(np.array(unclipped[1]) - expected[1]).min() > 1e-4
+
+
+def test_momentum_and_decay_are_not_clipped():
+    """Relatives: the velocity gathers clipped gradients and may be larger; so may the decay."""
+    path = trajectory(Optimizer("sgd", 1.0, {"momentum": 0.9}, clip_norm=1.0), [[3.0, 4.0]] * 2)
+    np.testing.assert_allclose(path[1], -(1 + 1.9) * np.array([0.6, 0.8]), rtol=1e-6)
+    # AdamW: the first step is the sign, then the rate times the decay times the weights, -0.1.
+    settings = Optimizer("adamw", 0.1, {"weight_decay": 5.0}, clip_norm=1e-3)
+    first, second = trajectory(settings, [[3.0, 4.0], [0.0, 0.0]])
+    np.testing.assert_allclose(first, [-0.1, -0.1], rtol=1e-4)
+    # m_hat = 0.09 / 0.19 g, v_hat = 0.000999 / 0.001999 g^2, and 0.1 * 5 of the weights back.
+    step = 0.1 * (0.09 / 0.19) / np.sqrt(0.000999 / 0.001999)
+    np.testing.assert_allclose(second, first * 0.5 - step, rtol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["adm", "adam_", "chain", "apply_updates", "Schedule"])
 def test_unknown_optimizer_is_named_with_what_is_allowed(name):
     with pytest.raises(ValueError, match=rf"optimizer\.name = '{name}': .*adam, adamw, sgd"):

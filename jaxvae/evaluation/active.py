@@ -1,0 +1,44 @@
+"""Active latents: those whose posterior mean says something about the examples."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxvae.batch import dummy
+from jaxvae.data import Split
+from jaxvae.evaluation.trained import Trained, codes_of, prepare
+
+VARIANCE = 0.01  # above which a latent is active; Burda et al. 2016, appendix C
+LIMIT = 10_000  # examples that are looked at, at most
+PART = 1000  # examples that are in memory at once, as the model sees them
+
+
+def has_posterior(trained: Trained) -> bool:
+    """Whether there is a q(z|x), with a KL: not for an AE, nor for discrete codes."""
+    variables, one = trained.variables.model, dummy(trained.info)
+    return jax.eval_shape(trained.model.apply, variables, one).kl is not None
+
+
+def active_latents(trained: Trained, split: Split) -> dict[str, Any] | None:
+    """How many latents are active, of how many: {"active": 3, "of": 20}; None without a posterior.
+
+    Active is a latent whose posterior mean has a variance above 0.01 over the first 10,000 examples
+    of the split, which the statistic A_u = Cov_x(E[u|x]) of Burda, Grosse and Salakhutdinov 2016
+    says (arXiv:1509.00519). Where a model has several layers, this is by layer, of the code that
+    `embed` gives each: that of an upper layer at the mean of the layer below.
+    """
+    if not has_posterior(trained):
+        return None
+    positions = np.arange(min(LIMIT, len(split.images)))
+    parts = []
+    for index in np.split(positions, positions[PART::PART]):
+        codes = codes_of(trained, prepare(trained, split.take(index), index))
+        parts.append(codes if isinstance(codes, dict) else {"": codes})
+    found = {name: _active(np.concatenate([p[name] for p in parts])) for name in parts[0]}
+    return found.get("", found)
+
+
+def _active(codes: np.ndarray) -> dict[str, int]:
+    variance = codes.reshape(len(codes), -1).astype(float).var(axis=0)
+    return {"active": int(np.sum(variance > VARIANCE)), "of": variance.size}

@@ -1,0 +1,95 @@
+"""The terms of every image: scores, by which those that a model does not expect stand out."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxvae.atomic import atomic
+from jaxvae.batch import Examples
+from jaxvae.checks import UsageError
+from jaxvae.data import Split
+from jaxvae.evaluation.evaluate import counted_examples, padded_batches
+
+RESERVED = ("index", "label", "name", "file", "allow_pickle")  # ours, and the arguments of np.savez
+
+
+class Scores(NamedTuple):
+    """rows: what belongs to an image alone, each (n,), in nats but for `mse`.
+
+    across: names of what depends on the other images of a batch as well, so no image has it.
+    """
+
+    rows: dict[str, np.ndarray]
+    across: tuple[str, ...]
+
+
+def score(
+    terms: Callable[..., dict[str, jax.Array]],
+    variables: Any,
+    split: Split,
+    key: jax.Array,
+    batch_size: int,
+    across: bool = False,
+) -> Scores:
+    """The terms of each image of a split; the means of these rows are what `make_evaluate` returns.
+
+    Which terms belong to an image alone is tried: those of the first image must stay what they are
+    when all others of its batch are copies of it.
+
+    Args:
+        terms: of `make_batch_terms`, compiled.
+        variables: of the model.
+        split: its images, streamed or not, and their labels.
+        key: the run's root key.
+        batch_size: images at once.
+        across: as for `make_evaluate`: whether the last, partial batch is left out.
+    """
+    n = counted_examples(len(split.images), batch_size, across)
+    parts: list[dict[str, np.ndarray]] = []
+    copied: dict[str, np.ndarray] = {}
+    with contextlib.closing(padded_batches(split, n, batch_size)) as batches:
+        for examples, counted in batches:
+            if not parts:
+                first = np.zeros(batch_size, int)
+                copies = Examples(*(part[first] for part in examples))
+                copied = jax.device_get(terms(variables, copies, key))
+            found = jax.device_get(terms(variables, examples, key))
+            parts.append({name: x if x.ndim == 0 else x[counted] for name, x in found.items()})
+    own = [name for name, x in parts[0].items() if x.ndim and _same(x[0], copied[name][0])]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in own}
+    return Scores(rows, tuple(name for name in parts[0] if name not in own))
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """But for rounding: row by row, a batch is computed alike whatever is in the other rows."""
+    return bool(np.isclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True))
+
+
+def refuse_path(path: Path) -> None:
+    """Raise unless scores can be written to `path`: a UsageError, or a FileExistsError."""
+    if path.suffix != ".npz":
+        raise UsageError(f"--per-image = {str(path)!r}: must end in .npz")
+    if path.exists():
+        raise FileExistsError(f"{path}: exists; give another file")
+
+
+def save(scores: Scores, split: Split, path: Path) -> None:
+    """Write an .npz with a row per image: the terms, `index` in the split, `label` (-1: none), and
+    `name`, that of its file, where the source has names.
+
+    Raises:
+        UsageError, FileExistsError: as `refuse_path`; or a term has the name of another array.
+    """
+    refuse_path(path)
+    if taken := [name for name in scores.rows if name in RESERVED]:
+        raise UsageError(f"objective.terms: {taken[0]!r} cannot be written: another name is needed")
+    n = len(scores.rows["mse"])
+    arrays = {"index": np.arange(n, dtype=np.int32), "label": split.every_label[:n], **scores.rows}
+    if split.names is not None:
+        arrays["name"] = np.array(split.names[:n])
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
