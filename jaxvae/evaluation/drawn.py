@@ -1,0 +1,143 @@
+"""Which figure shows examples: pictures of images, curves of signals, and rows of a table.
+
+Examples of another kind are not drawn: the figure is None.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxvae import figures
+from jaxvae.evaluation.trained import Trained, is_images
+from jaxvae.figures.style import latent_name
+
+
+def kind(trained: Trained) -> Literal["image", "signal", "row"] | None:
+    """What the examples are: images, signals (length, channels), rows (features,), or others."""
+    if is_images(trained):
+        return "image"
+    kinds: dict[int, Literal["row", "signal"]] = {1: "row", 2: "signal"}
+    return kinds.get(len(trained.info.shape))
+
+
+def columns(trained: Trained) -> tuple[str, ...]:
+    """The names of a table's columns; 1, 2, ... where it has none; () of what is no table."""
+    if kind(trained) != "row":
+        return ()
+    names = getattr(trained.info, "columns", ())
+    return tuple(names) or tuple(str(i + 1) for i in range(trained.info.shape[0]))
+
+
+def reconstructions(
+    trained: Trained, originals: np.ndarray, decoded: np.ndarray, inputs: np.ndarray | None
+) -> Figure | None:
+    """Originals beside reconstructions (n, ...); of images also what the encoder saw, if given."""
+    match kind(trained):
+        case "image":
+            return images(trained, figures.reconstructions, originals, decoded, inputs)
+        case "signal":
+            return figures.reconstruction_lines(originals, decoded)
+        case "row":
+            return figures.reconstruction_scatter(originals, decoded, columns(trained))
+    return None
+
+
+def samples(trained: Trained, decoded: np.ndarray) -> Figure | None:
+    """Samples (n, ...): signals in a panel each, rows together in one."""
+    match kind(trained):
+        case "image":
+            return images(trained, figures.samples, decoded)
+        case "signal":
+            return figures.lines(decoded[:, None])
+        case "row":
+            title = f"{len(decoded)} samples from the prior"
+            return _rows(trained, decoded, decoded[None], title=title)
+    return None
+
+
+def interpolations(
+    trained: Trained, decoded: np.ndarray, originals: np.ndarray, pairs: list[tuple[int, int]]
+) -> Figure | None:
+    """Walks (pairs, steps, ...) between `originals`, (pairs, 2, ...)."""
+    colored = np.linspace(0, 1, decoded.shape[1]), "position t between the two codes"
+    titles = [f"example {i} to {j}" for i, j in pairs]
+    draw = {"titles": titles, "colored": colored, "title": "Interpolations"}
+    match kind(trained):
+        case "image":
+            return images(trained, figures.interpolations, decoded, originals)
+        case "signal":
+            return figures.lines(decoded, ends=originals, **draw)
+        case "row":
+            return _rows(
+                trained, originals.reshape(-1, decoded.shape[-1]), decoded, originals, **draw
+            )
+    return None
+
+
+def traversals(
+    trained: Trained,
+    decoded: np.ndarray,
+    values: np.ndarray,
+    dims: list[int],
+    label: str,
+    originals: np.ndarray,
+) -> Figure | None:
+    """Latents `dims` that take these values, (dims, steps, ...), and examples to compare with."""
+    draw = {
+        "titles": [latent_name(i + 1) for i in dims],
+        "colored": (values, label),
+        "title": "Latent traversals: one latent varied per panel",
+    }
+    match kind(trained):
+        case "image":
+            return images(trained, partial(figures.traversals, xlabel=label), decoded, values, dims)
+        case "signal":
+            return figures.lines(decoded, **draw)
+        case "row":
+            return _rows(trained, originals, decoded, **draw)
+    return None
+
+
+def images(trained: Trained, figure: Callable[..., Figure], *arrays: Any) -> Figure | None:
+    """The figure of some arrays, the channels that can be shown of those that hold images."""
+    if not is_images(trained):
+        return None
+    shown = [_visible(a) if isinstance(a, np.ndarray) and a.ndim >= 4 else a for a in arrays]
+    return figure(*shown)
+
+
+def _visible(images: np.ndarray) -> np.ndarray:
+    """The channels that a picture can show: grey, or the first three."""
+    channels = images.shape[-1]
+    return images[..., :3] if channels >= 3 else images[..., :1]
+
+
+def _rows(
+    trained: Trained,
+    originals: np.ndarray,
+    decoded: np.ndarray,
+    ends: np.ndarray | None = None,
+    **draw: Any,
+) -> Figure:
+    """Rows over their columns, since units differ in standard deviations of each column.
+
+    Mean and deviation are those that the data were standardised with, else those of `originals`.
+    """
+    center, scale = (np.array(getattr(trained.info, name, ())) for name in ("center", "scale"))
+    whose = "training rows"
+    if not center.size:
+        rows = np.ma.masked_invalid(originals.astype(np.float64))
+        center, scale = (np.ma.filled(f(axis=0), np.nan) for f in (rows.mean, rows.std))
+        whose = "rows shown"
+    scale = np.where(scale > 0, scale, 1.0)
+    ends = None if ends is None else (ends - center) / scale
+    return figures.lines(
+        (decoded - center) / scale,
+        columns=columns(trained),
+        ends=ends,
+        ylabel=f"standard deviations from the mean of the {whose}",
+        **draw,
+    )
