@@ -138,6 +138,6 @@ def _rows(
         (decoded - center) / scale,
         columns=columns(trained),
         ends=ends,
-        ylabel=f"standard deviations from the mean of the {whose}",
+        ylabel=f"standard deviations from the mean\n({whose})",
         **draw,
     )

@@ -15,7 +15,8 @@ from jaxvae.figures.images import (
     traversals,
 )
 from jaxvae.figures.latents import latent_scatter, pca
-from jaxvae.figures.values import lines, reconstruction_lines, reconstruction_scatter
+from jaxvae.figures.scatter import reconstruction_scatter
+from jaxvae.figures.values import lines, reconstruction_lines
 
 __all__ = [
     "image_grid",
