@@ -14,6 +14,8 @@ from jaxvae import figures
 from jaxvae.evaluation.trained import Trained, is_images
 from jaxvae.figures.style import latent_name
 
+STANDARD = "center", "scale"  # of what is known about the columns of a table
+
 
 def kind(trained: Trained) -> Literal["image", "signal", "row"] | None:
     """What the examples are: images, signals (length, channels), rows (features,), or others."""
@@ -51,10 +53,10 @@ def samples(trained: Trained, decoded: np.ndarray) -> Figure | None:
         case "image":
             return images(trained, figures.samples, decoded)
         case "signal":
-            return figures.lines(decoded[:, None])
+            return _lines(trained, decoded[:, None], decoded)
         case "row":
             title = f"{len(decoded)} samples from the prior"
-            return _rows(trained, decoded, decoded[None], title=title)
+            return _lines(trained, decoded[None], decoded, title=title)
     return None
 
 
@@ -62,43 +64,41 @@ def interpolations(
     trained: Trained, decoded: np.ndarray, originals: np.ndarray, pairs: list[tuple[int, int]]
 ) -> Figure | None:
     """Walks (pairs, steps, ...) between `originals`, (pairs, 2, ...)."""
-    colored = np.linspace(0, 1, decoded.shape[1]), "position t between the two codes"
-    titles = [f"example {i} to {j}" for i, j in pairs]
-    draw = {"titles": titles, "colored": colored, "title": "Interpolations"}
-    match kind(trained):
-        case "image":
-            return images(trained, figures.interpolations, decoded, originals)
-        case "signal":
-            return figures.lines(decoded, ends=originals, **draw)
-        case "row":
-            return _rows(
-                trained, originals.reshape(-1, decoded.shape[-1]), decoded, originals, **draw
-            )
-    return None
+    if is_images(trained):
+        return images(trained, figures.interpolations, decoded, originals)
+    return _lines(
+        trained,
+        decoded,
+        originals.reshape(-1, *originals.shape[2:]),
+        ends=originals,
+        titles=[f"example {i} to {j}" for i, j in pairs],
+        colored=(np.linspace(0, 1, decoded.shape[1]), "position t between the two codes"),
+        title="Interpolations",
+    )
 
 
 def traversals(
     trained: Trained,
     decoded: np.ndarray,
-    values: np.ndarray,
+    values: tuple[np.ndarray, str],
     dims: list[int],
-    label: str,
     originals: np.ndarray,
 ) -> Figure | None:
-    """Latents `dims` that take these values, (dims, steps, ...), and examples to compare with."""
-    draw = {
-        "titles": [latent_name(i + 1) for i in dims],
-        "colored": (values, label),
-        "title": "Latent traversals: one latent varied per panel",
-    }
-    match kind(trained):
-        case "image":
-            return images(trained, partial(figures.traversals, xlabel=label), decoded, values, dims)
-        case "signal":
-            return figures.lines(decoded, **draw)
-        case "row":
-            return _rows(trained, originals, decoded, **draw)
-    return None
+    """Latents `dims` over values of which it is said what they are, (dims, steps, ...).
+
+    The `originals`, (n, ...), are examples to compare with.
+    """
+    if is_images(trained):
+        draw = partial(figures.traversals, xlabel=values[1])
+        return images(trained, draw, decoded, values[0], dims)
+    return _lines(
+        trained,
+        decoded,
+        originals,
+        titles=[latent_name(i + 1) for i in dims],
+        colored=values,
+        title="Latent traversals: one latent varied per panel",
+    )
 
 
 def images(trained: Trained, figure: Callable[..., Figure], *arrays: Any) -> Figure | None:
@@ -115,29 +115,34 @@ def _visible(images: np.ndarray) -> np.ndarray:
     return images[..., :3] if channels >= 3 else images[..., :1]
 
 
-def _rows(
+def _lines(
     trained: Trained,
-    originals: np.ndarray,
     decoded: np.ndarray,
+    originals: np.ndarray,
     ends: np.ndarray | None = None,
     **draw: Any,
-) -> Figure:
-    """Rows over their columns, since units differ in standard deviations of each column.
+) -> Figure | None:
+    """Panels of signals as they are, and of rows in standard deviations, since units differ.
 
-    Mean and deviation are those that the data were standardised with, else those of `originals`.
+    Mean and deviation of a column are those that the data were standardised with, else those of
+    the `originals`, (n, features).
     """
-    center, scale = (np.array(getattr(trained.info, name, ())) for name in ("center", "scale"))
-    whose = "training rows"
-    if not center.size:
-        rows = np.ma.masked_invalid(originals.astype(np.float64))
-        center, scale = (np.ma.filled(f(axis=0), np.nan) for f in (rows.mean, rows.std))
-        whose = "rows shown"
-    scale = np.where(scale > 0, scale, 1.0)
-    ends = None if ends is None else (ends - center) / scale
-    return figures.lines(
-        (decoded - center) / scale,
-        columns=columns(trained),
-        ends=ends,
-        ylabel=f"standard deviations from the mean\n({whose})",
-        **draw,
-    )
+    match kind(trained):
+        case "signal":
+            return figures.lines(decoded, ends=ends, **draw)
+        case "row":
+            center, scale = (np.array(getattr(trained.info, name, ())) for name in STANDARD)
+            whose = "training rows"
+            if not center.size:
+                rows = np.ma.masked_invalid(originals.astype(np.float64))
+                center, scale = (np.ma.filled(f(axis=0), np.nan) for f in (rows.mean, rows.std))
+                whose = "rows shown"
+            scale = np.where(scale > 0, scale, 1.0)
+            return figures.lines(
+                (decoded - center) / scale,
+                columns=columns(trained),
+                ends=None if ends is None else (ends - center) / scale,
+                ylabel=f"standard deviations from the mean\n({whose})",
+                **draw,
+            )
+    return None

@@ -166,7 +166,7 @@ def traversals(
     decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
     arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
     originals = _targets(trained, batch)
-    figure = drawn.traversals(trained, decoded, offsets, shown.tolist(), xlabel, originals)
+    figure = drawn.traversals(trained, decoded, (offsets, xlabel), shown.tolist(), originals)
     return arrays, figure
 
 

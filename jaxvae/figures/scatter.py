@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def reconstruction_scatter(
     figure.suptitle(title, fontsize=TITLE + 1)
     every = figure.subplots(down, across, squeeze=False).ravel()
     for axes, i in zip(every, shown, strict=False):
-        _scatter(axes, x[:, i], decoded[:, i], r2[i], shortened(columns[i], TITLED))
+        _scatter(axes, x[:, i], decoded[:, i], r2[i], shortened(columns[int(i)], TITLED))
     for axes in every[len(shown) :]:
         axes.remove()
     figure.supxlabel("original", fontsize=LABEL)
@@ -88,7 +89,7 @@ def _scatter(axes: Axes, x: Values, decoded: Values, r2: float, name: str) -> No
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     number = "none" if np.isnan(r2) else with_minus(f"{r2:.2f}")
     box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
-    text = {"transform": axes.transAxes, "fontsize": TICK, "va": "top", "bbox": box}
+    text: dict[str, Any] = {"transform": axes.transAxes, "fontsize": TICK, "va": "top", "bbox": box}
     axes.text(0.04, 0.97, f"R² {number}", **text)
     few_ticks(axes, 3)
 

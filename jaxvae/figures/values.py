@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -24,6 +25,8 @@ from jaxvae.figures.style import (
 )
 
 Values = NDArray[np.float64]
+Grid = Any
+"""An array (panels, channels) of axes, which NumPy's types cannot say."""
 
 PANELS, ROWS, CHANNELS = 20, 10, 4  # at most, of a figure
 SINGLE = "tab:blue"  # lines that are all alike
@@ -61,7 +64,7 @@ def lines(
         title: what is shown.
 
     Raises:
-        ValueError: an argument has another shape, or `panels` hold infinite numbers.
+        ValueError: an argument has another shape or holds infinite numbers.
     """
     array = _channels("panels", panels, ("p", "k", "length"))
     p, k, length, channels = array.shape
@@ -96,13 +99,7 @@ def lines(
         _name_columns(axes[:, 0], columns, 0.88 * WIDTH / across)
     figure.supylabel(ylabel, fontsize=LABEL, multialignment="center")
     if colored is not None:
-        mappable = ScalarMappable(norm, SEQUENTIAL)
-        place = {"location": "top", "aspect": 60, "fraction": 0.05, "shrink": 0.6, "pad": 0.03}
-        figure.set_figheight(figure.get_figheight() + 0.6)
-        bar = figure.colorbar(mappable, ax=[*axes.ravel()], **place)
-        bar.set_label(label, fontsize=LABEL)
-        bar.ax.tick_params(labelsize=TICK)
-        bar.outline.set_visible(False)  # type: ignore[operator]  # of a class that is not typed
+        _colorbar(figure, axes, norm, label)
     return figure
 
 
@@ -168,9 +165,7 @@ def _check_finite(name: str, array: Values) -> None:
         raise ValueError(f"{name} (shape {array.shape}) holds infinity: must be finite, or NaN")
 
 
-def _grid(
-    counts: tuple[int, ...], across: int, xlabel: str, title: str
-) -> tuple[Figure, NDArray[np.object_]]:
+def _grid(counts: tuple[int, ...], across: int, xlabel: str, title: str) -> tuple[Figure, Grid]:
     """A figure, and its axes: (panels, channels), at most so many as there is room for.
 
     Panels of one channel are laid out row by row, `across` of them in each; those of several have
@@ -186,7 +181,7 @@ def _grid(
     height = {1: 2.4, 2: 1.6, 3: 1.4}.get(down, 1.2 if down <= 5 else 1.05)
     figure = plot_figure(WIDTH, height * down + 1.1)
     figure.suptitle(f"{title} ({', '.join(cut)})" if cut else title, fontsize=TITLE + 1)
-    sharey = "all" if channels == 1 else "col"
+    sharey: Literal["all", "col"] = "all" if channels == 1 else "col"
     every = figure.subplots(down, across, squeeze=False, sharex=True, sharey=sharey).ravel()
     for i, axes in enumerate(every[: n * c]):
         style_axes(axes, "", "", "")
@@ -199,7 +194,7 @@ def _grid(
     return figure, every[: n * c].reshape(n, c)
 
 
-def _name_panels(axes: NDArray[np.object_], titles: Sequence[str]) -> None:
+def _name_panels(axes: Grid, titles: Sequence[str]) -> None:
     """What each panel shows; of channels without further titles only the first ones."""
     several = axes.shape[1] > 1
     for i, j in np.ndindex(axes.shape):
@@ -209,21 +204,36 @@ def _name_panels(axes: NDArray[np.object_], titles: Sequence[str]) -> None:
 
 
 def _line(
-    axes: Axes, y: Values, color: object, style: str = "-", dots: bool = False, faint: bool = False
+    axes: Axes, y: Values, color: Any, style: str = "-", dots: bool = False, faint: bool = False
 ) -> None:
     """One line; of its points those are marked that no line would show, or all."""
     gap = np.isnan(np.concatenate([[np.nan], y, [np.nan]]))
     marked = np.flatnonzero(~gap[1:-1] & (dots | (gap[:-2] & gap[2:])))
-    look = {"linewidth": 0.7 if faint else 1.0, "alpha": 0.4 if faint else 1.0, "linestyle": style}
+    look: dict[str, Any] = {
+        "linewidth": 0.7 if faint else 1.0,
+        "alpha": 0.4 if faint else 1.0,
+        "linestyle": style,
+    }
     axes.plot(y, color=color, marker=".", markersize=3, markevery=marked.tolist(), **look)
 
 
+def _colorbar(figure: Figure, axes: Grid, norm: Normalize, label: str) -> None:
+    """Above the panels, which keep their height."""
+    figure.set_figheight(figure.get_figheight() + 0.6)
+    place: dict[str, Any] = {"location": "top", "aspect": 60, "fraction": 0.05, "pad": 0.03}
+    mappable = ScalarMappable(norm, SEQUENTIAL)
+    bar = figure.colorbar(mappable, ax=[*axes.ravel()], shrink=0.6, **place)
+    bar.set_label(label, fontsize=LABEL)
+    bar.ax.tick_params(labelsize=TICK)
+    bar.outline.set_visible(False)  # type: ignore[operator]  # of a class that is not typed
+
+
 def _legend(figure: Figure, handles: list[Line2D]) -> None:
-    place = "outside lower center"
-    figure.legend(handles=handles, loc=place, ncols=len(handles), fontsize=LABEL, frameon=False)
+    look: dict[str, Any] = {"ncols": len(handles), "fontsize": LABEL, "frameon": False}
+    figure.legend(handles=handles, loc="outside lower center", **look)
 
 
-def _name_columns(axes: NDArray[np.object_], names: Sequence[str], inches: float) -> None:
+def _name_columns(axes: Grid, names: Sequence[str], inches: float) -> None:
     """Names below axes of this width: level where they fit, else upright; of too many some."""
     short = [shortened(name, NAME) for name in names]
     room = inches / len(names)
