@@ -53,10 +53,10 @@ def samples(trained: Trained, decoded: np.ndarray) -> Figure | None:
         case "image":
             return images(trained, figures.samples, decoded)
         case "signal":
-            return _lines(trained, decoded[:, None], decoded)
+            return _lines(trained, decoded[:, None], (decoded, "samples"))
         case "row":
             title = f"{len(decoded)} samples from the prior"
-            return _lines(trained, decoded[None], decoded, title=title)
+            return _lines(trained, decoded[None], (decoded, "samples"), title=title)
     return None
 
 
@@ -69,7 +69,7 @@ def interpolations(
     return _lines(
         trained,
         decoded,
-        originals.reshape(-1, *originals.shape[2:]),
+        (originals.reshape(-1, *originals.shape[2:]), "originals"),
         ends=originals,
         titles=[f"example {i} to {j}" for i, j in pairs],
         colored=(np.linspace(0, 1, decoded.shape[1]), "position t between the two codes"),
@@ -94,7 +94,7 @@ def traversals(
     return _lines(
         trained,
         decoded,
-        originals,
+        (originals, "rows of the split"),
         titles=[latent_name(i + 1) for i in dims],
         colored=values,
         title="Latent traversals: one latent varied per panel",
@@ -118,25 +118,25 @@ def _visible(images: np.ndarray) -> np.ndarray:
 def _lines(
     trained: Trained,
     decoded: np.ndarray,
-    originals: np.ndarray,
+    reference: tuple[np.ndarray, str],
     ends: np.ndarray | None = None,
     **draw: Any,
 ) -> Figure | None:
     """Panels of signals as they are, and of rows in standard deviations, since units differ.
 
     Mean and deviation of a column are those that the data were standardised with, else those of
-    the `originals`, (n, features).
+    a `reference`, (n, features); the axis says which.
     """
     match kind(trained):
         case "signal":
             return figures.lines(decoded, ends=ends, **draw)
         case "row":
             center, scale = (np.array(getattr(trained.info, name, ())) for name in STANDARD)
-            whose = "training rows"
+            rows, whose = reference[0], "training rows"
             if not center.size:
-                rows = np.ma.masked_invalid(originals.astype(np.float64))
-                center, scale = (np.ma.filled(f(axis=0), np.nan) for f in (rows.mean, rows.std))
-                whose = "rows shown"
+                known = np.ma.masked_invalid(rows.astype(np.float64))
+                center, scale = (np.ma.filled(f(axis=0), np.nan) for f in (known.mean, known.std))
+                whose = reference[1]
             scale = np.where(scale > 0, scale, 1.0)
             return figures.lines(
                 (decoded - center) / scale,

@@ -78,7 +78,7 @@ def lines(
         raise ValueError(f"colored has shape {values.shape}: must be ({k},), one per line")
     norm = Normalize(values.min(), values.max())
     colors = [SINGLE] * k if colored is None else [*SEQUENTIAL(norm(values))]
-    across = min(p, (1 if length > 12 else 2) if columns else 4)
+    across = (1 if length > 12 else 2) if columns else 4 if colored is None else 3
     figure, axes = _grid(array.shape[::3], across, "column" if columns else "time step", title)
     _name_panels(axes, titles)
     shown = array[: len(axes)]
@@ -96,7 +96,7 @@ def lines(
         dashed = Line2D([], [], color=ORIGINAL, linestyle="--", linewidth=1, label="original")
         _legend(figure, [dashed])
     if columns:
-        _name_columns(axes[:, 0], columns, 0.88 * WIDTH / across)
+        _name_columns(axes[:, 0], columns, 0.88 * WIDTH / min(p, across))
     figure.supylabel(ylabel, fontsize=LABEL, multialignment="center")
     if colored is not None:
         _colorbar(figure, axes, norm, label)
@@ -117,7 +117,7 @@ def reconstruction_lines(
         ValueError: an argument has another shape, or holds infinite numbers.
     """
     x, decoded = check_pair(originals, reconstructions, ("n", "length", "channels"))
-    figure, axes = _grid(x.shape[::2], min(len(x), 4), "time step", title)
+    figure, axes = _grid(x.shape[::2], 4, "time step", title)
     _name_panels(axes, ())
     for i, j in np.ndindex(axes.shape):
         _line(axes[i, j], x[i, :, j], ORIGINAL)
@@ -168,14 +168,14 @@ def _check_finite(name: str, array: Values) -> None:
 def _grid(counts: tuple[int, ...], across: int, xlabel: str, title: str) -> tuple[Figure, Grid]:
     """A figure, and its axes: (panels, channels), at most so many as there is room for.
 
-    Panels of one channel are laid out row by row, `across` of them in each; those of several have
-    a row each, with a column per channel. All of one channel share their scale.
+    Panels of one channel are laid out row by row, at most `across` in each; those of several have a
+    row each, with a column per channel. All of one channel share their scale.
     """
     panels, channels = counts
     c = min(channels, CHANNELS)
-    across = across if channels == 1 else c
     n = min(panels, PANELS, ROWS * (across if channels == 1 else 1))
-    down = math.ceil(n * c / across)
+    down = math.ceil(n / across) if channels == 1 else n
+    across = math.ceil(n / down) if channels == 1 else c
     cut = [f"first {n} of {panels}"] * (n < panels)
     cut += [f"first {c} of {channels} channels"] * (c < channels)
     height = {1: 2.4, 2: 1.6, 3: 1.4}.get(down, 1.2 if down <= 5 else 1.05)
