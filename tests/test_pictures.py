@@ -223,7 +223,7 @@ def test_reconstructed_rows_are_a_table_too(tmp_path, monkeypatch):
         header, *lines = csv.reader(file)
     age, income, lead = "age, years", 'the "income"', "lead"
     expected = [[name, f"{name}_reconstructed"] for name in (age, income, lead)]
-    assert header == sum(expected, [])
+    assert header == [name for pair in expected for name in pair]
     table = np.array([[x or "nan" for x in line] for line in lines], np.float32)
     with np.load(result["arrays"]) as arrays:
         np.testing.assert_array_equal(table[:, ::2], arrays["originals"])
