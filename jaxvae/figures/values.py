@@ -33,6 +33,7 @@ SINGLE = "tab:blue"  # lines that are all alike
 ORIGINAL, DECODED = "0.25", "tab:orange"
 # The brightest tenth of viridis is too light on white.
 SEQUENTIAL = ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))
+DOTTED = 100  # columns from which on their values are not marked
 NAME = 24  # characters of a column's name
 CHARACTER, LINE = 0.075, 0.15  # inches that a character and a line of TICK size take at most
 
@@ -81,10 +82,10 @@ def lines(
     across = (1 if length > 12 else 2) if columns else 4 if colored is None else 3
     figure, axes = _grid(array.shape[::3], across, "column" if columns else "time step", title)
     _name_panels(axes, titles)
-    shown = array[: len(axes)]
+    shown, dots = array[: len(axes)], len(columns) in range(1, DOTTED)
     for i, j in np.ndindex(axes.shape):
         for line, color in zip(shown[i, :, :, j], colors, strict=True):
-            _line(axes[i, j], line, color, dots=bool(columns), faint=colored is None and k > 9)
+            _line(axes[i, j], line, color, dots=dots, faint=colored is None and k > 9)
     if ends is not None:
         both = _channels("ends", ends, ("p", "2", "length"))
         if both.shape != (p, 2, length, channels):

@@ -24,8 +24,7 @@ def rendered(figure):
 
 
 def texts(figure):
-    """Every text that is drawn, with the box around it."""
-    rendered(figure)
+    """Every text of a figure that was drawn, with the box around it."""
     found = [figure._suptitle, figure._supxlabel, figure._supylabel]
     found += [text for legend in figure.legends for text in legend.get_texts()]
     for axes in figure.axes:
