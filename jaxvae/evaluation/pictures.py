@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvae import evaluation, figures
-from jaxvae.batch import Batch
 from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained, drawn
@@ -26,10 +25,9 @@ SCATTERED = 10_000  # images in the scatter plot of a run, fewer where their cod
 SCATTERED_NUMBERS = 4_000_000
 
 
-def _targets(trained: Trained, batch: Batch) -> np.ndarray:
-    """The originals, (n, ...), in which NaN is what was not observed."""
-    x = evaluation.pixels(trained, batch.target)
-    return x if batch.observed is None else np.where(batch.observed, x, np.nan)
+def _measured(x: np.ndarray, observed: Any) -> np.ndarray:
+    """The examples x, (n, ...), in which NaN is what was not observed."""
+    return x if observed is None else np.where(observed, x, np.nan)
 
 
 def reconstructions(trained: Trained, split: Split) -> Picture:
@@ -38,7 +36,7 @@ def reconstructions(trained: Trained, split: Split) -> Picture:
     Of rows of a table also the names of their `columns`.
     """
     batch = evaluation.prepare(trained, split)
-    originals = _targets(trained, batch)
+    originals = _measured(evaluation.pixels(trained, batch.target), batch.observed)
     decoded = evaluation.reconstruct(trained, batch)
     inputs = evaluation.pixels(trained, batch.input)
     arrays = {"originals": originals, "reconstructions": decoded, "inputs": inputs}
@@ -117,7 +115,10 @@ def interpolations(
     labels = np.repeat(starts.label, steps)
     decoded = evaluation.decode(trained, codes.reshape(-1, *z0.shape[1:]), labels)
     decoded = decoded.reshape(len(z0), steps, *decoded.shape[1:])
-    originals = np.stack([_targets(trained, batch) for batch in (starts, ends)], axis=1)
+    originals = np.stack(
+        [_measured(evaluation.pixels(trained, b.target), b.observed) for b in (starts, ends)],
+        axis=1,
+    )
     arrays = {"codes": codes, "images": decoded, "originals": originals}
     pairs = [*zip(first, second, strict=True)]
     return arrays, drawn.interpolations(trained, decoded, originals, pairs)
@@ -165,7 +166,7 @@ def traversals(
     decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]), labels)
     decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
     arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
-    originals = _targets(trained, batch)
+    originals = _measured(evaluation.pixels(trained, batch.target), batch.observed)
     figure = drawn.traversals(trained, decoded, (offsets, xlabel), shown.tolist(), originals)
     return arrays, figure
 
