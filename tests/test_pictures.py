@@ -1,5 +1,6 @@
 """From a model to arrays and figures, without training: shapes, identities, odd images."""
 
+import csv
 import dataclasses
 
 import jax
@@ -8,6 +9,8 @@ import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, evaluation
 from jaxvae.checks import UsageError
+from jaxvae.cli import draw
+from jaxvae.cli.options import Images, SavedRun
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained, pictures
 from jaxvae.info import Info
@@ -16,9 +19,10 @@ from jaxvae.training.state import dummy
 
 
 def untrained(shape, num_classes: int = 0, likelihood: str = "bernoulli", **model) -> Trained:
+    """Of images; of other examples where they have another rank."""
     data, objective = Data("x.npy"), Objective(likelihood)
     experiment = Experiment("x", data=data, model=Model(**model), objective=objective)
-    info = Info(shape, num_classes)
+    info = Info(shape, num_classes, maximum=255 if len(shape) == 3 else None)
     module = experiment.model.build(info)
     variables = jax.jit(module.init)(jax.random.key(0), dummy(info))
     return Trained(experiment, module, Variables(variables, {}), shape, info)
@@ -125,21 +129,109 @@ def test_noise_follows_the_position_in_the_split():
     )
 
 
-@pytest.mark.parametrize("shape", [(7,), (10, 2)])
-def test_examples_that_are_no_images_give_arrays_without_pictures(shape, tmp_path):
-    """Rows of a table and signals, whose values are not clipped to pixels; codes are drawn."""
-    trained = untrained(shape, likelihood="mse", output="linear", hidden_dims=(7,), latent_dim=2)
-    values = 100 * np.random.default_rng(0).standard_normal((12, *shape)).astype(np.float32)
-    rows = Split(values, None)
+def values(trained: Trained, n: int = 12, missing: bool = False) -> tuple[Trained, Split]:
+    x = 100 * np.random.default_rng(0).standard_normal((n, *trained.info.shape)).astype(np.float32)
+    if missing:
+        x[::3] = np.where(np.arange(x[0].size).reshape(x[0].shape) % 2 == 0, np.nan, x[::3])
+        trained = trained._replace(info=dataclasses.replace(trained.info, missing=True))
+    return trained, Split(x, None)
+
+
+class Standardised(Info):
+    columns, center, scale = ("age, years", 'the "income"', "lead"), (1.0, 2.0, 3.0), (10, 0.5, 0)
+
+
+LINEAR = {"likelihood": "mse", "output": "linear", "hidden_dims": (7,), "latent_dim": 2}
+
+
+@pytest.mark.parametrize("shape", [(7,), (10, 2), (5, 1)])
+def test_rows_and_signals_are_drawn_as_they_are(shape, tmp_path):
+    """Their values are not clipped to pixels."""
+    trained, rows = values(untrained(shape, **LINEAR))
     arrays, figure = pictures.reconstructions(trained, rows)
-    assert figure is None
-    np.testing.assert_array_equal(arrays["originals"], values)
+    np.testing.assert_array_equal(arrays["originals"], rows.images)
     decoded = trained.model.apply(trained.variables.model, evaluation.prepare(trained, rows))
     np.testing.assert_allclose(arrays["reconstructions"], decoded.decoded, rtol=1e-5, atol=1e-4)
+    if len(shape) == 1:
+        points = [axes.collections[0].get_offsets() for axes in figure.axes]
+        pairs = np.stack([arrays["originals"].T, arrays["reconstructions"].T], axis=-1)
+        np.testing.assert_array_equal(points, pairs)
+        assert arrays["columns"].tolist() == list("1234567")
+    else:
+        lines = figure.axes[0].lines
+        np.testing.assert_array_equal(lines[0].get_ydata(), arrays["originals"][0, :, 0])
+        np.testing.assert_array_equal(lines[1].get_ydata(), arrays["reconstructions"][0, :, 0])
+        assert "columns" not in arrays
     assert pictures.samples(trained, 3)[0]["images"].shape == (3, *shape)
     dataset = Dataset("x", rows, rows, rows, None, "x")
     written = pictures.write_all(trained, dataset, [], tmp_path)
+    expected = {"latents", "reconstructions", "interpolations", "samples", "traversals"}
+    assert {path.stem for path in written} == expected
+    title = pictures.embedding(trained, rows, None)[1].axes[0].get_title(loc="left")
+    assert title == f"Codes of 12 {'row' if len(shape) == 1 else 'signal'}s"
+
+
+def test_examples_of_other_ranks_give_arrays_without_pictures(tmp_path):
+    trained = untrained((2, 3, 2), **LINEAR)
+    trained = trained._replace(info=dataclasses.replace(trained.info, maximum=None))
+    trained, volumes = values(trained)
+    arrays, figure = pictures.reconstructions(trained, volumes)
+    assert figure is None and arrays["originals"].shape == (12, 2, 3, 2)
+    dataset = Dataset("x", volumes, volumes, volumes, None, "x")
+    written = pictures.write_all(trained, dataset, [], tmp_path)
     assert [path.stem for path in written] == ["latents"]
+
+
+@pytest.mark.parametrize("shape", [(6,), (10, 1)])
+def test_what_was_not_observed_is_not_a_number_in_the_originals(shape):
+    """The model sees 0 there, which is no value that was measured."""
+    trained, rows = values(untrained(shape, **LINEAR), missing=True)
+    arrays, _ = pictures.reconstructions(trained, rows)
+    np.testing.assert_array_equal(arrays["originals"], rows.images)
+    assert np.isnan(arrays["originals"]).any() and arrays["originals"].dtype == np.float32
+    assert np.isfinite(arrays["reconstructions"]).all() and np.isfinite(arrays["inputs"]).all()
+    arrays, _ = pictures.interpolations(trained, rows, [0, 1], [3, 2])
+    np.testing.assert_array_equal(arrays["originals"], rows.images[[[0, 3], [1, 2]]])
+
+
+def test_rows_are_drawn_in_standard_deviations_of_the_training_rows_or_of_those_at_hand():
+    trained, rows = values(untrained((3,), **LINEAR), n=20)
+    arrays, figure = pictures.interpolations(trained, rows, [0, 1], [2, 3], steps=5)
+    ends = arrays["originals"].reshape(-1, 3)
+    expected = (arrays["images"][0] - ends.mean(0)) / ends.std(0)
+    lines = [line.get_ydata() for line in figure.axes[0].lines[:5]]
+    # float32 inside, sums in another order
+    np.testing.assert_allclose(lines, expected, rtol=1e-4, atol=1e-5)
+    assert "(originals)" in figure.get_supylabel()
+
+    trained = trained._replace(info=Standardised(**dataclasses.asdict(trained.info)))
+    arrays, figure = pictures.samples(trained, 4)
+    axes = figure.axes[0]
+    expected = (arrays["images"] - [1, 2, 3]) / [10, 0.5, 1]  # what never varies is not divided
+    np.testing.assert_allclose([line.get_ydata() for line in axes.lines], expected, rtol=1e-6)
+    assert "(training rows)" in figure.get_supylabel()
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(Standardised.columns)
+
+
+def test_reconstructed_rows_are_a_table_too(tmp_path, monkeypatch):
+    trained, rows = values(untrained((3,), **LINEAR), missing=True)
+    trained = trained._replace(info=Standardised(**dataclasses.asdict(trained.info)))
+    monkeypatch.setattr("jaxvae.cli.draw.open_run", lambda *_: (trained, 0, rows, None))
+    result = draw.reconstruct(SavedRun(tmp_path), Images(), tmp_path / "new" / "out.csv", n=5)
+    assert result["table"] == str(tmp_path / "new" / "out.csv")
+    with open(result["table"], newline="") as file:
+        header, *lines = csv.reader(file)
+    age, income, lead = "age, years", 'the "income"', "lead"
+    expected = [[name, f"{name}_reconstructed"] for name in (age, income, lead)]
+    assert header == [name for pair in expected for name in pair]
+    table = np.array([[x or "nan" for x in line] for line in lines], np.float32)
+    with np.load(result["arrays"]) as arrays:
+        np.testing.assert_array_equal(table[:, ::2], arrays["originals"])
+        np.testing.assert_array_equal(table[:, 1::2], arrays["reconstructions"])
+        assert arrays["columns"].tolist() == [age, income, lead]
+    np.testing.assert_array_equal(table[:, ::2], rows.images[:5])
+    assert lines[0][0] == ""  # not observed
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"out.csv", "out.npz", "out.png"}
 
 
 def test_what_a_model_does_not_know_is_refused():
@@ -155,7 +247,7 @@ def test_what_a_model_does_not_know_is_refused():
     batch = evaluation.prepare(trained, images)
     with pytest.raises(UsageError, match="--layer = 'z2': must be left out"):
         evaluation.embed(trained, batch, "z2")
-    with pytest.raises(UsageError, match=r"shape \(5, 6, 1\): the model takes \(6, 5, 1\)"):
+    with pytest.raises(UsageError, match="examples of 5x6x1: must be 6x5x1"):
         evaluation.prepare(trained, random_images(2, (5, 6, 1)))
     plain = untrained((6, 5, 1), family="AE", hidden_dims=(7,), latent_dim=2)
     assert evaluation.has_prior(trained) and not evaluation.has_prior(plain)

@@ -9,11 +9,15 @@ from jaxvae.checks import UsageError, require
 from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jaxvae.evaluation.pictures import Picture
 
 
 def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
     """Reconstruct the first images: originals over reconstructions.
+
+    Of rows of a table also OUT.csv: each column beside its reconstruction, empty where unknown.
 
     Args:
         saved: the run.
@@ -25,8 +29,11 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
 
     require(n >= 1, "--n", n, "at least 1")
     trained, _, images, _ = open_run(saved, shown)
-    picture = pictures.reconstructions(trained, pictures.first(images, n))
-    return _write(saved, out, "reconstruct", picture)
+    arrays, figure = pictures.reconstructions(trained, pictures.first(images, n))
+    result = _write(saved, out, "reconstruct", (arrays, figure))
+    if "columns" in arrays:
+        result["table"] = str(_write_table(Path(result["arrays"]).with_suffix(".csv"), arrays))
+    return result
 
 
 def sample(
@@ -161,7 +168,7 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
 
     arrays, figure = picture
     out = out or saved.run / "outputs" / command
-    out = out.with_suffix("") if out.suffix in (".npz", ".png") else out
+    out = out.with_suffix("") if out.suffix in (".npz", ".png", ".csv") else out
     npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
     with atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -173,3 +180,18 @@ def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") 
         "picture": str(png) if figure is not None else None,
         "shapes": shapes,
     }
+
+
+def _write_table(path: Path, arrays: dict[str, "np.ndarray"]) -> Path:
+    """Rows and their reconstructions, column by column: x, x_reconstructed."""
+    import csv
+
+    names = [name for x in arrays["columns"].tolist() for name in (x, f"{x}_reconstructed")]
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for row in zip(arrays["originals"], arrays["reconstructions"], strict=True):
+            numbers = (number for pair in zip(*row, strict=True) for number in pair)
+            # The shortest text of a number in its own precision.
+            writer.writerow(["" if number != number else str(number) for number in numbers])
+    return path

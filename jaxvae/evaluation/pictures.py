@@ -4,8 +4,7 @@ The command line and the training loop both call these, so a picture made while 
 or from a saved run is the same picture.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -16,34 +15,36 @@ from matplotlib.figure import Figure
 from jaxvae import evaluation, figures
 from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
-from jaxvae.evaluation import Trained
+from jaxvae.evaluation import Trained, drawn
 from jaxvae.evaluation.density import Density
 
 Picture = tuple[dict[str, np.ndarray], Figure | None]
-"""Arrays, and their figure; None where examples are no images."""
+"""Arrays, and their figure; None of what is neither image nor signal nor row of a table."""
 
 SCATTERED = 10_000  # images in the scatter plot of a run, fewer where their codes are long
 SCATTERED_NUMBERS = 4_000_000
 
 
-def _drawn(trained: Trained, figure: Callable[..., Figure], *arrays: Any) -> Figure | None:
-    """The figure of some arrays, the channels that can be shown of those that hold images."""
-    if not evaluation.is_images(trained):
-        return None
-    shown = [_visible(a) if isinstance(a, np.ndarray) and a.ndim >= 4 else a for a in arrays]
-    return figure(*shown)
+def _measured(x: np.ndarray, observed: Any) -> np.ndarray:
+    """The examples x, (n, ...), in which NaN is what was not observed."""
+    return x if observed is None else np.where(observed, x, np.nan)
 
 
 def reconstructions(trained: Trained, split: Split) -> Picture:
-    """Originals over reconstructions (and what the encoder saw, where it was corrupted)."""
+    """Originals over reconstructions (and what the encoder saw, where it was corrupted).
+
+    Of rows of a table also the names of their `columns`.
+    """
     batch = evaluation.prepare(trained, split)
-    originals = evaluation.pixels(trained, batch.target)
+    originals = _measured(evaluation.pixels(trained, batch.target), batch.observed)
     decoded = evaluation.reconstruct(trained, batch)
     inputs = evaluation.pixels(trained, batch.input)
     arrays = {"originals": originals, "reconstructions": decoded, "inputs": inputs}
     corrupted = trained.experiment.data.corruption != "none"
     seen = inputs if corrupted else None
-    return arrays, _drawn(trained, figures.reconstructions, originals, decoded, seen)
+    if columns := drawn.columns(trained):
+        arrays["columns"] = np.array(columns)
+    return arrays, drawn.reconstructions(trained, originals, decoded, seen)
 
 
 def samples(
@@ -72,7 +73,7 @@ def samples(
     arrays = {"codes": z, "images": images}
     if labelled:
         arrays["labels"] = evaluation.labels_for(trained, n, label)
-    return arrays, _drawn(trained, figures.samples, images)
+    return arrays, drawn.samples(trained, images)
 
 
 def embedding(
@@ -91,7 +92,10 @@ def embedding(
     labels = split.labels
     if labels is not None and (labels.min() < 0 or len(np.unique(labels)) > 100):
         labels = None
-    return arrays, figures.latent_scatter(arrays["codes"], labels, classes)
+    title = None
+    if (kind := drawn.kind(trained)) != "image":
+        title = f"Codes of {len(codes):,} {kind or 'example'}{'s' if len(codes) > 1 else ''}"
+    return arrays, figures.latent_scatter(arrays["codes"], labels, classes, title)
 
 
 def interpolations(
@@ -111,9 +115,13 @@ def interpolations(
     labels = np.repeat(starts.label, steps)
     decoded = evaluation.decode(trained, codes.reshape(-1, *z0.shape[1:]), labels)
     decoded = decoded.reshape(len(z0), steps, *decoded.shape[1:])
-    ends_shown = (evaluation.pixels(trained, batch.target) for batch in (starts, ends))
-    arrays = {"codes": codes, "images": decoded, "originals": np.stack([*ends_shown], axis=1)}
-    return arrays, _drawn(trained, figures.interpolations, decoded, arrays["originals"])
+    originals = np.stack(
+        [_measured(evaluation.pixels(trained, b.target), b.observed) for b in (starts, ends)],
+        axis=1,
+    )
+    arrays = {"codes": codes, "images": decoded, "originals": originals}
+    pairs = [*zip(first, second, strict=True)]
+    return arrays, drawn.interpolations(trained, decoded, originals, pairs)
 
 
 def traversals(
@@ -158,8 +166,9 @@ def traversals(
     decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]), labels)
     decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
     arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
-    draw = partial(figures.traversals, xlabel=xlabel)
-    return arrays, _drawn(trained, draw, decoded, offsets, shown.tolist())
+    originals = _measured(evaluation.pixels(trained, batch.target), batch.observed)
+    figure = drawn.traversals(trained, decoded, (offsets, xlabel), shown.tolist(), originals)
+    return arrays, figure
 
 
 def manifold(trained: Trained, codes: np.ndarray, standard: bool = True, side: int = 19) -> Picture:
@@ -177,13 +186,8 @@ def manifold(trained: Trained, codes: np.ndarray, standard: bool = True, side: i
     grid = np.stack(np.meshgrid(z1, z2), axis=-1)
     images = evaluation.decode(trained, grid.reshape(-1, 2))
     images = images.reshape(side, side, *images.shape[1:])
-    return {"z1": z1, "z2": z2, "images": images}, _drawn(trained, figures.manifold, images, z1, z2)
-
-
-def _visible(images: np.ndarray) -> np.ndarray:
-    """The channels that a picture can show: grey, or the first three."""
-    channels = images.shape[-1]
-    return images[..., :3] if channels >= 3 else images[..., :1]
+    figure = drawn.images(trained, figures.manifold, images, z1, z2)
+    return {"z1": z1, "z2": z2, "images": images}, figure
 
 
 def write_progress(
@@ -192,7 +196,7 @@ def write_progress(
     """While training: the curves so far, and reconstructions and samples of this epoch."""
     figures.save(figures.training_curves(rows), folder / "curves.png")
     of_epoch = folder / f"epoch-{epoch:04d}"
-    _, pair = reconstructions(trained, first(dataset.test, 20))
+    _, pair = reconstructions(trained, first(dataset.test, _reconstructed(trained)))
     made = {"reconstructions": pair}
     if evaluation.has_prior(trained):
         made["samples"] = samples(trained)[1]
@@ -204,10 +208,15 @@ def first(split: Split, n: int) -> Split:
     return split.take(np.arange(min(n, len(split.images))))
 
 
+def _reconstructed(trained: Trained) -> int:
+    """How many examples are drawn: few are seen one by one, points of a scatter plot together."""
+    return 1000 if drawn.kind(trained) == "row" else 20
+
+
 def write_all(
     trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path
 ) -> list[Path]:
-    """Every picture that the model allows, from the test images; returns the files written."""
+    """Every picture that model and data allow, of the test split; returns the files written."""
     test = dataset.test
     one = evaluation.prepare(trained, first(test, 1))
     code = evaluation.embed(trained, one)
@@ -215,7 +224,8 @@ def write_all(
         trained, first(test, min(SCATTERED, SCATTERED_NUMBERS // code.size)), dataset.classes
     )
     made: dict[str, Figure | None] = {"latents": scatter}
-    made["reconstructions"] = reconstructions(trained, first(test, 20))[1]
+    shown = first(test, _reconstructed(trained))
+    made["reconstructions"] = reconstructions(trained, shown)[1]
     if rows:
         made["curves"] = figures.training_curves(rows)
     if pairs := min(6, len(test.images) // 2):

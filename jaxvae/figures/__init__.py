@@ -15,13 +15,18 @@ from jaxvae.figures.images import (
     traversals,
 )
 from jaxvae.figures.latents import latent_scatter, pca
+from jaxvae.figures.scatter import reconstruction_scatter
+from jaxvae.figures.values import lines, reconstruction_lines
 
 __all__ = [
     "image_grid",
     "interpolations",
     "latent_scatter",
+    "lines",
     "manifold",
     "pca",
+    "reconstruction_lines",
+    "reconstruction_scatter",
     "reconstructions",
     "samples",
     "save",

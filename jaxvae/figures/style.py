@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 DPI = 150
 WIDTH = 7.0  # inches: the text width of a page
@@ -50,9 +51,25 @@ def style_axes(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axes.set_axisbelow(True)
 
 
+def few_ticks(axes: Axes, most: int) -> None:
+    """At most so many intervals on either axis; very large and small numbers by a power of 10."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 4, 5, 10]))
+        formatter = ScalarFormatter()
+        formatter.set_powerlimits((-3, 4))
+        axis.set_major_formatter(formatter)
+        axis.get_offset_text().set_fontsize(TICK - 1)
+
+
 def with_minus(text: str) -> str:
     """A number's text with the minus sign that tick labels have, not a hyphen."""
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def shortened(name: str, most: int) -> str:
+    """Without the middle of a long name, whose beginning and end tell it from others."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def latent_name(index: int) -> str:
