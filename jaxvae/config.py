@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings")
 
+# In Python also arrays, which become a name (`jaxvae.held`); on the command line always words.
+if TYPE_CHECKING:
+    Source = Any
+else:
+    Source = str
+
 
 def with_fields(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """A copy in which fields, by dotted name, have values that are not checked: traced numbers."""
@@ -60,7 +66,7 @@ def with_number(settings: Any, name: str, value: float, prefix: str = "") -> Any
 class Data:
     """Which images, how they are split, and how a `uint8` image becomes the model's input."""
 
-    source: str = "mnist"
+    source: Source = "mnist"
     """mnist, fashion_mnist, kmnist, emnist/letters, cifar10 (fetched where they are not to hand),
     another name of TensorFlow Datasets, `digits` (scikit-learn's 8x8 digits resized to 28x28), or a
     path to a folder of images (./photos) or to a file (docs/data.md). In Python also arrays:

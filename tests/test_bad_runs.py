@@ -171,7 +171,7 @@ def test_the_rest_of_a_configuration(capsys, run, name, value, words):
 def test_a_shape_that_the_images_do_not_have(capsys, run):
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"stored_shape": [28, 28]}))
-    assert "(28, 28, 1): must be (28, 28) (height" in refused(capsys, "evaluate", run)
+    assert "images of 1 channels: must have 28" in refused(capsys, "evaluate", run)
     err = refused(capsys, "train", "--resume", run)
     assert "images have changed: stored_shape ([28, 28] to [28, 28, 1])" in err
 

@@ -182,7 +182,7 @@ def test_own_images_through_a_run(trained, capsys, tmp_path):
     np.save(tmp_path / "small.npy", images[:, :20])
     arguments[1] = tmp_path / "small.npy"
     status, _, err = call(capsys, "embed", trained / "digits_vae", *arguments)
-    assert status == 2 and "(28, 28, 1)" in err
+    assert status == 2 and "examples of 20x28x1: must be 28x28x1" in err
 
 
 def test_resume_from_the_command_line(capsys, tmp_path):

@@ -120,9 +120,10 @@ def open_run(
     else:
         dataset = data.load(settings)
         images, classes = getattr(dataset, shown.which), dataset.classes
-    if shown.source is not None:
-        try:
-            images = as_stored(trained, images)
-        except UsageError as error:
-            raise UsageError(f"--source = {shown.source!r}: {error}") from error
+    try:
+        images = as_stored(trained, images)
+    except UsageError as error:
+        given = settings.source if shown.source is None else shown.source
+        name = "--source" if shown.source else "data.source"
+        raise UsageError(f"{name} = {given!r}: {error}") from error
     return trained, step, images, classes

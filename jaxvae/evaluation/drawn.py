@@ -14,8 +14,6 @@ from jaxvae import figures
 from jaxvae.evaluation.trained import Trained, is_images
 from jaxvae.figures.style import latent_name
 
-STANDARD = "center", "scale"  # of what is known about the columns of a table
-
 
 def kind(trained: Trained) -> Literal["image", "signal", "row"] | None:
     """What the examples are: images, signals (length, channels), rows (features,), or others."""
@@ -29,8 +27,7 @@ def columns(trained: Trained) -> tuple[str, ...]:
     """The names of a table's columns; 1, 2, ... where it has none; () of what is no table."""
     if kind(trained) != "row":
         return ()
-    names = getattr(trained.info, "columns", ())
-    return tuple(names) or tuple(str(i + 1) for i in range(trained.info.shape[0]))
+    return trained.info.columns or tuple(str(i + 1) for i in range(trained.info.shape[0]))
 
 
 def reconstructions(
@@ -131,7 +128,7 @@ def _lines(
         case "signal":
             return figures.lines(decoded, ends=ends, **draw)
         case "row":
-            center, scale = (np.array(getattr(trained.info, name, ())) for name in STANDARD)
+            center, scale = np.array(trained.info.center), np.array(trained.info.scale)
             rows, whose = reference[0], "training rows"
             if not center.size:
                 known = np.ma.masked_invalid(rows.astype(np.float64))

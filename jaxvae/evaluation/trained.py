@@ -139,7 +139,8 @@ def _as_images(trained: Trained, images: np.ndarray | LazyImages) -> np.ndarray 
             f"images of {images.dtype}: must be {np.dtype(dtype)} or floats in [0, 1], since the"
             f" brightest pixel of the run's own is {maximum}"
         )
-    if maximum != 255 and (largest := int(images[:].max())) > maximum:
+    whole = not isinstance(images, LazyImages)  # others are read when they are used
+    if maximum != 255 and whole and (largest := int(images[:].max())) > maximum:
         raise UsageError(
             f"images of values up to {largest}: the brightest pixel of the run's own is {maximum}"
         )
