@@ -68,8 +68,8 @@ def conv(
 ) -> jax.Array:
     """Convolution (cross-correlation): (b, h, w, in), (k, k, in, out) -> (b, h', w', out).
 
-    Of a signal (b, l, in), (k, in, out) -> (b, l', out). h' = (h + 2 padding - k) // stride + 1, and
-    so for w' and l'. Method None: by platform.
+    Of a signal (b, l, in), (k, in, out) -> (b, l', out).
+    h' = (h + 2 padding - k) // stride + 1, and so for w' and l'. Method None: by platform.
 
     Raises:
         ValueError: shapes that do not fit, stride below 1, padding outside 0..k-1, an image smaller

@@ -82,8 +82,9 @@ def feature_shapes(
 class ConvEncoder(nn.Module):
     """Images (batch, height, width, channels) to a feature map (batch, h, w, hidden_dims[-1]).
 
-    Signals (batch, length, channels) become (batch, l, hidden_dims[-1]), by convolutions along them.
-    With `dense_dims`, hidden dense layers follow, and the features are (batch, dense_dims[-1]).
+    Signals (batch, length, channels) become (batch, l, hidden_dims[-1]), by convolutions along
+    their length. With `dense_dims`, hidden dense layers follow, and the features are (batch,
+    dense_dims[-1]).
     """
 
     hidden_dims: tuple[int, ...]
