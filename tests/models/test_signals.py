@@ -210,8 +210,6 @@ def test_models_learn_signals(family):
         family, "conv", (8, 16), latent_dim=4, kernel_size=4, output="linear", batch_norm=True
     )
     x, model = sines(32, 21), settings.build(Info((21, 2)))
-    variables = model.init(KEY, batch(x))
-    params, statistics = variables["params"], variables["batch_stats"]
     optimizer = optax.adam(1e-2)
 
     def loss_of(params, statistics):
@@ -219,17 +217,22 @@ def test_models_learn_signals(family):
         recon = jnp.mean(jnp.sum((found.decoded - x) ** 2, axis=(1, 2)))
         return recon + (0 if found.kl is None else 0.1 * jnp.mean(found.kl)), updated
 
-    @jax.jit
     def step(carry, _):
         params, statistics, state = carry
         (loss, updated), gradient = jax.value_and_grad(loss_of, has_aux=True)(params, statistics)
-        with jax.numpy_dtype_promotion("standard"):  # Optax counts its steps in whole numbers
+        with jax.numpy_dtype_promotion("standard"):  # Optax relies on promotion
             updates, state = optimizer.update(gradient, state)
         params = optax.apply_updates(params, updates)
         return (params, updated["batch_stats"], state), loss
 
-    carry = params, statistics, optimizer.init(params)
-    _, losses = jax.lax.scan(step, carry, None, length=40)
+    @quickly
+    def train():
+        variables = model.init(KEY, batch(x))
+        params = variables["params"]
+        carry = params, variables["batch_stats"], optimizer.init(params)
+        return jax.lax.scan(step, carry, None, length=40)[1]
+
+    losses = train()
     assert np.isfinite(losses).all() and losses[-1] < 0.5 * losses[0]
 
 
@@ -237,8 +240,13 @@ def test_batch_norm_is_over_batch_and_length():
     settings = Model("CAE", hidden_dims=(3,), activation="leaky_relu", batch_norm=True)
     model = settings.build(Info((9, 2)))
     x = 3 + sines(6, 9)
-    variables = model.init(KEY, batch(x))
-    output, updated = outcome(model, variables, x, train=True)
+
+    @quickly
+    def run(x):
+        variables = model.init(KEY, batch(x))
+        return variables, *outcome(model, variables, x, train=True)
+
+    variables, output, updated = run(x)
     layer = variables["params"]["encoder"]["Conv_0"]
     # The bias is 0 at first, and drops out of what is normalised.
     y = np.float64(conv(x, layer["kernel"], 2, 1)).reshape(-1, 3)
