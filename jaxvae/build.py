@@ -35,17 +35,19 @@ def networks(settings: config.Model, info: Info) -> dict[str, Any]:
     """The arguments that every `Autoencoder` takes: encoder, decoder, and how they end.
 
     Raises:
-        UsageError: the images are too small for the strides, or convolutions are given no images.
+        UsageError: images or signals are too small for the strides, or convolutions are given rows.
     """
     dims, decoder_dims = settings.hidden_dims, settings.decoder_dims
     hidden = layer_settings(settings)
     encoder: Any
     decoder: Any
     if settings.network == "conv" or settings.family == "CAE":
-        allowed = f"'dense' for examples of shape {info.shape}, which are no images"
-        require(len(info.shape) == 3, "model.network", "conv", allowed)
-        height, width, channels = info.shape
-        shape = (height, width, channels)
+        shape = info.shape
+        allowed = (
+            f"'dense' for examples of shape {shape}, which are neither images (height, width, "
+            "channels) nor signals (length, channels)"
+        )
+        require(len(shape) in (2, 3), "model.network", "conv", allowed)
         strides, kernel_size = settings.strides or (2,) * len(dims), settings.kernel_size
         mirrored = (dims, strides, kernel_size)  # of what the decoder is the mirror image
         if decoder_dims is not None:

@@ -168,7 +168,8 @@ class Model:
     family: Literal["AE", "CAE", "VAE"] = "VAE"
     """AE: a vector code. CAE: convolutional, the code is a feature map. VAE: Gaussian posterior."""
     network: Literal["dense", "conv"] = "dense"
-    """Dense layers, or convolutions mirrored by transposed convolutions (a CAE is always conv)."""
+    """Dense layers, or convolutions mirrored by transposed convolutions (a CAE is always conv): of
+    images in two dimensions, of signals (length, channels) in one, along their length."""
     hidden_dims: tuple[int, ...] = (256,)
     """Widths of the encoder's hidden layers (channels, for convolutions)."""
     decoder_dims: tuple[int, ...] | None = None
@@ -281,7 +282,7 @@ class Model:
         """Return the Flax module for these data; `jaxvae.models.Module` says what it must offer.
 
         Raises:
-            UsageError: the images are too small for the strides, or the network is made for others.
+            UsageError: images or signals too small for the strides, or a network made for others.
         """
         from jaxvae.build import build
 

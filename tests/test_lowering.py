@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from jaxvae import axis, noise
+from jaxvae import Experiment, Model, Objective, axis, noise
 from jaxvae.batch import Batch, Examples
 from jaxvae.evaluation import make_batch_sums, make_evaluate
 from jaxvae.info import Info
@@ -88,3 +88,17 @@ def test_experiments_lower_for_every_platform(file, devices):
         return module.apply(variables.model, codes, batch, method="decode")
 
     assert_lowers(sample, state.variables, key, **how)
+
+
+def test_convolutions_along_signals_lower_for_every_platform():
+    """The training step of a VAE whose convolutions have one dimension."""
+    model, objective = Model("VAE", "conv", (4, 8), output="linear"), Objective("gaussian")
+    experiment = Experiment("signals", model=model, objective=objective)
+    info = Info((50, 2), num_examples=64, maximum=None)
+    module = model.build(info)
+    state = jax.eval_shape(lambda: initial_state(experiment, module, info))
+    numbers = jax.ShapeDtypeStruct((16,), jnp.int32)
+    signals = Examples(jax.ShapeDtypeStruct((16, 50, 2), jnp.float32), numbers, numbers)
+    key = jax.eval_shape(lambda: noise.root(0))
+    step = make_train_step(experiment, module, info, 4)
+    assert_lowers(step, state, signals, key, devices=1, convolutional=True)

@@ -63,27 +63,29 @@ def compare(
         model: a Flax module of ours, or one like them (see `jaxvae.Model.build`).
         torch_model: its counterpart; it is left as it was.
         weight_map: torch layer -> ours, see `jaxvae.interop.maps`; with its dropout layers.
-        batch: stored images, uint8 (batch, height, width, channels).
+        batch: stored images, uint8 (batch, height, width, channels), or signals, float32 (batch,
+            length, channels).
         experiment: its data and objective say what is computed; by default pixels in [0, 1] and the
             loss of pytorch/examples.
         loss: the scalar that PyTorch minimises, of (pixels, mean, logvar, x).
-        forward: `torch_model` on images (batch, channels, height, width) to (pixels, mean, logvar):
-            pixels are the mean of p(x|z), probabilities where the likelihood is Bernoulli; mean and
-            logvar are None for an AE. Noise that it draws through torch is replaced by ours.
-        inputs: from pixels 0..255 to what the torch model sees.
+        forward: `torch_model` on images (batch, channels, height, width) or signals (batch,
+            channels, length) to (pixels, mean, logvar): pixels are the mean of p(x|z),
+            probabilities where the likelihood is Bernoulli; mean and logvar are None for an AE.
+            Noise that it draws through torch is replaced by ours.
+        inputs: from pixels 0..255 to what the torch model sees; of signals give the identity.
         dtype: float64 or float32.
 
     Raises:
-        UsageError: weights that do not fit, listed; a batch that is not uint8 images; a `forward`
-            that returns something else, or draws noise more than once.
+        UsageError: weights that do not fit, listed; a batch of something else; a `forward` that
+            returns something else, or draws noise more than once.
     """
     require(dtype in TOLERANCE, "dtype", dtype, f"one of {', '.join(TOLERANCE)}")
     images = np.asarray(batch)
     require(
-        images.dtype == np.uint8 and images.ndim == 4,
+        (images.dtype, images.ndim) in ((np.uint8, 4), (np.float32, 3)),
         "batch",
         (images.dtype.name, images.shape),
-        "uint8 images (batch, height, width, channels)",
+        "uint8 (batch, height, width, channels), images, or float32 (batch, length, channels)",
     )
     if experiment is None:
         experiment = Experiment(

@@ -115,7 +115,8 @@ def move_from_kinks(model: nn.Module, run: Callable[[], object]) -> None:
     models in float64 whose biases are per channel, axis 1, as those of `torch.nn` are.
     """
     mode = _AwayFromKinks()
-    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm1d, nn.BatchNorm2d)
+    images = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
+    kinds = (nn.Linear, nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, *images)
     handles = [m.register_forward_hook(mode.note) for m in model.modules() if isinstance(m, kinds)]
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
@@ -147,19 +148,19 @@ def like(
 
 
 def _layouts(
-    x: np.ndarray, shape: tuple[int, ...], flat: set[tuple[int, int, int]]
+    x: np.ndarray, shape: tuple[int, ...], flat: set[tuple[int, ...]]
 ) -> Iterator[np.ndarray]:
-    """NHWC as NCHW; rows as they are, or in the order in which PyTorch flattens feature maps."""
+    """Channels first; rows as they are, or in the order in which PyTorch flattens feature maps."""
     if x.size != np.prod(shape):
         return
-    if x.ndim == 4:
+    if x.ndim > 2:
         yield np.moveaxis(x, -1, 1).reshape(shape)
         return
     yield x.reshape(shape)
-    for channels, height, width in flat:
-        if x.ndim == 2 and x.shape[1] == channels * height * width:
-            images = x.reshape(-1, height, width, channels)
-            yield np.moveaxis(images, -1, 1).reshape(shape)
+    for channels, *sizes in flat:
+        if x.ndim == 2 and x.shape[1] == channels * np.prod(sizes, dtype=int):
+            maps = x.reshape(-1, *sizes, channels)
+            yield np.moveaxis(maps, -1, 1).reshape(shape)
 
 
 def _is_like(a: np.ndarray, b: np.ndarray) -> bool:

@@ -2,7 +2,8 @@
 
 Their layers have names that say what they are: `encoder.dense_0`, `encoder.conv_0`,
 `encoder.norm_0` (the first hidden layer's BatchNorm), `code`, `mean`, `logvar`, `decoder.dense_0`,
-`decoder.conv_0` (transposed). Images are (batch, channels, height, width).
+`decoder.conv_0` (transposed). Images are (batch, channels, height, width), signals (batch,
+channels, length).
 """
 
 import itertools
@@ -10,13 +11,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from jaxvae.config import Model
 
-Shape = tuple[int, int, int]  # channels, height, width
+Shape = tuple[int, ...]  # channels, height, width; of a signal: channels, length
 Geometry = tuple[int, int, int]  # kernel size, stride, padding
 
 
@@ -37,11 +39,12 @@ OUTPUTS: dict[str, Callable[[], nn.Module]] = {  # to the mean of p(x|z)
 }
 
 
-def twin(settings: Model, image_shape: Shape) -> nn.Module:
+def twin(settings: Model, shape: Shape) -> nn.Module:
     """The PyTorch module of any `jaxvae.Model`, for images of shape (channels, height, width).
 
-    `forward` returns pixels, mean and logvar; `jaxvae.interop.maps.reference_map(settings, ...)` is
-    its weight map, and what `jaxvae export-torch` writes loads into it.
+    Signals are (channels, length), and rows, of dense models, (features,). `forward` returns
+    pixels, mean and logvar; `jaxvae.interop.maps.reference_map(settings, ...)` is its weight map,
+    and what `jaxvae export-torch` writes loads into it.
     """
 
     def layers() -> Layers:
@@ -59,24 +62,22 @@ def twin(settings: Model, image_shape: Shape) -> nn.Module:
     if settings.network == "conv" or settings.family == "CAE":
         strides = settings.strides or (2,) * len(dims)
         geometry = [(settings.kernel_size, stride, settings.padding) for stride in strides]
-        encoder = conv_encoder(layers(), image_shape, dims, geometry, settings.dense_dims)
+        encoder = conv_encoder(layers(), shape, dims, geometry, settings.dense_dims)
         if decoder_dims is not None:  # from the code outwards, as our settings have it
             side = settings.decoder_kernel_size or settings.kernel_size
             strides = settings.decoder_strides or (2,) * len(decoder_dims)
             geometry = [(side, stride, settings.padding) for stride in reversed(strides)]
             dims = decoder_dims[::-1]
         vector = None if settings.family == "CAE" else latent_dim
-        decoder = conv_decoder(
-            layers(), image_shape, dims, geometry, end, vector, settings.dense_dims
-        )
+        decoder = conv_decoder(layers(), shape, dims, geometry, end, vector, settings.dense_dims)
     else:
-        encoder = dense_encoder(layers(), math.prod(image_shape), dims)
+        encoder = dense_encoder(layers(), math.prod(shape), dims)
         widths = dims[::-1] if decoder_dims is None else decoder_dims
-        decoder = dense_decoder(layers(), [latent_dim, *widths], image_shape, end)
+        decoder = dense_decoder(layers(), [latent_dim, *widths], shape, end)
     if settings.family == "CAE":
         return AE(encoder, decoder)
     with torch.no_grad():
-        features = encoder.eval()(torch.zeros(1, *image_shape)).numel()
+        features = encoder.eval()(torch.zeros(1, *shape)).numel()
     encoder.train()
     if settings.family == "VAE":
         return VAE(encoder, features, latent_dim, decoder)
@@ -142,20 +143,28 @@ class Layers:
         count = sum(name.startswith(kind) for name in self.layers)
         self.layers[f"{kind}_{count}"] = layer
 
-    def hidden(self, kind: str, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+    def hidden(self, kind: str, layer: Any) -> None:
         """Append a layer and what follows each hidden layer."""
         self.add(kind, layer)
         if self.batch_norm and isinstance(layer, nn.Linear):
             self.add("norm", nn.BatchNorm1d(layer.out_features))
         elif self.batch_norm:
-            assert not isinstance(layer, nn.Linear)
-            self.add("norm", nn.BatchNorm2d(layer.out_channels))
+            of_signals = isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d))
+            norm = nn.BatchNorm1d if of_signals else nn.BatchNorm2d
+            self.add("norm", norm(layer.out_channels))
         self.add("activation", self.activation())
         if self.dropout:
             self.add("dropout", nn.Dropout(self.dropout))
 
     def sequential(self) -> nn.Sequential:
         return nn.Sequential(self.layers)
+
+
+def convolutions(shape: Shape) -> tuple[Any, Any]:
+    """The kinds of layer for examples of this shape: a convolution and a transposed one."""
+    if len(shape) == 2:
+        return nn.Conv1d, nn.ConvTranspose1d
+    return nn.Conv2d, nn.ConvTranspose2d
 
 
 def dense_encoder(layers: Layers, num_pixels: int, widths: Sequence[int]) -> nn.Sequential:
@@ -186,9 +195,9 @@ def conv_encoder(
     dense: Sequence[int] = (),
 ) -> nn.Sequential:
     """Hidden convolutions, then, if there are any, hidden dense layers."""
-    before = image[0]
+    before, (conv, _) = image[0], convolutions(image)
     for after, (kernel_size, stride, padding) in zip(channels, geometry, strict=True):
-        layers.hidden("conv", nn.Conv2d(before, after, kernel_size, stride, padding))
+        layers.hidden("conv", conv(before, after, kernel_size, stride, padding))
         before = after
     if dense:
         layers.add("flatten", nn.Flatten())
@@ -213,7 +222,7 @@ def conv_decoder(
     With `latent_dim` the code is a vector that dense layers expand: linearly, or, where the encoder
     ends in hidden dense layers, through theirs in reverse, each a hidden layer.
     """
-    maps = feature_maps(image, channels, geometry)
+    maps, (_, conv_transpose) = feature_maps(image, channels, geometry), convolutions(image)
     if latent_dim is not None:
         widths = [latent_dim, *reversed(dense), math.prod(maps[-1])]
         for before, after in itertools.pairwise(widths):
@@ -224,13 +233,11 @@ def conv_decoder(
         layers.add("unflatten", nn.Unflatten(1, maps[-1]))
     for i, (kernel_size, stride, padding) in reversed(list(enumerate(geometry))):
         small, large = maps[i + 1], maps[i]
-        missing = [  # what (n - 1) stride - 2 padding + kernel_size leaves to the larger size
+        missing = tuple(  # what (n - 1) stride - 2 padding + kernel_size leaves to the larger size
             size - ((n - 1) * stride - 2 * padding + kernel_size)
             for size, n in zip(large[1:], small[1:], strict=True)
-        ]
-        layer = nn.ConvTranspose2d(
-            small[0], large[0], kernel_size, stride, padding, (missing[0], missing[1])
         )
+        layer = conv_transpose(small[0], large[0], kernel_size, stride, padding, missing)
         if i:
             layers.hidden("conv", layer)
         else:
@@ -242,9 +249,9 @@ def conv_decoder(
 def feature_maps(
     image: Shape, channels: Sequence[int], geometry: Sequence[Geometry]
 ) -> list[Shape]:
-    """Shapes (channels, height, width) from the image through every convolution."""
-    maps, x = [image], torch.zeros(1, *image)
+    """Shapes (channels, ...) from the image or signal through every convolution."""
+    maps, x, (conv, _) = [image], torch.zeros(1, *image), convolutions(image)
     for after, (kernel_size, stride, padding) in zip(channels, geometry, strict=True):
-        x = nn.Conv2d(x.shape[1], after, kernel_size, stride, padding)(x)
-        maps.append((x.shape[1], x.shape[2], x.shape[3]))
+        x = conv(x.shape[1], after, kernel_size, stride, padding)(x)
+        maps.append(tuple(x.shape[1:]))
     return maps

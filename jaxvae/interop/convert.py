@@ -17,7 +17,6 @@ from jaxvae.batch import Examples
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment
 from jaxvae.data.preprocess import seen_shape
-from jaxvae.evaluation import Trained
 from jaxvae.info import Info
 from jaxvae.interop import files
 from jaxvae.interop.maps import PUBLISHED, Layer, Map, Shape, reference_map
@@ -50,8 +49,9 @@ def import_torch(
         out: the run folder, new or empty; by default the first of runs/NAME, runs/NAME-2, ...
         map_name: `reference`, a name in `jaxvae.interop.maps.PUBLISHED`, or a Python file that
             defines `weight_map`; by default the built-in map that has the file's keys.
-        stored_shape: height, width and channels of the data set's images, before `Data` resizes and
-            pads them; by default the data set is loaded and asked.
+        stored_shape: height, width and channels of the data set's images (uint8), before `Data`
+            resizes and pads them; by default the data set is loaded and asked, and its examples may
+            be signals or rows too.
 
     Raises:
         UsageError: a file that cannot be read, weights, map and model that do not fit (with every
@@ -62,8 +62,7 @@ def import_torch(
     if out is not None:
         guards.refuse_existing(out)
     arrays, prefix = files.read(source)
-    shape = _stored_shape(experiment, stored_shape)
-    info = Info(seen_shape(experiment.data, shape))
+    shape, dtype, info = _stored(experiment, stored_shape)
     module = experiment.model.build(info)
     abstract = jax.eval_shape(lambda: initial_state(experiment, module, info))
 
@@ -79,7 +78,7 @@ def import_torch(
     state = state_of(experiment, variables.model, variables.objective)
     step = make_train_step(experiment, module, info, steps_per_epoch=1)
     number = jax.ShapeDtypeStruct((2,), np.int32)  # BatchNorm takes no fewer
-    examples = Examples(jax.ShapeDtypeStruct((2, *shape), np.uint8), number, number)
+    examples = Examples(jax.ShapeDtypeStruct((2, *shape), dtype), number, number)
     metrics = metric_names(step, state, examples, noise.root(experiment.seed))
     progress = asdict(Progress({name: [0.0] for name in metrics}, [Standing()]))
     counts = [int(a.max()) for key, a in arrays.items() if key.endswith(COUNTER) and a.size]
@@ -143,7 +142,7 @@ def export_torch(
     if map_name is None and name.endswith(".py"):
         raise UsageError(f"{run}: was imported by the map file {name}; give it with --map")
     prefix = imported["prefix"] if Path(name).name == imported["map"] else ""
-    weight_map = _map(name, trained.experiment, _shape_of_images(trained))
+    weight_map = _map(name, trained.experiment, trained.stored_shape)
     variables = _with_logvar(trained.variables)
     arrays = to_torch(variables, weight_map, num_batches=imported[COUNTER] + step)
     files.write(path, {prefix + key: array for key, array in arrays.items()})
@@ -186,29 +185,23 @@ def _imported(run: Path) -> dict[str, Any]:
     return imported
 
 
-def _shape_of_images(trained: Trained) -> Shape:
-    shape = trained.stored_shape
-    require(len(shape) == 3, "stored_shape", shape, "that of images")
-    return shape[0], shape[1], shape[2]
-
-
-def _stored_shape(experiment: Experiment, given: Shape | None) -> Shape:
+def _stored(experiment: Experiment, given: Shape | None) -> tuple[Shape, np.dtype, Info]:
+    """Shape and type of an example as stored, and what is known of the data."""
     if given is not None:
-        require(min(given) >= 1, "--image-shape", given, "a height, a width and channels")
-        return given
+        allowed = "a height, a width and channels"
+        require(len(given) == 3 and min(given) >= 1, "--image-shape", given, allowed)
+        return given, np.dtype(np.uint8), Info(seen_shape(experiment.data, given))
     try:
-        shape = data.load(experiment.data).train.images.shape[1:]
+        dataset = data.load(experiment.data)
     except FileNotFoundError as error:
         hint = "; or give the shape of its images: --image-shape HEIGHT WIDTH CHANNELS"
         raise UsageError(f"{error}{hint}") from error
-    require(len(shape) == 3, "--image-shape", shape, "that of images")
-    height, width, channels = shape
-    return height, width, channels
+    images = dataset.train.images
+    return images.shape[1:], images.dtype, data.info(dataset, experiment.data)
 
 
 def _built_in_maps(experiment: Experiment, stored_shape: Shape) -> dict[str, Map]:
-    height, width, channels = seen_shape(experiment.data, stored_shape)
-    shape = (height, width, channels)
+    shape = seen_shape(experiment.data, stored_shape)
     learned_variance = experiment.objective.likelihood == "gaussian_learned"
     return {"reference": reference_map(experiment.model, shape, learned_variance), **PUBLISHED}
 

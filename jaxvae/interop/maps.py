@@ -2,8 +2,9 @@
 
 A map names every module with weights: prefix in the state dict -> `Layer`. `jaxvae.interop.weights`
 applies it in either direction. A map of your own is a dict like those below, in a Python file that
-defines `weight_map`. Images are NHWC here and NCHW in PyTorch, so a dense layer next to a feature
-map needs its shape (channels, height, width): `flat_in` before the layer, `flat_out` after it.
+defines `weight_map`. Channels come last here and first in PyTorch, so a dense layer next to a
+feature map needs its shape (channels, height, width), of a signal (channels, length): `flat_in`
+before the layer, `flat_out` after it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from jaxvae.config import Model
 from jaxvae.models.networks import feature_shapes
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 AFFINE = {"weight": "params/{}/kernel", "bias": "params/{}/bias"}
 BATCH_NORM = {
@@ -36,9 +37,9 @@ class Layer:
     flipped: bool = False
     """The kernel is also reversed along height and width."""
     flat_in: Shape | None = None
-    """(channels, height, width) that PyTorch flattens into the inputs."""
+    """(channels, height, width) or (channels, length) that PyTorch flattens into the inputs."""
     flat_out: Shape | None = None
-    """(channels, height, width) that PyTorch unflattens the outputs to."""
+    """(channels, height, width) or (channels, length) that PyTorch unflattens the outputs to."""
     factor: float = 1.0
     """Ours = factor x theirs."""
     interleaved: bool = False
@@ -55,14 +56,20 @@ def dense(
     return Layer((path,), flat_in=flat_in, flat_out=flat_out, factor=factor)
 
 
-def conv(path: str) -> Layer:
-    """A Conv2d: (out, in, k, k) there, (k, k, in, out) here; with k = 1 a dense layer fits too."""
-    return Layer((path,), axes=(2, 3, 1, 0))
+def conv(path: str, axes: int = 2) -> Layer:
+    """A Conv2d: (out, in, k, k) there, (k, k, in, out) here; with k = 1 a dense layer fits too.
+
+    With `axes` = 1 a Conv1d: (out, in, k) there, (k, in, out) here.
+    """
+    return Layer((path,), axes=(*range(2, 2 + axes), 1, 0))
 
 
-def conv_transpose(path: str) -> Layer:
-    """A ConvTranspose2d: (in, out, k, k) there, (k, k, in, out) here, not flipped."""
-    return Layer((path,), axes=(2, 3, 0, 1))
+def conv_transpose(path: str, axes: int = 2) -> Layer:
+    """A ConvTranspose2d: (in, out, k, k) there, (k, k, in, out) here, not flipped.
+
+    With `axes` = 1 a ConvTranspose1d: (in, out, k) there, (k, in, out) here.
+    """
+    return Layer((path,), axes=(*range(2, 2 + axes), 0, 1))
 
 
 def flipped_conv(path: str) -> Layer:
@@ -100,13 +107,14 @@ def heads(
 def parameter(path: str, collection: str = "params", flat_out: Shape | None = None) -> Layer:
     """An nn.Parameter of its own, or a buffer that is in a collection here, of the same shape.
 
-    With `flat_out` ours are images, (..., height, width, channels), and theirs rows.
+    With `flat_out` ours are images or signals, (..., height, width, channels) or (..., length,
+    channels), and theirs rows.
     """
     return Layer((path,), {"": f"{collection}/{{}}"}, flat_out=flat_out)
 
 
 def reference_map(
-    settings: Model, image_shape: Shape, learned_variance: bool = False
+    settings: Model, shape: Shape, learned_variance: bool = False
 ) -> dict[str, Layer]:
     """The map of the reference models (`torch_parity.reference`): any `Model` and its PyTorch twin.
 
@@ -116,34 +124,36 @@ def reference_map(
 
     Args:
         settings: the model.
-        image_shape: height, width and channels of its input.
+        shape: of an example: height, width and channels of an image, length and channels of a
+            signal, the length of a row.
         learned_variance: whether the likelihood is `gaussian_learned`.
 
     Raises:
-        ValueError: the images are too small for the strides.
+        ValueError: the images or signals are too small for the strides.
     """
     dims, dense_dims, padding = settings.hidden_dims, settings.dense_dims, settings.padding
     decoder_dims = dims[::-1] if settings.decoder_dims is None else settings.decoder_dims
     if settings.network == "conv" or settings.family == "CAE":
         strides, k = settings.strides or (2,) * len(dims), settings.kernel_size
-        into = _channels_first(feature_shapes(image_shape, dims, strides, k, padding)[-1])
+        into = _channels_first(feature_shapes(shape, dims, strides, k, padding)[-1])
         out_of = into
         if settings.decoder_dims is not None:
             strides = settings.decoder_strides[::-1] or (2,) * len(decoder_dims)
             k = settings.decoder_kernel_size or k
-            shapes = feature_shapes(image_shape, decoder_dims[::-1], strides, k, padding)
+            shapes = feature_shapes(shape, decoder_dims[::-1], strides, k, padding)
             out_of = _channels_first(shapes[-1])
         convs, transposed = len(dims), len(decoder_dims)
         denses = len(dense_dims)
         expansions = 0 if settings.family == "CAE" else denses + 1
         decoder_hidden = transposed - 1 + (expansions if dense_dims else 0)
     else:
-        into = out_of = _channels_first(image_shape)
+        into = out_of = _channels_first(shape)
         convs = transposed = 0
         denses, expansions = len(dims), len(decoder_dims) + 1
         decoder_hidden = len(decoder_dims)
 
-    layers = {f"encoder.conv_{i}": conv(f"encoder/Conv_{i}") for i in range(convs)}
+    axes = len(shape) - 1
+    layers = {f"encoder.conv_{i}": conv(f"encoder/Conv_{i}", axes) for i in range(convs)}
     for i in range(denses):
         layers[f"encoder.dense_{i}"] = dense(f"encoder/Dense_{i}", into if i == 0 else None)
     codes = {"VAE": ("mean", "logvar"), "AE": ("code",), "CAE": ()}[settings.family]
@@ -153,7 +163,7 @@ def reference_map(
         flat_out = out_of if i == expansions - 1 else None
         layers[f"decoder.dense_{i}"] = dense(f"decoder/Dense_{i}", flat_out=flat_out)
     for i in range(transposed):
-        layers[f"decoder.conv_{i}"] = conv_transpose(f"decoder/ConvTranspose_{i}")
+        layers[f"decoder.conv_{i}"] = conv_transpose(f"decoder/ConvTranspose_{i}", axes)
     for side, hidden in (("encoder", convs + denses), ("decoder", decoder_hidden)):
         for i in range(hidden):
             is_expansion = side == "decoder" and dense_dims and i == denses
@@ -168,8 +178,7 @@ def reference_map(
 
 
 def _channels_first(shape: Shape) -> Shape:
-    height, width, channels = shape
-    return channels, height, width
+    return shape[-1:] + shape[:-1]
 
 
 MNIST = (1, 28, 28)

@@ -1,5 +1,6 @@
 """Arrays of a PyTorch state dict to our variables and back, by a map of `jaxvae.interop.maps`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -147,8 +148,8 @@ def _to_theirs(ours: list[np.ndarray], entry: _Entry) -> np.ndarray:
     """One array of theirs from its part or parts here."""
     layer, parts = entry.layer, []
     for path, x in zip(entry.paths, ours, strict=True):
-        if layer.flat_out is not None and x.ndim > 2:  # images, which are rows there
-            x = x.reshape(*x.shape[:-3], -1)
+        if layer.flat_out is not None and x.ndim > 2:  # images or signals, which are rows there
+            x = x.reshape(*x.shape[: -len(layer.flat_out)], -1)
         x = _channels_first(x, -1, layer.flat_out)
         if path.endswith("/kernel"):
             x = _channels_first(x, 0, layer.flat_in)
@@ -180,7 +181,7 @@ def _to_ours(theirs: np.ndarray, entry: _Entry) -> list[np.ndarray]:
 
 
 def _channels_first(x: np.ndarray, axis: int, shape: Shape | None) -> np.ndarray:
-    """An axis that is a flattened (height, width, channels) to (channels, height, width)."""
+    """An axis that is a flattened (..., channels), as of an image, to (channels, ...)."""
     return x if shape is None else x.take(_order(x.shape[axis], shape), axis)
 
 
@@ -190,14 +191,15 @@ def _channels_last(x: np.ndarray, axis: int, shape: Shape | None) -> np.ndarray:
 
 
 def _order(size: int, shape: Shape) -> np.ndarray:
-    channels, height, width = shape
-    count = channels * height * width
+    channels, *sizes = shape
+    count = math.prod(shape)
     if size != count:
+        names = {1: "features", 2: "channels, length", 3: "channels, height, width"}
         raise WeightsError(
-            f"the map flattens (channels, height, width) = {shape}, {count} numbers, where the"
-            f" model has {size}"
+            f"the map flattens ({names.get(len(shape), 'channels, ...')}) = {shape}, {count}"
+            f" numbers, where the model has {size}"
         )
-    return np.arange(count).reshape(height, width, channels).transpose(2, 0, 1).ravel()
+    return np.moveaxis(np.arange(count).reshape(*sizes, channels), -1, 0).ravel()
 
 
 def _scaled(theirs: np.ndarray, layer: Layer, dtype: Any) -> np.ndarray:

@@ -1,14 +1,17 @@
 """Convolution and transposed convolution with PyTorch's geometry, in forms that are fast on a CPU.
 
-Images are NHWC, kernels (k, k, channels in, channels out), padding is symmetric. Per spatial axis,
-with pixel i, kernel tap t, stride s and padding p:
+Images are (batch, height, width, channels) with kernels (k, k, channels in, channels out), signals
+(batch, length, channels) with kernels (k, channels in, channels out); the code knows a number of
+spatial axes. Padding is symmetric. Per spatial axis, with pixel i, kernel tap t, stride s and
+padding p:
 
     conv:            out[i]            = sum over t of x[s i + t - p] @ kernel[t]
     conv_transpose:  out[s i + t - p] += x[i] @ kernel[t]
 
 so `conv_transpose` with the kernel's channels swapped is the adjoint of `conv`. A `Conv2d` weight
 of PyTorch (out, in, k, k) becomes a kernel by `transpose(2, 3, 1, 0)`, a `ConvTranspose2d` weight
-(in, out, k, k) by `transpose(2, 3, 0, 1)`; neither is flipped.
+(in, out, k, k) by `transpose(2, 3, 0, 1)`, those of a `Conv1d` and a `ConvTranspose1d` by
+`transpose(2, 1, 0)` and `transpose(2, 0, 1)`; none is flipped.
 
 Both methods compute the same numbers. There are two because XLA's CPU backend runs the gradients of
 a convolution many times slower than its arithmetic takes, above all inside a loop, and on a GPU the
@@ -16,13 +19,14 @@ libraries' kernels for few channels are slower than a matrix product too:
 
     xla      XLA's convolution and gradients: the choice on a TPU.
     matmul   one matrix product over all taps, and no convolution even in the gradients: the choice
-             on CPUs and GPUs. Its products hold k^2 pixels for each one of the smaller image. The
-             transposed convolution is its adjoint.
+             on CPUs and GPUs. Its products hold k^2 pixels (of a signal k) for each one of the
+             smaller image. The transposed convolution is its adjoint.
 
 The platform that counts is the one a program is lowered for, which need not be the one at hand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Literal
 
 import jax
@@ -32,12 +36,11 @@ from jax import lax
 from jaxvae.checks import require
 
 Method = Literal["xla", "matmul"]
-Pair = tuple[int, int]  # height, width
 Formulation = Callable[[jax.Array, jax.Array], jax.Array]  # of image and kernel
 
 
 def conv_output_size(size: int, kernel_size: int, stride: int, padding: int) -> int:
-    """Height or width after `conv`: (size + 2 padding - kernel_size) // stride + 1.
+    """Height, width or length after `conv`: (size + 2 padding - kernel_size) // stride + 1.
 
     Raises:
         ValueError: stride below 1, padding outside 0..kernel_size-1, or the padded image is smaller
@@ -65,14 +68,15 @@ def conv(
 ) -> jax.Array:
     """Convolution (cross-correlation): (b, h, w, in), (k, k, in, out) -> (b, h', w', out).
 
-    h' = (h + 2 padding - k) // stride + 1, and so for w'. Method None: by platform.
+    Of a signal (b, l, in), (k, in, out) -> (b, l', out).
+    h' = (h + 2 padding - k) // stride + 1, and so for w' and l'. Method None: by platform.
 
     Raises:
         ValueError: shapes that do not fit, stride below 1, padding outside 0..k-1, an image smaller
             than the kernel, or an unknown method.
     """
     _check_arguments(x, kernel, method)
-    for size in x.shape[1:3]:
+    for size in x.shape[1:-1]:
         conv_output_size(size, kernel.shape[0], stride, padding)
     return _by(
         method,
@@ -88,15 +92,16 @@ def conv_transpose(
     kernel: jax.Array,
     stride: int,
     padding: int,
-    output_padding: Pair,
+    output_padding: Sequence[int],
     *,
     method: Method | None = None,
 ) -> jax.Array:
     """Transposed convolution: (b, h, w, in), (k, k, in, out) -> (b, h', w', out).
 
+    Of a signal (b, l, in), (k, in, out) -> (b, l', out).
     out[b, s i + t - p, co] += sum over ci of x[b, i, ci] kernel[t, ci, co], per spatial axis;
-    h' = (h - 1) stride - 2 padding + k + output_padding[0], and so for w'. Method None: by
-    platform.
+    h' = (h - 1) stride - 2 padding + k + output_padding[0], and so for w' and l', each with its own
+    output padding. Method None: by platform.
 
     Raises:
         ValueError: shapes that do not fit, stride below 1, padding outside 0..k-1, output_padding
@@ -105,14 +110,17 @@ def conv_transpose(
     _check_arguments(x, kernel, method)
     k = kernel.shape[0]
     _check_geometry(k, stride, padding)
-    in_range = len(output_padding) == 2 and all(0 <= extra < stride for extra in output_padding)
-    allowed = f"two numbers, each at least 0 and below stride = {stride}"
+    sizes_in = x.shape[1:-1]
+    one_each = len(output_padding) == len(sizes_in)
+    in_range = one_each and all(0 <= extra < stride for extra in output_padding)
+    count = "one number" if len(sizes_in) == 1 else "two numbers, each"
+    allowed = f"{count} at least 0 and below stride = {stride}"
     require(in_range, "output_padding", output_padding, allowed)
     sizes = [
         (n - 1) * stride - 2 * padding + k + extra
-        for n, extra in zip(x.shape[1:3], output_padding, strict=True)
+        for n, extra in zip(sizes_in, output_padding, strict=True)
     ]
-    for n, size in zip(x.shape[1:3], sizes, strict=True):
+    for n, size in zip(sizes_in, sizes, strict=True):
         require(size >= 1, "output size", size, f"at least 1 (from {n} with padding = {padding})")
     return _by(
         method,
@@ -131,9 +139,11 @@ def _check_geometry(kernel_size: int, stride: int, padding: int) -> None:
 
 
 def _check_arguments(x: jax.Array, kernel: jax.Array, method: Method | None) -> None:
-    require(x.ndim == 4 and x.size > 0, "shape of x", x.shape, "(batch, height, width, channels)")
-    fits = kernel.ndim == 4 and kernel.shape[:3] == (kernel.shape[0],) * 2 + x.shape[3:]
-    allowed = f"(k, k, {x.shape[3]}, channels) for x of shape {x.shape}"
+    allowed = "(batch, height, width, channels) or (batch, length, channels)"
+    require(x.ndim in (3, 4) and x.size > 0, "shape of x", x.shape, allowed)
+    axes = x.ndim - 2
+    fits = kernel.ndim == x.ndim and kernel.shape[:-1] == (kernel.shape[0],) * axes + x.shape[-1:]
+    allowed = f"({'k, ' * axes}{x.shape[-1]}, channels) for x of shape {x.shape}"
     require(fits, "shape of kernel", kernel.shape, allowed)
     require(method in (None, "xla", "matmul"), "method", method, "None, 'xla' or 'matmul'")
 
@@ -147,21 +157,25 @@ def _by(
     return (xla if method == "xla" else matmul)(x, kernel)
 
 
+LAYOUTS = {3: ("NWC", "WIO", "NWC"), 4: ("NHWC", "HWIO", "NHWC")}  # by rank, in XLA's letters
+
+
 def _conv_xla(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    pads = [(padding, padding)] * 2
-    layout = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (stride,) * 2, pads, dimension_numbers=layout)
+    axes, layout = x.ndim - 2, LAYOUTS[x.ndim]
+    pads = [(padding, padding)] * axes
+    return lax.conv_general_dilated(x, kernel, (stride,) * axes, pads, dimension_numbers=layout)
 
 
 def _conv_transpose_xla(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: Pair
+    x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: Sequence[int]
 ) -> jax.Array:
     # A convolution, with the kernel flipped, of x with stride - 1 zeros between its pixels.
+    axes, layout = x.ndim - 2, LAYOUTS[x.ndim]
     border = kernel.shape[0] - 1 - padding
     pads = [(border, border + extra) for extra in output_padding]
-    layout = ("NHWC", "HWIO", "NHWC")
+    kernel, dilation = lax.rev(kernel, tuple(range(axes))), (stride,) * axes
     return lax.conv_general_dilated(
-        x, kernel[::-1, ::-1], (1, 1), pads, lhs_dilation=(stride,) * 2, dimension_numbers=layout
+        x, kernel, (1,) * axes, pads, lhs_dilation=dilation, dimension_numbers=layout
     )
 
 
@@ -170,39 +184,49 @@ def _taps(x: jax.Array, k: int, stride: int, padding: int) -> list[jax.Array]:
 
     They are windows on the stride^2 sub-pixel images padded[s m + r]. A window is undone by zeros
     around it, the division into sub-pixels by interleaving them: so the adjoint, in which a
-    transposed convolution ends, is fast too. Undoing strided slices was not.
+    transposed convolution ends, is fast too. Undoing strided slices was not. Signals have k taps,
+    and stride sub-pixel signals.
     """
     (batch, *sizes, channels), s = x.shape, stride
-    h, w = (conv_output_size(size, k, s, padding) for size in sizes)
-    rows, columns = (n + (k - 1) // s for n in (h, w))  # of a sub-pixel image
-    below, right = (n * s - size - padding for n, size in zip((rows, columns), sizes, strict=True))
-    borders = ((0, 0, 0), (padding, below, 0), (padding, right, 0), (0, 0, 0))  # may cut pixels off
-    blocks = lax.pad(x, jnp.zeros((), x.dtype), borders)
-    blocks = blocks.reshape(batch, rows, s, columns, s, channels)
-    images = [
-        [image.squeeze((2, 4)) for image in jnp.split(row, s, axis=4)]
-        for row in jnp.split(blocks, s, axis=2)
-    ]
-    return [
-        images[u % s][v % s][:, u // s : u // s + h, v // s : v // s + w]
-        for u in range(k)
-        for v in range(k)
-    ]
+    out = [conv_output_size(size, k, s, padding) for size in sizes]
+    blocks = [n + (k - 1) // s for n in out]  # sizes of a sub-pixel image
+    after = [n * s - size - padding for n, size in zip(blocks, sizes, strict=True)]
+    borders = [(0, 0, 0), *((padding, end, 0) for end in after), (0, 0, 0)]  # may cut pixels off
+    padded = lax.pad(x, jnp.zeros((), x.dtype), borders)
+    padded = padded.reshape(batch, *(n for size in blocks for n in (size, s)), channels)
+    divided = tuple(range(2, padded.ndim, 2))
+    images = [image.squeeze(divided) for image in _split(padded, s, divided)]
+    by_remainder = dict(zip(product(range(s), repeat=len(sizes)), images, strict=True))
+
+    def window(tap: tuple[int, ...]) -> jax.Array:
+        image = by_remainder[tuple(t % s for t in tap)]
+        return image[:, *(slice(t // s, t // s + n) for t, n in zip(tap, out, strict=True))]
+
+    return [window(tap) for tap in product(range(k), repeat=len(sizes))]
+
+
+def _split(x: jax.Array, parts: int, axes: tuple[int, ...]) -> Iterator[jax.Array]:
+    """All parts of x, of which each of the axes is split into so many; the last varies fastest."""
+    if not axes:
+        yield x
+        return
+    for part in jnp.split(x, parts, axis=axes[0]):
+        yield from _split(part, parts, axes[1:])
 
 
 def _conv_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    k, _, _, features = kernel.shape
+    k, features = kernel.shape[0], kernel.shape[-1]
     patches = jnp.concatenate(_taps(x, k, stride, padding), axis=-1)
     # Reshaped to rows because XLA's CPU backend is slower at products of arrays with more axes.
     out = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, features)
-    return out.reshape(*patches.shape[:3], features)
+    return out.reshape(*patches.shape[:-1], features)
 
 
 def _conv_transpose_matmul(
     x: jax.Array, kernel: jax.Array, stride: int, padding: int, sizes: Sequence[int]
 ) -> jax.Array:
-    image = jax.ShapeDtypeStruct((x.shape[0], *sizes, kernel.shape[3]), x.dtype)
+    image = jax.ShapeDtypeStruct((x.shape[0], *sizes, kernel.shape[-1]), x.dtype)
     adjoint = jax.linear_transpose(
-        lambda y: _conv_matmul(y, kernel.swapaxes(2, 3), stride, padding), image
+        lambda y: _conv_matmul(y, kernel.swapaxes(-2, -1), stride, padding), image
     )
     return adjoint(x)[0]

@@ -1,5 +1,6 @@
 """The layers that the networks are made of, with explicit initialisation and explicit noise."""
 
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -96,53 +97,61 @@ class Dense(nn.Module):
 
 
 class Conv(nn.Module):
-    """A convolution with PyTorch's geometry, NHWC: n becomes (n + 2 padding - k) // stride + 1."""
+    """A convolution with PyTorch's geometry, channels last: images or signals by the input's rank.
 
-    features: int
-    kernel_size: int = 3
-    stride: int = 1
-    padding: int = 1
-    init_rule: InitRule = "flax"
-    compute: Compute = "float32"
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        k, channels = self.kernel_size, x.shape[-1]
-        kernel = self.param("kernel", kernel_init(self.init_rule), (k, k, channels, self.features))
-        bias = self.param("bias", bias_init(self.init_rule, k * k * channels), (self.features,))
-        x, kernel = products_in(self.compute, x, kernel)
-        y = conv(x, kernel, self.stride, self.padding).astype(bias.dtype)
-        return y + jnp.broadcast_to(bias, y.shape)
-
-
-class ConvTranspose(nn.Module):
-    """A transposed convolution with PyTorch's geometry, NHWC.
-
-    Size n becomes (n - 1) stride - 2 padding + k + output_padding.
+    Size n becomes (n + 2 padding - k) // stride + 1. The kernel is (k, k, in, features), that of
+    signals (batch, length, channels) is (k, in, features).
     """
 
     features: int
     kernel_size: int = 3
     stride: int = 1
     padding: int = 1
-    output_padding: tuple[int, int] = (0, 0)
     init_rule: InitRule = "flax"
     compute: Compute = "float32"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        k, channels = self.kernel_size, x.shape[-1]
+        taps = (self.kernel_size,) * (x.ndim - 2)
+        fan_in = math.prod(taps) * x.shape[-1]
+        shape = (*taps, x.shape[-1], self.features)
+        kernel = self.param("kernel", kernel_init(self.init_rule), shape)
+        bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
+        x, kernel = products_in(self.compute, x, kernel)
+        y = conv(x, kernel, self.stride, self.padding).astype(bias.dtype)
+        return y + jnp.broadcast_to(bias, y.shape)
+
+
+class ConvTranspose(nn.Module):
+    """A transposed convolution with PyTorch's geometry, of images or signals as `Conv`.
+
+    Size n becomes (n - 1) stride - 2 padding + k + output_padding, which is a number per axis of an
+    image or a signal; empty: 0.
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: int = 1
+    output_padding: tuple[int, ...] = ()
+    init_rule: InitRule = "flax"
+    compute: Compute = "float32"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        taps, channels = (self.kernel_size,) * (x.ndim - 2), x.shape[-1]
+        output_padding = self.output_padding or (0,) * len(taps)
         init = kernel_init(self.init_rule)
         # PyTorch counts the fan-in of a transposed convolution over its *output* channels.
-        fan_in = k * k * (channels if self.init_rule == "flax" else self.features)
+        fan_in = math.prod(taps) * (channels if self.init_rule == "flax" else self.features)
         if self.init_rule == "torch":
             init = nn.initializers.variance_scaling(
                 1 / 3, "fan_in", "uniform", in_axis=-1, out_axis=-2
             )
-        kernel = self.param("kernel", init, (k, k, channels, self.features))
+        kernel = self.param("kernel", init, (*taps, channels, self.features))
         bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
         x, kernel = products_in(self.compute, x, kernel)
-        y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
+        y = conv_transpose(x, kernel, self.stride, self.padding, output_padding)
         y = y.astype(bias.dtype)
         return y + jnp.broadcast_to(bias, y.shape)
 

@@ -13,7 +13,7 @@ from jaxvae.checks import UsageError
 from jaxvae.models.convolution import conv_output_size, output_padding_for
 from jaxvae.models.layers import Conv, ConvTranspose, Dense, Hidden, LayerSettings
 
-Shape = tuple[int, int, int]  # height, width, channels
+Shape = tuple[int, ...]  # height, width, channels of an image; length, channels of a signal
 
 
 class DenseEncoder(nn.Module):
@@ -52,37 +52,39 @@ class DenseDecoder(nn.Module):
 
 
 def feature_shapes(
-    image_shape: Shape,
+    shape: Shape,
     hidden_dims: tuple[int, ...],
     strides: tuple[int, ...],
     kernel_size: int,
     padding: int,
 ) -> list[Shape]:
-    """Shapes from the image through every convolution of a `ConvEncoder`.
+    """Shapes from the image or signal through every convolution of a `ConvEncoder`.
 
     Raises:
         ValueError: a feature map becomes smaller than the kernel.
     """
-    shapes = [image_shape]
+    shapes = [shape]
     for layer, (channels, stride) in enumerate(zip(hidden_dims, strides, strict=True), start=1):
-        height, width, _ = shapes[-1]
-        if min(height, width) + 2 * padding < kernel_size:
+        *sizes, _ = shapes[-1]
+        if min(sizes) + 2 * padding < kernel_size:
+            kind, unit = ("image", "pixels") if len(sizes) == 2 else ("signal", "values")
             raise UsageError(
-                f"image shape {image_shape} is too small for model.strides = {strides}: "
-                f"convolution {layer} would see {height}x{width} pixels, and "
+                f"{kind} shape {shape} is too small for model.strides = {strides}: "
+                f"convolution {layer} would see {'x'.join(map(str, sizes))} {unit}, and "
                 f"model.kernel_size = {kernel_size} with "
                 f"model.padding = {padding} needs at least {kernel_size - 2 * padding}"
             )
-        height = conv_output_size(height, kernel_size, stride, padding)
-        width = conv_output_size(width, kernel_size, stride, padding)
-        shapes.append((height, width, channels))
+        smaller = (conv_output_size(size, kernel_size, stride, padding) for size in sizes)
+        shapes.append((*smaller, channels))
     return shapes
 
 
 class ConvEncoder(nn.Module):
     """Images (batch, height, width, channels) to a feature map (batch, h, w, hidden_dims[-1]).
 
-    With `dense_dims`, hidden dense layers follow, and the features are (batch, dense_dims[-1]).
+    Signals (batch, length, channels) become (batch, l, hidden_dims[-1]), by convolutions along
+    their length. With `dense_dims`, hidden dense layers follow, and the features are (batch,
+    dense_dims[-1]).
     """
 
     hidden_dims: tuple[int, ...]
@@ -109,7 +111,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """Codes to images (batch, *image_shape), before any output activation.
+    """Codes to images or signals (batch, *shape), before any output activation.
 
     The mirror image of a `ConvEncoder` with the same fields: the transposed convolutions undo its
     layers one by one, each with the output padding that returns to the very size the encoder came
@@ -119,7 +121,7 @@ class ConvDecoder(nn.Module):
 
     hidden_dims: tuple[int, ...]
     strides: tuple[int, ...]
-    image_shape: Shape
+    shape: Shape
     kernel_size: int = 3
     padding: int = 1
     dense_dims: tuple[int, ...] = ()
@@ -131,7 +133,7 @@ class ConvDecoder(nn.Module):
     ) -> jax.Array:
         k, p = self.kernel_size, self.padding
         init, compute = self.settings.init, self.settings.compute
-        shapes = feature_shapes(self.image_shape, self.hidden_dims, self.strides, k, p)
+        shapes = feature_shapes(self.shape, self.hidden_dims, self.strides, k, p)
 
         def hidden(layer: nn.Module, x: jax.Array) -> jax.Array:
             return Hidden(layer, self.settings)(x, train, dropout_keys)
@@ -143,11 +145,8 @@ class ConvDecoder(nn.Module):
             expand = Dense(math.prod(shapes[-1]), init, compute)
             x = (hidden(expand, x) if self.dense_dims else expand(x)).reshape(-1, *shapes[-1])
         for target, stride in zip(shapes[-2::-1], self.strides[::-1], strict=True):
-            height, width, features = target
-            output_padding = (
-                output_padding_for(height, k, stride, p),
-                output_padding_for(width, k, stride, p),
-            )
+            *sizes, features = target
+            output_padding = tuple(output_padding_for(size, k, stride, p) for size in sizes)
             layer = ConvTranspose(features, k, stride, p, output_padding, init, compute)
             if target is shapes[0]:
                 return layer(x)

@@ -229,7 +229,8 @@ X, KERNEL = np.ones((1, 4, 5, 2), np.float32), np.ones((3, 3, 2, 1), np.float32)
         (lambda: conv(X, KERNEL, 0, 1), "stride = 0: must be at least 1"),
         (lambda: conv(X, KERNEL, 1, -1), "padding = -1: must be at least 0"),
         (lambda: conv(X[:, :2], KERNEL, 1, 0), "image size = 2: must be at least 3"),
-        (lambda: conv(X[0], KERNEL, 1, 1), "shape of x = .*must be \\(batch, height"),
+        (lambda: conv(X[0, 0], KERNEL, 1, 1), "shape of x = .*must be \\(batch, height.*length"),
+        (lambda: conv(X[0], KERNEL, 1, 1), "shape of kernel = .*must be \\(k, 2, channels\\)"),
         (lambda: conv(X[:0], KERNEL, 1, 1), "shape of x = \\(0, 4, 5, 2\\)"),
         (lambda: conv(X, KERNEL[:2], 1, 1), "shape of kernel = .*must be \\(k, k, 2, channels\\)"),
         (lambda: conv(X, KERNEL[:, :, :1], 1, 1), "shape of kernel = .*must be \\(k, k, 2"),
@@ -241,6 +242,10 @@ X, KERNEL = np.ones((1, 4, 5, 2), np.float32), np.ones((3, 3, 2, 1), np.float32)
             "output_padding = \\(2, 0\\): .*stride = 2",
         ),
         (lambda: conv_transpose(X, KERNEL, 2, 1, (1,)), "output_padding = \\(1,\\): must be two"),
+        (
+            lambda: conv_transpose(X[0], KERNEL[0], 2, 1, (1, 0)),
+            "output_padding = \\(1, 0\\): must be one number at least 0 and below stride = 2",
+        ),
         (lambda: conv_transpose(X[:, :1], KERNEL, 2, 2, (0, 0)), "output size = -1: .*at least 1"),
     ],
 )

@@ -259,12 +259,17 @@ def test_an_autoencoder_ignores_noise_and_its_code_may_be_activated():
 @pytest.mark.parametrize("family", ["AE", "VAE"])
 @pytest.mark.parametrize("shape", [(7,), (10, 2), (2, 3, 4, 5)])
 def test_dense_models_take_examples_of_any_shape(family, shape):
-    """Rows of a table, signals, volumes; convolutions are for images."""
+    """Rows of a table, signals, volumes; convolutions are for images and signals."""
     model = Model(family, hidden_dims=(5,), latent_dim=3)
     _, output = shapes_of(model, shape)
     assert output.decoded.shape == (3, *shape) and output.z.shape == (3, 3)
     conv = Model(family, "conv", hidden_dims=(5,))
-    with pytest.raises(UsageError, match=r"model.network = 'conv': must be 'dense' for examples"):
+    if len(shape) == 2:
+        conv.build(Info(shape))
+        return
+    with pytest.raises(
+        UsageError, match=r"network = 'conv': must be 'dense' for .*images .* nor signals \(length"
+    ):
         conv.build(Info(shape))
 
 
