@@ -134,12 +134,14 @@ def reference_map(
             shapes = feature_shapes(image_shape, decoder_dims[::-1], strides, k, padding)
             out_of = _channels_first(shapes[-1])
         convs, transposed = len(dims), len(decoder_dims)
+        expands_hidden = settings.expands == "hidden" and settings.family != "CAE"
         denses = len(dense_dims)
         expansions = 0 if settings.family == "CAE" else denses + 1
-        decoder_hidden = transposed - 1 + (expansions if dense_dims else 0)
+        decoder_hidden = denses + expands_hidden + transposed - 1
     else:
         into = out_of = _channels_first(image_shape)
         convs = transposed = 0
+        expands_hidden = False
         denses, expansions = len(dims), len(decoder_dims) + 1
         decoder_hidden = len(decoder_dims)
 
@@ -156,7 +158,7 @@ def reference_map(
         layers[f"decoder.conv_{i}"] = conv_transpose(f"decoder/ConvTranspose_{i}")
     for side, hidden in (("encoder", convs + denses), ("decoder", decoder_hidden)):
         for i in range(hidden):
-            is_expansion = side == "decoder" and dense_dims and i == denses
+            is_expansion = side == "decoder" and expands_hidden and i == denses
             flat_out = out_of if is_expansion else None
             if settings.batch_norm:
                 layers[f"{side}.norm_{i}"] = batch_norm(f"{side}/Hidden_{i}/BatchNorm_0", flat_out)

@@ -83,6 +83,7 @@ def models(draw: Any) -> tuple[Model, tuple[int, int, int]]:
         fields |= {"kernel_size": kernel_size, "padding": 1}
         if family != "CAE":
             fields["dense_dims"] = draw(st.just(()) | widths)
+            fields["expansion"] = draw(st.sampled_from([None, "linear", "activation", "hidden"]))
         if own_decoder:
             fields["decoder_kernel_size"] = draw(st.integers(2, 4))
             strides = [draw(st.integers(1, 2)) for _ in fields["decoder_dims"]]
