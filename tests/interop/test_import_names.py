@@ -5,15 +5,13 @@ from pathlib import Path
 import pytest
 
 from jaxvae import runs
-from jaxvae.checks import UsageError
-from jaxvae.interop import files
 from tests.interop.bits import assert_same_bits
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
-from jaxvae.interop.convert import export_torch, import_torch  # noqa: E402
+from jaxvae.interop.convert import Reading, export_torch, import_torch  # noqa: E402
 from torch_parity import published  # noqa: E402
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "pytorch_examples_vae.py"
@@ -42,20 +40,9 @@ def test_a_map_may_name_what_elsewhere_is_a_wrapper(tmp_path, wrapper):
     (tmp_path / "my_map.py").write_text(MAP)
     source, map_name = save(tmp_path / "a.pth", f"{wrapper}model.", NAMES), f"{tmp_path}/my_map.py"
     experiment, shape = runs.load_experiment(EXPERIMENT), (28, 28, 1)
-    made = import_torch(source, experiment, tmp_path / "run", map_name, shape)
+    made = import_torch(source, experiment, tmp_path / "run", Reading(map=map_name), shape)
     assert made["prefix"] == wrapper
     export_torch(tmp_path / "run", tmp_path / "b.pth", map_name=map_name)
     loaded = [torch.load(tmp_path / f"{name}.pth", weights_only=True) for name in "ab"]
     theirs, back = ({key: t.numpy() for key, t in state.items()} for state in loaded)
     assert_same_bits(back, theirs)
-
-
-def test_keys_that_no_map_has_are_shown(tmp_path):
-    source = save(tmp_path / "a.pth", "net.", {})
-    with pytest.raises(UsageError, match=r"no built-in map has any .*\(net.fc1.weight, .*--map"):
-        import_torch(source, runs.load_experiment(EXPERIMENT), tmp_path / "run", None, (28, 28, 1))
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_prefix_of_no_keys_is_empty():
-    assert files.shared_prefix([]) == ""

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from jaxvae import Optimizer, runs
-from jaxvae.interop import files, maps
+from jaxvae.interop import files
+from jaxvae.interop.published import PUBLISHED
 from jaxvae.models import decoder_mean
 from jaxvae.training.load import load
 from tests.given import batch
@@ -159,7 +160,7 @@ def test_published_models(name, folder, monkeypatch):
 
 
 def test_every_published_map_and_experiment_is_here():
-    assert CASES.keys() == maps.PUBLISHED.keys()
+    assert CASES.keys() == PUBLISHED.keys()
     written = {path.stem for path in (EXPERIMENTS / "published").glob("*.py")}
     assert {Path(case.experiment).stem for case in CASES.values()} == written | {
         "pytorch_examples_vae"
