@@ -207,8 +207,9 @@ def arrays_of(fit: Fit, file: File) -> dict[str, np.ndarray]:
 
 def _left_over(fit: Fit, file: File) -> list[str]:
     """Whole keys of the file that a map has no use for."""
-    used = {*arrays_of(fit, file)} - {*unnamed(arrays_of(fit, file), fit.weight_map)}
-    return [key for key in file.arrays if key not in {fit.prefix + name for name in used}]
+    behind = arrays_of(fit, file)
+    used = {fit.prefix + name for name in behind.keys() - unnamed(behind, fit.weight_map)}
+    return [key for key in file.arrays if key not in used]
 
 
 def _likeness(fit: Fit, file: File) -> float:

@@ -57,7 +57,10 @@ def modules(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Arrays]:
             found.setdefault(module, {})[name] = shape
         elif name != COUNTER:
             found.setdefault(key, {})[""] = shape
-    return found
+    return {
+        module: {name: arrays[name] for name in ("", *OWN) if name in arrays}
+        for module, arrays in found.items()
+    }
 
 
 def match(arrays: Mapping[str, np.ndarray], reference: Map, template: Any, in_order: bool) -> Guess:
