@@ -249,7 +249,7 @@ def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]
         not unused,
         "--write-map",
         str(options.write_map),
-        "given without --out, --check and --accept",
+        "a file without --out, --check and --accept",
     )
     return convert.write_map(source, experiment, options.write_map, reading, shape)
 
