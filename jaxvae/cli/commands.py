@@ -229,11 +229,7 @@ def doctor(quick: bool = False, json: bool = False) -> NoReturn:
 
 
 def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:
-    """Make a run from the weights of a PyTorch model: to evaluate, to draw, to train on.
-
-    Names and shapes are checked; activations, strides and paddings are those of the experiment,
-    unless --check compares results.
-    """
+    """Make a run of PyTorch weights whose names and shapes fit; --check compares results too."""
     from jaxvae.interop import convert
 
     if options.source is None or options.like is None:

@@ -98,7 +98,8 @@ def _map_of_file(path: Path) -> Map:
     try:
         weight_map = runpy.run_path(str(path)).get("weight_map")
     except Exception as error:
-        raise UsageError(f"--map {path}: {type(error).__name__}: {error}") from error
+        text = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UsageError(f"--map {path}: {text}") from error
     if not isinstance(weight_map, Mapping) or not all(
         isinstance(layer, Layer) for layer in weight_map.values()
     ):
