@@ -120,8 +120,7 @@ def find(file: File, target: Target, name: str | None = None, accept: bool = Fal
     """
     if name is not None:
         return _checked(_placed(name, named_map(name, target.reference), file), file, target)
-    fits = [_placed(known, m, file) for known, m in known_maps(target.reference).items()]
-    closest = max(fits, key=lambda fit: _likeness(fit, file))
+    closest = _closest(file, target)
     if _likeness(closest, file) == 1 or not _problems(closest, file, target):
         return _checked(closest, file, target)
     guess = match(file.arrays, target.reference, target.template, file.in_order)
@@ -150,6 +149,12 @@ def find(file: File, target: Target, name: str | None = None, accept: bool = Fal
             ]
     about = f"{file.path}: no known map has its keys{how} the model of {target.name!r}"
     raise UsageError(about + _listed([*pairs, *guess.notes, *last]))
+
+
+def _closest(file: File, target: Target) -> Fit:
+    """The known map that has most in common with a file."""
+    fits = [_placed(name, m, file) for name, m in known_maps(target.reference).items()]
+    return max(fits, key=lambda fit: _likeness(fit, file))
 
 
 def _placed(name: str, weight_map: Map, file: File) -> Fit:
@@ -257,23 +262,24 @@ def _listed(lines: Iterable[str]) -> str:
 
 
 def draft(file: File, target: Target, name: str | None = None) -> tuple[str, bool]:
-    """A map as Python source, and whether nothing is left to be completed.
+    """A map as Python source, and whether nothing is left to be completed or left out.
 
-    Of the map that fits, or else of the guess.
+    Of the named or known map that fits, whatever is left over, or else of the guess.
 
     Raises:
         UsageError: a map is named that does not fit.
     """
-    shapes, guess, prefix = shapes_of(file.arrays), Guess(), ""
-    try:
-        fit = find(file, target, name)
-    except UsageError:
-        if name is not None:
-            raise
+    theirs = modules(shapes_of(file.arrays))
+    if name is not None:  # one that does not fit is refused
+        fit = _checked(_placed(name, named_map(name, target.reference), file), file, target)
+    else:
+        fit = _closest(file, target)
+    if not _problems(fit, file, target):
+        layers = {fit.prefix + module: layer for module, layer in fit.weight_map.items()}
+        over = modules({key: file.arrays[key].shape for key in _left_over(fit, file)})
+        guess, prefix = Guess(layers, list(fit.notes), over), fit.prefix
+    else:
         guess = match(file.arrays, target.reference, target.template, file.in_order)
         prefix = _shared_prefix(guess.layers)
-    else:
-        guess.layers = {fit.prefix + module: layer for module, layer in fit.weight_map.items()}
-        prefix = fit.prefix
     title = f"Which layer of the model of {target.name!r} each module of {file.path.name} is."
-    return written(title, guess, modules(shapes), target.reference, prefix), guess.complete
+    return written(title, guess, theirs, target.reference, prefix), guess.complete

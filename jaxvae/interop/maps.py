@@ -2,8 +2,9 @@
 
 A map names every module with weights: prefix in the state dict -> `Layer`. `jaxvae.interop.weights`
 applies it in either direction. A map of your own is a dict, {"fc1": dense("encoder/Dense_0"), ...},
-in a Python file that defines `weight_map`. Images are NHWC here and NCHW in PyTorch, so a dense layer next to a feature
-map needs its shape (channels, height, width): `flat_in` before the layer, `flat_out` after it.
+in a Python file that defines `weight_map`. Images are NHWC here and NCHW in PyTorch, so a dense
+layer next to a feature map needs its shape (channels, height, width): `flat_in` before the layer,
+`flat_out` after it.
 """
 
 from collections.abc import Mapping

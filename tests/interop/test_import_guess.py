@@ -23,6 +23,7 @@ from tests.interop.theirs import (  # noqa: E402
     function,
     state_dict,
 )
+from torch_parity import published  # noqa: E402
 
 PLAIN, ACCEPT = Reading(), Reading(accept=True)
 
@@ -268,6 +269,26 @@ def test_a_guess_is_written_as_the_map_that_it_is(tmp_path, names):
     made, run = take(source, reading=Reading(map=str(path)))
     assert made["map"] == "my_map.py"
     assert_same_values(computed(run, IMAGES), function(state))
+
+
+def test_a_known_map_is_written_whatever_is_left_over(tmp_path):
+    """Interleaved heads, which a guess would not know."""
+    model = published.BurgessVAE((2, 32, 32), 3, width=4, hidden_dim=5)
+    state = {f"m.{key}": tensor for key, tensor in model.state_dict().items()}
+    source, path = tmp_path / "model.pth", tmp_path / "my_map.py"
+    settings = Model(network="conv", hidden_dims=(4,) * 3, dense_dims=(5, 5), latent_dim=3)
+    experiment = replace(VAE, model=replace(settings, kernel_size=4))
+    torch.save(state | {"head.weight": torch.zeros(2, 3)}, source)
+    made = write_map(source, experiment, path, stored_shape=(32, 32, 2))
+    assert not made["complete"] and '\n    # "head": weight (2, 3)\n' in path.read_text()
+    assert '"encoder.mu_logvar_gen": heads(interleaved=True),' in path.read_text()
+    torch.save(state, source)
+    path.unlink()
+    assert write_map(source, experiment, path, stored_shape=(32, 32, 2))["complete"]
+    for run, reading in (("a", PLAIN), ("b", Reading(map=str(path)))):
+        import_torch(source, experiment, tmp_path / run, reading, (32, 32, 2))
+        export_torch(tmp_path / run, tmp_path / f"{run}.pth", map_name=reading.map)
+        assert_same_bits(files.read(tmp_path / f"{run}.pth")[0], files.read(source)[0])
 
 
 def test_a_damaged_guess_in_a_run_folder_is_refused(tmp_path):
