@@ -129,8 +129,13 @@ def find(file: File, target: Target, name: str | None = None, accept: bool = Fal
         layers = {module.removeprefix(prefix): layer for module, layer in guess.layers.items()}
         return _checked(Fit(GUESS, layers, prefix, tuple(guess.notes)), file, target)
     if not guess.complete and _likeness(closest, file) > 0.5:
+        closest = closest._replace(notes=tuple(guess.notes))
         return _checked(closest, file, target, "closest built-in map,")  # refuses it
-    pairs = shown(guess, modules(shapes_of(file.arrays)), target.reference)
+    raise UsageError(_report(guess, file, target))
+
+
+def _report(guess: Guess, file: File, target: Target) -> str:
+    """A guess in full, and what can be done with it."""
     if guess.complete:
         how = "; by names, shapes and order they could be those of"
         last = [
@@ -142,13 +147,15 @@ def find(file: File, target: Target, name: str | None = None, accept: bool = Fal
         how = ", and some are left over when they are matched with"
         last = ["--write-map FILE.py writes this down as a map, to be completed, for --map"]
         if not guess.unfilled:
-            last = [
-                _leave_out(
-                    f"{module}.*" if "" not in a else module for module, a in guess.unused.items()
-                )
+            keys = [
+                f"{module}.{name}" if name else module
+                for module, arrays in guess.unused.items()
+                for name in arrays
             ]
+            last = [_leave_out(keys, file)]
     about = f"{file.path}: no known map has its keys{how} the model of {target.name!r}"
-    raise UsageError(about + _listed([*pairs, *guess.notes, *last]))
+    pairs = shown(guess, modules(shapes_of(file.arrays)), target.reference)
+    return about + _listed([*pairs, *guess.notes, *last])
 
 
 def _closest(file: File, target: Target) -> Fit:
@@ -241,20 +248,23 @@ def _checked(fit: Fit, file: File, target: Target, which: str = "map") -> Fit:
     if found:
         said = "in the state dict, but the map does not name it"
         lines = [*found, *(f"{key}: {file.arrays[key].shape} {said}" for key in over)]
-        raise UsageError(f"{file.path}: does not fit {by}{_listed(lines)}")
+        raise UsageError(f"{file.path}: does not fit {by}{_listed([*lines, *fit.notes])}")
     if over:
         lines = [f"{key}: {file.arrays[key].shape}" for key in over]
-        modules_of = (key.rpartition(".")[0] for key in over)
-        lines.append(
-            _leave_out(f"{m}.*" if m else key for m, key in zip(modules_of, over, strict=True))
-        )
+        lines.append(_leave_out(over, file))
         raise UsageError(f"{file.path}: fits {by}, but for what is left over{_listed(lines)}")
     return fit
 
 
-def _leave_out(patterns: Iterable[str]) -> str:
-    quoted = dict.fromkeys(f"'{pattern}'" for pattern in patterns)  # from the shell
-    return f"to import without what is left over: --leave-out {' '.join(quoted)}"
+def _leave_out(over: list[str], file: File) -> str:
+    """The option that leaves out these keys: whole modules, where nothing else is in them."""
+    used = [key for key in file.arrays if key not in over]
+    patterns = []
+    for key in over:
+        module = key.rpartition(".")[0]
+        whole = module and not _behind(f"{module}.", used)
+        patterns.append(f"'{module}.*'" if whole else f"'{key}'")  # quoted for the shell
+    return f"to import without what is left over: --leave-out {' '.join(dict.fromkeys(patterns))}"
 
 
 def _listed(lines: Iterable[str]) -> str:

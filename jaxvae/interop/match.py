@@ -96,8 +96,12 @@ def match(arrays: Mapping[str, np.ndarray], reference: Map, template: Any, in_or
         named = [name for name in theirs if theirs[name] == arrays_of_one]
         free = [name for name in ours if ours[name] == arrays_of_one]
         for name, mine in _in_order(named, free, in_order, guess.notes):
+            if mine == BOTH and (role := role_of(name)) in ("sigma", "log sigma"):
+                guess.notes.append(f"{name} has {role} in it by its name, and ours is logvar")
+                continue
             guess.layers[name] = layers[mine]
             del theirs[name], ours[mine]
+    guess.notes = [*dict.fromkeys(guess.notes)]  # one for all layers of a shape
     guess.layers = {name: guess.layers[name] for name in every if name in guess.layers}
     guess.unused, guess.unfilled = theirs, heads_of | ours
     return guess

@@ -93,6 +93,18 @@ def test_heads_in_halves(tmp_path):
     assert_same_values(computed(run, IMAGES), function(state, heads=True))
 
 
+@pytest.mark.parametrize("name", ["mu_sigma", "fc_mean_std", "mu_log_sigma"])
+def test_halves_of_which_one_is_no_logvar_are_refused(tmp_path, name):
+    role = "log sigma" if "log" in name else "sigma"
+    for first, second in (("encoder.1", "encoder.3"), ("encoder.0", "encoder.2")):
+        names = f"{first} {second} {name} decoder.0 decoder.2 decoder.4"
+        source = save(tmp_path / "model.pth", state_dict(names, heads=True))
+        err = refusal(source, reading=ACCEPT)
+        assert f"\n  {name} has {role} in it by its name, and ours is logvar" in err
+        if first == "encoder.1":  # the others are nearly the names of `sequential`
+            assert f"\n  {name}: weight (6, 7), bias (6,)  ->  ?" in err
+
+
 @pytest.mark.parametrize("name", ["fc_log_sigma", "logstd", "enc.lnSigma", "log_scale.0"])
 def test_a_head_of_log_sigma_is_doubled(tmp_path, name):
     state = state_dict(f"e1 e2 mu {name} d1 d2 d3")
@@ -160,7 +172,7 @@ def test_layers_of_one_shape_need_an_order(tmp_path, suffix, names, understood):
     state = square(*names)
     source = save(tmp_path / f"model{suffix}", state)
     if not understood:
-        assert "nothing tells which of " in refusal(source, SQUARE, ACCEPT)
+        assert refusal(source, SQUARE, ACCEPT).count("nothing tells which of ") == 1
         return
     _, run = take(source, SQUARE)
     x = torch.tensor(IMAGES).flatten(1)

@@ -70,6 +70,7 @@ LEFT_OVER = {
         {"criterion.vgg.weight": torch.zeros(2, 2), "scale": torch.zeros(())},
         "'criterion.vgg.*' 'scale'",
     ),
+    "an array beside weights": ({"model.mean.weight_u": torch.zeros(7)}, "'model.mean.weight_u'"),
     "a BatchNorm's counter": (
         {"probe.num_batches_tracked": torch.tensor(3)},
         "'probe.*'",
@@ -82,6 +83,7 @@ LEFT_OVER = {
     [
         ("model.", "a head"),
         ("", "a head"),
+        ("model.", "an array beside weights"),
         ("vae.net.", "a loss and a buffer"),
         ("module._orig_mod.", "a BatchNorm's counter"),
     ],
