@@ -237,6 +237,39 @@ def test_convolutions_batch_norm_and_a_relu_after_the_expansion(tmp_path, suffix
     assert abs(other["pixels"] - theirs["pixels"]).max() > 1e-2
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_convolutions_of_one_shape_in_both_networks(tmp_path, suffix):
+    """The model of mnist_conv_vae, small: what tells them apart is "enc", "dec" and the numbers."""
+    torch.manual_seed(0)
+    leaky = nn.LeakyReLU(0.01)
+    down = [nn.Conv2d(2, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1)]
+    up = [
+        nn.ConvTranspose2d(4, 4, 3, 1, 1),
+        nn.ConvTranspose2d(4, 4, 3, 2, 1, (1, 0)),
+        nn.ConvTranspose2d(4, 2, 3, 1, 1),
+    ]
+    model = nn.ModuleDict(
+        {
+            "encoder": nn.Sequential(*(m for layer in down for m in (layer, leaky)), nn.Flatten()),
+            "fc_mu": nn.Linear(24, 3),
+            "fc_logvar": nn.Linear(24, 3),
+            "decoder_input": nn.Linear(3, 24),
+            "decoder": nn.Sequential(up[0], leaky, up[1], leaky, up[2], nn.Sigmoid()),
+        }
+    )
+    source = save(tmp_path / f"model{suffix}", model.state_dict())
+    settings = Model(network="conv", hidden_dims=(4,) * 3, strides=(1, 2, 1), latent_dim=3)
+    settings = replace(settings, activation="leaky_relu")
+    _, run = take(source, replace(VAE, model=settings))
+    model.double()
+    with torch.no_grad():
+        h = model["encoder"](torch.tensor(IMAGES))
+        mean, logvar = model["fc_mu"](h), model["fc_logvar"](h)
+        pixels = model["decoder"](model["decoder_input"](mean).view(-1, 4, 2, 3))
+    values = {"pixels": pixels, "mean": mean, "logvar": logvar}
+    assert_same_values(computed(run, IMAGES), {k: v.numpy() for k, v in values.items()})
+
+
 def test_an_unrelated_file_is_shown_beside_the_layers_that_are_left(tmp_path):
     torch.manual_seed(0)
     state = nn.Sequential(nn.Linear(40, 12), nn.ReLU(), nn.Linear(12, 10)).state_dict()
