@@ -62,7 +62,14 @@ def networks(settings: config.Model, info: Info) -> dict[str, Any]:
         encoder = ConvEncoder(dims, strides, kernel_size, padding, dense_dims, hidden)
         decoder_layers, decoder_strides, side = mirrored
         decoder = ConvDecoder(
-            decoder_layers, decoder_strides, shape, side, padding, dense_dims, hidden
+            decoder_layers,
+            decoder_strides,
+            shape,
+            side,
+            padding,
+            dense_dims,
+            settings.expands,
+            hidden,
         )
     else:
         encoder = DenseEncoder(dims, hidden)

@@ -178,8 +178,11 @@ class Model:
     latent_dim: int = 20
     """Number of latents (of an AE: the length of the code). A CAE ignores it."""
     dense_dims: tuple[int, ...] = ()
-    """Dense hidden layers between the convolutions and the code, mirrored in the decoder; the
-    decoder's expansion to a feature map then is a hidden layer too."""
+    """Dense hidden layers between the convolutions and the code, mirrored in the decoder."""
+    expansion: Literal["linear", "activation", "hidden"] | None = None
+    """After the dense layer that expands a code to the decoder's feature map: nothing, the
+    activation alone, or all of a hidden layer. None: hidden where there are `dense_dims`, else
+    linear."""
     strides: tuple[int, ...] = ()
     """Stride of each convolution; empty: 2 everywhere."""
     kernel_size: int = 3
@@ -238,6 +241,12 @@ class Model:
             self.dense_dims,
             "empty, or widths of at least 1 for a convolutional AE or VAE",
         )
+        require(
+            self.expansion is None or vector_code,
+            "model.expansion",
+            self.expansion,
+            "None unless the model is a convolutional AE or VAE",
+        )
         require(self.latent_dim >= 1, "model.latent_dim", self.latent_dim, "at least 1")
         require(
             self.strides == () or (len(self.strides) == len(dims) and min(self.strides) >= 1),
@@ -277,6 +286,11 @@ class Model:
             "in [0, 1), and 0.01 unless model.activation = 'leaky_relu'",
         )
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+
+    @property
+    def expands(self) -> Literal["linear", "activation", "hidden"]:
+        """`expansion`, with what None comes to."""
+        return self.expansion or ("hidden" if self.dense_dims else "linear")
 
     def build(self, info: "Info") -> "nn.Module":
         """Return the Flax module for these data; `jaxvae.models.Module` says what it must offer.

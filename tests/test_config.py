@@ -53,6 +53,8 @@ BAD = [
     ("model.dense_dims", {"dense_dims": (8,)}),
     ("model.dense_dims", {"family": "CAE", "dense_dims": (8,)}),
     ("model.dense_dims", {"network": "conv", "dense_dims": (0,)}),
+    ("model.expansion", {"expansion": "linear"}),
+    ("model.expansion", {"family": "CAE", "expansion": "hidden"}),
     ("model.decoder_strides", {"decoder_dims": (8,), "decoder_strides": (2,)}),
     ("model.decoder_strides", {"network": "conv", "decoder_strides": (2,)}),
     *[

@@ -6,6 +6,7 @@ feed its own. Initialisation is PyTorch's default. Images are (batch, channels, 
 flat, (batch, pixels), where it says so; codes are (batch, latent_dim).
 """
 
+import itertools
 import math
 
 import torch
@@ -194,53 +195,71 @@ def _normalized(conv: nn.Conv2d | nn.ConvTranspose2d, activation: nn.Module) -> 
     return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), activation)
 
 
-def _pythae_conv(latent_dim: int, *heads: str) -> tuple[nn.Module, nn.Module]:
-    relu = nn.ReLU()
-    widths = ((1, 128), (128, 256), (256, 512), (512, 1024))  # 28x28 to 14, 7, 3, 1
-    layers = nn.Sequential(*(_normalized(nn.Conv2d(*pair, 4, 2, 1), relu) for pair in widths))
+PYTHAE_WIDTHS = (128, 256, 512, 1024)  # 28x28 to 14, 7, 3, 1
+
+
+def _pythae_conv(
+    latent_dim: int, widths: tuple[int, ...], *heads: str
+) -> tuple[nn.Module, nn.Module]:
+    relu, last = nn.ReLU(), widths[-1]
+    pairs = itertools.pairwise((1, *widths))
+    layers = nn.Sequential(*(_normalized(nn.Conv2d(*pair, 4, 2, 1), relu) for pair in pairs))
+    side = 28 >> len(widths)
     encoder = _Encoder(
         {"layers": layers, "flat": nn.Flatten()},
-        **{name: nn.Linear(1024, latent_dim) for name in heads},
+        **{name: nn.Linear(last * side**2, latent_dim) for name in heads},
     )
     decoder: dict[str, nn.Module] = {  # 4x4 to 7, 14, 28
-        "0": nn.Linear(latent_dim, 1024 * 4 * 4),
-        "map": nn.Unflatten(1, (1024, 4, 4)),
-        "1": _normalized(nn.ConvTranspose2d(1024, 512, 3, 2, 1, 0), relu),
-        "2": _normalized(nn.ConvTranspose2d(512, 256, 3, 2, 1, 1), relu),
-        "3": nn.Sequential(nn.ConvTranspose2d(256, 1, 3, 2, 1, 1), nn.Sigmoid()),
+        "0": nn.Linear(latent_dim, last * 4 * 4),
+        "map": nn.Unflatten(1, (last, 4, 4)),
+        "1": _normalized(nn.ConvTranspose2d(last, widths[-2], 3, 2, 1, 0), relu),
+        "2": _normalized(nn.ConvTranspose2d(widths[-2], widths[-3], 3, 2, 1, 1), relu),
+        "3": nn.Sequential(nn.ConvTranspose2d(widths[-3], 1, 3, 2, 1, 1), nn.Sigmoid()),
     }
     return encoder, _chain({"layers": _chain(decoder)})
 
 
 def pythae_conv_ae(latent_dim: int = 10) -> PythaeAE:
     """pythae's AE with `Encoder_Conv_AE_MNIST` and `Decoder_Conv_AE_MNIST`: 1x28x28 images."""
-    return PythaeAE(*_pythae_conv(latent_dim, "embedding"))
+    return PythaeAE(*_pythae_conv(latent_dim, PYTHAE_WIDTHS, "embedding"))
 
 
-def pythae_conv_vae(latent_dim: int = 10) -> PythaeVAE:
+def pythae_conv_vae(latent_dim: int = 10, widths: tuple[int, ...] = PYTHAE_WIDTHS) -> PythaeVAE:
     """pythae's VAE with `Encoder_Conv_VAE_MNIST` and `Decoder_Conv_AE_MNIST`: 1x28x28 images."""
-    return PythaeVAE(*_pythae_conv(latent_dim, "embedding", "log_var"))
+    return PythaeVAE(*_pythae_conv(latent_dim, widths, "embedding", "log_var"))
 
 
 class AntixkVAE(nn.Module):
-    """AntixK/PyTorch-VAE `VanillaVAE`, tanh: 3x64x64 images in [-1, 1]."""
+    """AntixK/PyTorch-VAE `VanillaVAE`, tanh: 3x64x64 images in [-1, 1].
 
-    def __init__(self, latent_dim: int = 128):
+    Of other sizes, or with other numbers of layers, it is the source with its 2x2 pixels changed.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 128,
+        hidden_dims: tuple[int, ...] = (32, 64, 128, 256, 512),
+        side: int = 64,
+    ):
         super().__init__()
         leaky = nn.LeakyReLU()  # 0.01
-        widths = ((3, 32), (32, 64), (64, 128), (128, 256), (256, 512))
+        first, small = hidden_dims[0], side >> len(hidden_dims)
+        self.map = (hidden_dims[-1], small, small)
         self.encoder = nn.Sequential(
-            *(_normalized(nn.Conv2d(*pair, 3, 2, 1), leaky) for pair in widths)
+            *(
+                _normalized(nn.Conv2d(*pair, 3, 2, 1), leaky)
+                for pair in itertools.pairwise((3, *hidden_dims))
+            )
         )
-        self.fc_mu = nn.Linear(512 * 4, latent_dim)
-        self.fc_var = nn.Linear(512 * 4, latent_dim)
-        self.decoder_input = nn.Linear(latent_dim, 512 * 4)
+        self.fc_mu = nn.Linear(math.prod(self.map), latent_dim)
+        self.fc_var = nn.Linear(math.prod(self.map), latent_dim)
+        self.decoder_input = nn.Linear(latent_dim, math.prod(self.map))
         *up, last = (
             _normalized(nn.ConvTranspose2d(*pair, 3, 2, 1, 1), leaky)
-            for pair in ((512, 256), (256, 128), (128, 64), (64, 32), (32, 32))
+            for pair in itertools.pairwise((*hidden_dims[::-1], first))
         )
         self.decoder = nn.Sequential(*up)
-        self.final_layer = nn.Sequential(*last, nn.Conv2d(32, 3, 3, padding=1), nn.Tanh())
+        self.final_layer = nn.Sequential(*last, nn.Conv2d(first, 3, 3, padding=1), nn.Tanh())
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logvar."""
@@ -249,7 +268,7 @@ class AntixkVAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Pixels."""
-        return self.final_layer(self.decoder(self.decoder_input(z).view(-1, 512, 2, 2)))
+        return self.final_layer(self.decoder(self.decoder_input(z).view(-1, *self.map)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pixels, x itself, mean and logvar."""
@@ -263,7 +282,13 @@ class BurgessVAE(nn.Module):
     Raises UsageError for images other than 32x32 and 64x64.
     """
 
-    def __init__(self, image_shape: Shape = (1, 32, 32), latent_dim: int = 10):
+    def __init__(
+        self,
+        image_shape: Shape = (1, 32, 32),
+        latent_dim: int = 10,
+        width: int = 32,
+        hidden_dim: int = 256,
+    ):
         super().__init__()
         channels, *size = image_shape
         require(size in ([32, 32], [64, 64]), "image_shape", image_shape, "32x32 or 64x64")
@@ -272,23 +297,29 @@ class BurgessVAE(nn.Module):
         if size == [64, 64]:
             downs, ups = [*downs, "conv_64"], ["convT_64", *ups]
         self.encoder = _Encoder(
-            _activated(nn.ReLU(), conv1=nn.Conv2d(channels, 32, 4, 2, 1))
-            | _activated(nn.ReLU(), **{name: nn.Conv2d(32, 32, 4, 2, 1) for name in downs})
+            _activated(nn.ReLU(), conv1=nn.Conv2d(channels, width, 4, 2, 1))
+            | _activated(nn.ReLU(), **{name: nn.Conv2d(width, width, 4, 2, 1) for name in downs})
             | {"flat": nn.Flatten()}
-            | _activated(nn.ReLU(), lin1=nn.Linear(512, 256), lin2=nn.Linear(256, 256)),
-            mu_logvar_gen=nn.Linear(256, 2 * latent_dim),
+            | _activated(
+                nn.ReLU(),
+                lin1=nn.Linear(16 * width, hidden_dim),
+                lin2=nn.Linear(hidden_dim, hidden_dim),
+            ),
+            mu_logvar_gen=nn.Linear(hidden_dim, 2 * latent_dim),
         )
         dense = _activated(
             nn.ReLU(),
-            lin1=nn.Linear(latent_dim, 256),
-            lin2=nn.Linear(256, 256),
-            lin3=nn.Linear(256, 512),
+            lin1=nn.Linear(latent_dim, hidden_dim),
+            lin2=nn.Linear(hidden_dim, hidden_dim),
+            lin3=nn.Linear(hidden_dim, 16 * width),
         )
         self.decoder = _chain(
             dense
-            | {"map": nn.Unflatten(1, (32, 4, 4))}
-            | _activated(nn.ReLU(), **{name: nn.ConvTranspose2d(32, 32, 4, 2, 1) for name in ups})
-            | _activated(nn.Sigmoid(), convT3=nn.ConvTranspose2d(32, channels, 4, 2, 1))
+            | {"map": nn.Unflatten(1, (width, 4, 4))}
+            | _activated(
+                nn.ReLU(), **{name: nn.ConvTranspose2d(width, width, 4, 2, 1) for name in ups}
+            )
+            | _activated(nn.Sigmoid(), convT3=nn.ConvTranspose2d(width, channels, 4, 2, 1))
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
@@ -297,3 +328,55 @@ class BurgessVAE(nn.Module):
         mean, logvar = pairs.view(-1, self.latent_dim, 2).unbind(-1)  # mean, logvar, mean, ...
         z = _sample(mean, torch.exp(0.5 * logvar)) if self.training else mean
         return self.decoder(z), (mean, logvar), z
+
+
+class GruheshkurraVAE(nn.Module):
+    """GruheshKurra/VariationalAutoencoders: 784-256-128-(2, 2) and back, sigmoid; flat images.
+
+    Each hidden layer is dense, BatchNorm, ReLU, dropout 0.2.
+    """
+
+    def __init__(self, input_dim: int = 784, hidden_dim: int = 256, latent_dim: int = 2):
+        super().__init__()
+        half = hidden_dim // 2
+
+        def hidden(before: int, after: int) -> list[nn.Module]:
+            return [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(0.2)]
+
+        self.encoder = nn.Sequential(*hidden(input_dim, hidden_dim), *hidden(hidden_dim, half))
+        self.fc_mu = nn.Linear(half, latent_dim)
+        self.fc_logvar = nn.Linear(half, latent_dim)
+        last = nn.Linear(hidden_dim, input_dim)
+        up = [*hidden(latent_dim, half), *hidden(half, hidden_dim)]
+        self.decoder = nn.Sequential(*up, last, nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities, mean and logvar."""
+        h = self.encoder(x)
+        mean, logvar = self.fc_mu(h), self.fc_logvar(h)
+        return self.decoder(_sample(mean, torch.exp(0.5 * logvar))), mean, logvar
+
+
+class SsakhashVAE(nn.Module):
+    """ssakhash/Autoencoders-using-PyTorch, VAE.ipynb: 784-400-(20, 20), 20-40-400-784, linear.
+
+    Flat images. One layer is both heads: the first half of its outputs are the means.
+    """
+
+    def __init__(self, input_dim: int = 784, latent_dim: int = 20):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Linear(input_dim, 400), nn.ReLU(), nn.Linear(400, 2 * latent_dim)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, 40),
+            nn.ReLU(),
+            nn.Linear(40, 400),
+            nn.ReLU(),
+            nn.Linear(400, input_dim),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels, mean and logvar; the source returns them in another order."""
+        mean, logvar = self.encoder(x).chunk(2, dim=-1)
+        return self.decoder(_sample(mean, torch.exp(0.5 * logvar))), mean, logvar

@@ -69,7 +69,16 @@ def twin(settings: Model, shape: Shape) -> nn.Module:
             geometry = [(side, stride, settings.padding) for stride in reversed(strides)]
             dims = decoder_dims[::-1]
         vector = None if settings.family == "CAE" else latent_dim
-        decoder = conv_decoder(layers(), shape, dims, geometry, end, vector, settings.dense_dims)
+        decoder = conv_decoder(
+            layers(),
+            shape,
+            dims,
+            geometry,
+            end,
+            vector,
+            settings.dense_dims,
+            settings.expansion,
+        )
     else:
         encoder = dense_encoder(layers(), math.prod(shape), dims)
         widths = dims[::-1] if decoder_dims is None else decoder_dims
@@ -216,20 +225,26 @@ def conv_decoder(
     end: nn.Module,
     latent_dim: int | None = None,
     dense: Sequence[int] = (),
+    expansion: str | None = None,
 ) -> nn.Sequential:
     """Back through the encoder with these `channels` and `geometry` (both in the encoder's order).
 
-    With `latent_dim` the code is a vector that dense layers expand: linearly, or, where the encoder
-    ends in hidden dense layers, through theirs in reverse, each a hidden layer.
+    With `latent_dim` the code is a vector that dense layers expand: through the encoder's hidden
+    dense layers in reverse, then by one to the feature map, which is `linear`, followed by the
+    `activation`, or `hidden`; by default hidden after hidden ones, and linear without them.
     """
     maps, (_, conv_transpose) = feature_maps(image, channels, geometry), convolutions(image)
     if latent_dim is not None:
         widths = [latent_dim, *reversed(dense), math.prod(maps[-1])]
-        for before, after in itertools.pairwise(widths):
-            if dense:
-                layers.hidden("dense", nn.Linear(before, after))
-            else:
-                layers.add("dense", nn.Linear(before, after))
+        *hidden, (before, after) = itertools.pairwise(widths)
+        for pair in hidden:
+            layers.hidden("dense", nn.Linear(*pair))
+        if expansion == "hidden" or (expansion is None and dense):
+            layers.hidden("dense", nn.Linear(before, after))
+        else:
+            layers.add("dense", nn.Linear(before, after))
+        if expansion == "activation":
+            layers.add("activation", layers.activation())
         layers.add("unflatten", nn.Unflatten(1, maps[-1]))
     for i, (kernel_size, stride, padding) in reversed(list(enumerate(geometry))):
         small, large = maps[i + 1], maps[i]

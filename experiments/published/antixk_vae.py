@@ -6,7 +6,9 @@ k3 s1 p1 to 3 channels, tanh. CelebA; mean squared error + 0.00025 KL (`kld_weig
 1.536. Adam 5e-3, times 0.95 per epoch, batch 64, 100 epochs.
 
 Import: jaxvae import-torch last.ckpt --as experiments/published/antixk_vae.py
-    (without CelebA to hand, add --image-shape 218 178 3)
+    (without CelebA to hand, add --image-shape 218 178 3; with other hidden_dims of theirs, give
+    --model.hidden-dims, --model.decoder-dims, reversed with the last one twice, and
+    --model.decoder-strides, 2 everywhere and 1 at the end)
 
 The source crops the middle 148x148 pixels before it resizes, and flips at random while it trains:
 here whole images are resized, so give --data.source ./a_folder of cropped ones. Its first versions

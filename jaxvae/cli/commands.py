@@ -264,14 +264,25 @@ def doctor(quick: bool = False, json: bool = False) -> NoReturn:
 
 
 def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]:
-    """Make a run from the weights of a PyTorch model: to evaluate, to draw, to train on."""
+    """Make a run of PyTorch weights whose names and shapes fit; --check compares results too."""
     from jaxvae.interop import convert
 
     if options.source is None or options.like is None:
         raise UsageError("import-torch: give a file of weights and --as, an experiment file")
-    return convert.import_torch(
-        options.source, options.experiment, options.out, options.map, options.image_shape
+    source, experiment, shape = options.source, options.experiment, options.image_shape
+    reading = convert.Reading(
+        options.state_dict, options.leave_out, options.map, accept=options.accept
     )
+    if options.write_map is None:
+        return convert.import_torch(source, experiment, options.out, reading, shape, options.check)
+    unused = (options.out, options.check) != (None, None) or options.accept
+    require(
+        not unused,
+        "--write-map",
+        str(options.write_map),
+        "a file without --out, --check and --accept",
+    )
+    return convert.write_map(source, experiment, options.write_map, reading, shape)
 
 
 def export_torch(

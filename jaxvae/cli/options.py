@@ -58,7 +58,22 @@ class ImportOptions:
     """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
     map: str | None = None
     """How layers correspond: `reference`, the name of a published model, or a Python file that
-    defines `weight_map` (jaxvae/interop/maps.py). By default the known one with the file's keys."""
+    defines `weight_map` (docs/parity.md). By default the known one with the file's keys."""
+    accept: bool = False
+    """Take the map that is guessed from shapes, order and names, where no known one fits. Without
+    it the guess is shown and nothing is written."""
+    write_map: Path | None = None
+    """Write the map to this Python file, as far as it is known, and import nothing: to change or
+    to complete it, and give it as --map."""
+    state_dict: tuple[str, ...] = ()
+    """Which state dict of a file that has several: model or ema, or encoder decoder, which are
+    joined."""
+    leave_out: tuple[str, ...] = ()
+    """Keys of arrays that the model has no use for, such as 'head.*'."""
+    check: Path | None = None
+    """An .npz of `images` (floating point, as the PyTorch model was given them) and its `outputs`
+    (with z the mean, in evaluation mode): the imported model's must equal them within 1e-4 of the
+    largest, or nothing is written."""
     image_shape: tuple[int, int, int] | None = None
     """Height, width and channels of the stored images, where the data set is not to hand."""
     convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None

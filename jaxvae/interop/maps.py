@@ -1,10 +1,10 @@
 """Which layer of ours each module of a PyTorch model is, and how its arrays are laid out.
 
 A map names every module with weights: prefix in the state dict -> `Layer`. `jaxvae.interop.weights`
-applies it in either direction. A map of your own is a dict like those below, in a Python file that
-defines `weight_map`. Channels come last here and first in PyTorch, so a dense layer next to a
-feature map needs its shape (channels, height, width), of a signal (channels, length): `flat_in`
-before the layer, `flat_out` after it.
+applies it in either direction. A map of your own is a dict, {"fc1": dense("encoder/Dense_0"), ...},
+in a Python file that defines `weight_map`. Channels come last here and first in PyTorch, so a dense
+layer next to a feature map needs its shape (channels, height, width), of a signal (channels,
+length): `flat_in` before the layer, `flat_out` after it.
 """
 
 from collections.abc import Mapping
@@ -143,12 +143,14 @@ def reference_map(
             shapes = feature_shapes(shape, decoder_dims[::-1], strides, k, padding)
             out_of = _channels_first(shapes[-1])
         convs, transposed = len(dims), len(decoder_dims)
+        expands_hidden = settings.expands == "hidden" and settings.family != "CAE"
         denses = len(dense_dims)
         expansions = 0 if settings.family == "CAE" else denses + 1
-        decoder_hidden = transposed - 1 + (expansions if dense_dims else 0)
+        decoder_hidden = denses + expands_hidden + transposed - 1
     else:
         into = out_of = _channels_first(shape)
         convs = transposed = 0
+        expands_hidden = False
         denses, expansions = len(dims), len(decoder_dims) + 1
         decoder_hidden = len(decoder_dims)
 
@@ -166,7 +168,7 @@ def reference_map(
         layers[f"decoder.conv_{i}"] = conv_transpose(f"decoder/ConvTranspose_{i}", axes)
     for side, hidden in (("encoder", convs + denses), ("decoder", decoder_hidden)):
         for i in range(hidden):
-            is_expansion = side == "decoder" and dense_dims and i == denses
+            is_expansion = side == "decoder" and expands_hidden and i == denses
             flat_out = out_of if is_expansion else None
             if settings.batch_norm:
                 layers[f"{side}.norm_{i}"] = batch_norm(f"{side}/Hidden_{i}/BatchNorm_0", flat_out)
@@ -181,111 +183,25 @@ def _channels_first(shape: Shape) -> Shape:
     return shape[-1:] + shape[:-1]
 
 
-MNIST = (1, 28, 28)
-
-# pytorch/examples, vae/main.py
-PYTORCH_EXAMPLES = {
-    "fc1": dense("encoder/Dense_0", flat_in=MNIST),
-    "fc21": dense("mean"),
-    "fc22": dense("logvar"),
-    "fc3": dense("decoder/Dense_0"),
-    "fc4": dense("decoder/Dense_1", flat_out=MNIST),
-}
-
-# Jackson-Kang/Pytorch-VAE-tutorial, 01_Variational_AutoEncoder.ipynb
-JACKSON_KANG = {
-    "Encoder.FC_input": dense("encoder/Dense_0", flat_in=MNIST),
-    "Encoder.FC_input2": dense("encoder/Dense_1"),
-    "Encoder.FC_mean": dense("mean"),
-    "Encoder.FC_var": dense("logvar"),
-    "Decoder.FC_hidden": dense("decoder/Dense_0"),
-    "Decoder.FC_hidden2": dense("decoder/Dense_1"),
-    "Decoder.FC_output": dense("decoder/Dense_2", flat_out=MNIST),
-}
-
-# ethanluoyc/pytorch-vae, vae.py
-ETHANLUOYC = {
-    "encoder.linear1": dense("encoder/Dense_0", flat_in=MNIST),
-    "encoder.linear2": dense("encoder/Dense_1"),
-    "encoder.enc_mu": dense("mean"),
-    "encoder.enc_log_sigma": dense("logvar", factor=2.0),
-    "decoder.linear1": dense("decoder/Dense_0"),
-    "decoder.linear2": dense("decoder/Dense_1", flat_out=MNIST),
-}
-
-# pythae, models/nn/default_architectures.py: Encoder_VAE_MLP, Encoder_AE_MLP, Decoder_AE_MLP
-_PYTHAE_MLP = {
-    "encoder.layers.0.0": dense("encoder/Dense_0", flat_in=MNIST),
-    "decoder.layers.0.0": dense("decoder/Dense_0"),
-    "decoder.layers.1.0": dense("decoder/Dense_1", flat_out=MNIST),
-}
-_PYTHAE_VAE_HEADS = {"encoder.embedding": dense("mean"), "encoder.log_var": dense("logvar")}
-_PYTHAE_AE_CODE = {"encoder.embedding": dense("code")}
-PYTHAE_MLP_VAE = _PYTHAE_MLP | _PYTHAE_VAE_HEADS
-PYTHAE_MLP_AE = _PYTHAE_MLP | _PYTHAE_AE_CODE
-
-# pythae, models/nn/benchmarks/mnist/convnets.py: Encoder_Conv_VAE_MNIST, Encoder_Conv_AE_MNIST,
-# Decoder_Conv_AE_MNIST. The encoder ends in 1x1 pixels: nothing to reorder.
-_PYTHAE_CONV = {
-    **{f"encoder.layers.{i}.0": conv(f"encoder/Conv_{i}") for i in range(4)},
-    **{f"encoder.layers.{i}.1": batch_norm(f"encoder/Hidden_{i}/BatchNorm_0") for i in range(4)},
-    "decoder.layers.0": dense("decoder/Dense_0", flat_out=(1024, 4, 4)),
-    **{f"decoder.layers.{i + 1}.0": conv_transpose(f"decoder/ConvTranspose_{i}") for i in range(3)},
-    **{f"decoder.layers.{i + 1}.1": batch_norm(f"decoder/Hidden_{i}/BatchNorm_0") for i in (0, 1)},
-}
-PYTHAE_CONV_VAE = _PYTHAE_CONV | _PYTHAE_VAE_HEADS
-PYTHAE_CONV_AE = _PYTHAE_CONV | _PYTHAE_AE_CODE
-
-# AntixK/PyTorch-VAE, models/vanilla_vae.py, for 64x64 pixels
-ANTIXK = {
-    **{f"encoder.{i}.0": conv(f"encoder/Conv_{i}") for i in range(5)},
-    **{f"encoder.{i}.1": batch_norm(f"encoder/Hidden_{i}/BatchNorm_0") for i in range(5)},
-    "fc_mu": dense("mean", flat_in=(512, 2, 2)),
-    "fc_var": dense("logvar", flat_in=(512, 2, 2)),
-    "decoder_input": dense("decoder/Dense_0", flat_out=(512, 2, 2)),
-    **{f"decoder.{i}.0": conv_transpose(f"decoder/ConvTranspose_{i}") for i in range(4)},
-    **{f"decoder.{i}.1": batch_norm(f"decoder/Hidden_{i}/BatchNorm_0") for i in range(4)},
-    "final_layer.0": conv_transpose("decoder/ConvTranspose_4"),
-    "final_layer.1": batch_norm("decoder/Hidden_4/BatchNorm_0"),
-    "final_layer.3": flipped_conv("decoder/ConvTranspose_5"),
-}
-
-# YannDubs/disentangling-vae, disvae/models: Burgess et al. 2018, for 32x32 and 64x64 pixels
-_BURGESS_DENSE = {
-    "encoder.lin1": dense("encoder/Dense_0", flat_in=(32, 4, 4)),
-    "encoder.lin2": dense("encoder/Dense_1"),
-    "encoder.mu_logvar_gen": heads(interleaved=True),
-    "decoder.lin1": dense("decoder/Dense_0"),
-    "decoder.lin2": dense("decoder/Dense_1"),
-    "decoder.lin3": dense("decoder/Dense_2", flat_out=(32, 4, 4)),
-}
-
-
-def _burgess(encoder: tuple[str, ...], decoder: tuple[str, ...]) -> dict[str, Layer]:
-    """Convolutions by their names in the source, in the order in which they are applied."""
-    down = {f"encoder.{name}": conv(f"encoder/Conv_{i}") for i, name in enumerate(encoder)}
-    up = {
-        f"decoder.{name}": conv_transpose(f"decoder/ConvTranspose_{i}")
-        for i, name in enumerate(decoder)
-    }
-    return down | up | _BURGESS_DENSE
-
-
-BURGESS_32 = _burgess(("conv1", "conv2", "conv3"), ("convT1", "convT2", "convT3"))
-BURGESS_64 = _burgess(
-    ("conv1", "conv2", "conv3", "conv_64"), ("convT_64", "convT1", "convT2", "convT3")
-)
-
-PUBLISHED: dict[str, Map] = {
-    "pytorch_examples": PYTORCH_EXAMPLES,
-    "jackson_kang": JACKSON_KANG,
-    "ethanluoyc": ETHANLUOYC,
-    "pythae_mlp_vae": PYTHAE_MLP_VAE,
-    "pythae_mlp_ae": PYTHAE_MLP_AE,
-    "pythae_conv_vae": PYTHAE_CONV_VAE,
-    "pythae_conv_ae": PYTHAE_CONV_AE,
-    "antixk": ANTIXK,
-    "burgess_32": BURGESS_32,
-    "burgess_64": BURGESS_64,
-}
-"""By name. Those of dense models are for 28x28 images of one channel, as their sources are."""
+def source_of(layer: Layer) -> str:
+    """The call of the functions above that makes a layer, as Python source."""
+    name = "dense"
+    if len(layer.paths) == 2:
+        name = "heads"
+    elif layer.arrays == BATCH_NORM:
+        name = "batch_norm"
+    elif not layer.arrays:
+        name = "dropout"
+    elif "" in layer.arrays:
+        name = "parameter"
+    elif len(layer.axes) == 4:
+        kinds = {(2, 3, 1, 0): "conv", (2, 3, 0, 1): "conv_transpose"}
+        name = "flipped_conv" if layer.flipped else kinds[layer.axes]
+    arguments = [f'"{path}"' for path in layer.paths if layer.paths != ("mean", "logvar")]
+    given = {"flat_in": layer.flat_in, "flat_out": layer.flat_out, "interleaved": layer.interleaved}
+    arguments += [f"{option}={value}" for option, value in given.items() if value]
+    if layer.factor != 1:
+        arguments.append(f"factor={layer.factor}")
+    if name == "parameter" and (collection := layer.arrays[""].partition("/")[0]) != "params":
+        arguments.append(f'collection="{collection}"')
+    return f"{name}({', '.join(arguments)})"

@@ -1,7 +1,7 @@
 """Arrays of a PyTorch state dict to our variables and back, by a map of `jaxvae.interop.maps`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -46,10 +46,21 @@ def problems(state_dict: Mapping[str, np.ndarray], weight_map: Map, template: An
             found.append(f"{key}: {array.dtype} in the state dict, floating point expected")
         elif not np.isfinite(_scaled(array, entries[key].layer, dtype)).all():
             found.append(f"{key}: has values that are not finite")
-    for key, array in state_dict.items():
-        if key not in entries and not key.endswith(COUNTER):
-            found.append(f"{key}: {array.shape} in the state dict, but the map does not name it")
+    for key in unnamed(state_dict, weight_map):
+        shape = state_dict[key].shape
+        found.append(f"{key}: {shape} in the state dict, but the map does not name it")
     return found
+
+
+def unnamed(keys: Iterable[str], weight_map: Map) -> list[str]:
+    """Keys of a state dict that a map has no use for; a BatchNorm's counter goes with it."""
+    named = torch_keys(weight_map) | {f"{module}.{COUNTER}" for module in weight_map}
+    return [key for key in keys if key not in named]
+
+
+def expected_shapes(weight_map: Map, template: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes in a state dict by key, of the layers of a map that the model has."""
+    return _expected_shapes(_entries(weight_map), flatten_dict(template, sep="/"))[0]
 
 
 def to_flax(state_dict: Mapping[str, np.ndarray], weight_map: Map, template: Any) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def to_torch(
         arrays[key] = np.array(theirs, order="C")
     if not gradient:
         for prefix, layer in weight_map.items():
-            if layer.arrays is BATCH_NORM:
+            if layer.arrays == BATCH_NORM:
                 arrays[f"{prefix}.{COUNTER}"] = np.array(num_batches, np.int64)
     return arrays
 

@@ -5,6 +5,7 @@ statistics, `dropout_keys` (one per example, or None) turns dropout on.
 """
 
 import math
+from typing import Literal
 
 import jax
 from flax import linen as nn
@@ -116,7 +117,8 @@ class ConvDecoder(nn.Module):
     The mirror image of a `ConvEncoder` with the same fields: the transposed convolutions undo its
     layers one by one, each with the output padding that returns to the very size the encoder came
     from. A code is either the encoder's feature map or a vector (batch, latent_dim), which dense
-    layers first expand to that shape: linearly, or as hidden layers where there are `dense_dims`.
+    layers first expand to that shape: hidden ones for `dense_dims`, then one after which come
+    nothing, the activation alone, or all that a hidden layer has, as `expansion` says.
     """
 
     hidden_dims: tuple[int, ...]
@@ -125,6 +127,7 @@ class ConvDecoder(nn.Module):
     kernel_size: int = 3
     padding: int = 1
     dense_dims: tuple[int, ...] = ()
+    expansion: Literal["linear", "activation", "hidden"] = "linear"
     settings: LayerSettings = LayerSettings()
 
     @nn.compact
@@ -143,7 +146,9 @@ class ConvDecoder(nn.Module):
             for features in self.dense_dims[::-1]:
                 x = hidden(Dense(features, init, compute), x)
             expand = Dense(math.prod(shapes[-1]), init, compute)
-            x = (hidden(expand, x) if self.dense_dims else expand(x)).reshape(-1, *shapes[-1])
+            x = hidden(expand, x) if self.expansion == "hidden" else expand(x)
+            x = self.settings.activate(x) if self.expansion == "activation" else x
+            x = x.reshape(-1, *shapes[-1])
         for target, stride in zip(shapes[-2::-1], self.strides[::-1], strict=True):
             *sizes, features = target
             output_padding = tuple(output_padding_for(size, k, stride, p) for size in sizes)

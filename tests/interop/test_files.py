@@ -41,9 +41,9 @@ def save(path, value):
 def test_written_files_are_read_here_and_there(tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     files.write(path, ARRAYS)
-    arrays, prefix = files.read(path)
+    arrays, beside = files.read(path)
     assert_same_bits(arrays, ARRAYS)
-    assert prefix == ""
+    assert beside == []
     if suffix == ".safetensors":
         loaded = safetensors_torch.load_file(path)
     else:
@@ -80,34 +80,77 @@ def test_half_precision_becomes_float32_exactly(tmp_path, suffix):
         np.testing.assert_array_equal(arrays[key], tensor.float().numpy())  # NaN equal to NaN
 
 
+MORE = {key: array + array.dtype.type(1) for key, array in ARRAYS.items()}
+
+
+def many(arrays=ARRAYS):
+    """A state dict that has matrices."""
+    return {key: torch.tensor(array) for key, array in arrays.items()}
+
+
+OPTIMIZER = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(3, 4)}}, "groups": []}
+
+
 @pytest.mark.parametrize(
-    "wrap",
+    ("wrap", "beside"),
     [
-        lambda s: {"model_state_dict": s, "epoch": 3},
-        lambda s: {"state_dict": s, "optimizer_states": [{"lr": 0.1}]},
-        lambda s: {"model": s},
-        lambda s: {"model": {"state_dict": s}},
+        (lambda s: {"model_state_dict": s, "epoch": 3}, ["epoch"]),
+        (lambda s: {"state_dict": s, "optimizer_states": [OPTIMIZER]}, ["optimizer_states"]),
+        (lambda s: {"model": {"state_dict": s}}, []),
+        (lambda s: {"net": s, "optimizer": OPTIMIZER, "epoch": 1}, ["optimizer", "epoch"]),
+        (lambda s: {"optim": {"state": {"w": torch.ones(2, 2)}}, "vae": s}, ["optim"]),
+        (lambda s: {"params": {"ema": s, "decay": 0.9}, "loss": torch.tensor(0.5)}, None),
+        (lambda s: {"checkpoint": {"weights": {"generator": s}}}, []),
+        (lambda s: s | {"epoch": 3, 7: torch.zeros(2)}, ["epoch", "7"]),
+        (lambda s: {"weights": s, "mean": torch.zeros(3), "scaler": {"scale": 2}}, None),
     ],
 )
-def test_wrapped_state_dicts(tmp_path, wrap):
-    tensors = {key: torch.tensor(array) for key, array in ARRAYS.items()}
-    arrays, prefix = files.read(save(tmp_path / "model.ckpt", wrap(tensors)))
+def test_the_state_dict_is_found_behind_any_key(tmp_path, wrap, beside):
+    """And all that the file has besides is named."""
+    arrays, found = files.read(save(tmp_path / "model.ckpt", wrap(many())))
     assert_same_bits(arrays, ARRAYS)
-    assert prefix == ""
+    if beside is None:
+        beside = {"loss", "params.decay"} if "loss" in wrap({}) else {"mean", "scaler"}
+    assert set(found) == set(beside)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_prefix_that_all_keys_share_is_taken_off(tmp_path, suffix):
-    def read(*keys):
-        tensors = {key: torch.tensor([float(i)]) for i, key in enumerate(keys)}
-        arrays, prefix = files.read(save(tmp_path / f"model{suffix}", tensors))
-        return sorted(arrays), prefix
+@pytest.mark.parametrize(
+    "names", [("model", "ema"), ("state_dict", "ema.shadow"), ("encoder", "decoder")]
+)
+def test_one_of_several_state_dicts_must_be_named(tmp_path, names):
+    first, second = names
+    inner = {"shadow": many(MORE)} if "." in second else many(MORE)
+    path = save(tmp_path / "model.pt", {first: many(), second.partition(".")[0]: inner, "step": 5})
+    described = rf"{first} \(3 tensors\), {second} \(3 tensors\)"
+    with pytest.raises(
+        UsageError, match=rf"several state dicts: {described}.*--state-dict {first}"
+    ):
+        files.read(path)
+    arrays, beside = files.read(path, [second])
+    assert_same_bits(arrays, MORE)
+    assert set(beside) == {first, "step"}
+    both, beside = files.read(path, names)
+    assert both.keys() == {f"{name}.{key}" for name in names for key in ARRAYS}
+    assert beside == ["step"]
+    with pytest.raises(UsageError, match=rf"--state-dict third: must be one of {described}"):
+        files.read(path, ["third"])
 
-    assert read("model.a", "model.b") == (["a", "b"], "model.")
-    assert read("module.model.a", "module.model.b") == (["a", "b"], "module.model.")
-    assert read("_orig_mod.module.a") == (["a"], "_orig_mod.module.")
-    assert read("model.a", "b") == (["b", "model.a"], "")
-    assert read("net.a", "net.b") == (["net.a", "net.b"], "")
+
+def test_the_same_state_dict_twice_and_one_inside_itself_are_one(tmp_path):
+    state = many()
+    arrays, _ = files.read(save(tmp_path / "twice.pt", {"model": state, "best": state}))
+    assert_same_bits(arrays, ARRAYS)
+    endless = {"model": many()}
+    endless["model"]["model"] = endless["model"]
+    arrays, _ = files.read(save(tmp_path / "endless.pt", endless))
+    assert_same_bits(arrays, ARRAYS)
+
+
+def test_a_file_of_safetensors_has_no_state_dicts_to_choose_from(tmp_path):
+    path = save(tmp_path / "model.safetensors", many())
+    assert_same_bits(files.read(path, ["."])[0], ARRAYS)
+    with pytest.raises(UsageError, match=r"--state-dict ema: must be one of \. \(3 tensors\)"):
+        files.read(path, ["ema"])
 
 
 def test_a_parameter_and_a_strange_layout_are_read(tmp_path):
@@ -190,11 +233,42 @@ def test_archives_that_grow_are_refused(tmp_path):
         files.read(tmp_path / "only-start.pth")
 
 
-def test_torchscript_is_refused(tmp_path):
-    path = save(tmp_path / "script.pt", {"a": torch.zeros(2)})
+@pytest.mark.parametrize("kind", ["script", "trace"])
+def test_torchscript_is_recognised_and_its_remedy_works(tmp_path, kind, monkeypatch):
+    """An intact program is not called damaged; the two lines that are shown make a good file."""
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch wants torch.export to be used
+        program = torch.jit.trace(model, torch.ones(1, 3)) if kind == "trace" else None
+        program = program or torch.jit.script(model)
+        program.save("program.pt")
+        with pytest.raises(UsageError) as error:
+            files.read("program.pt")
+        message = str(error.value)
+        assert message.startswith("program.pt: a TorchScript program (torch.jit.save), which load")
+        assert "damaged" not in message and "\n" not in message
+        remedy = message.partition("in PyTorch: ")[2]
+        exec(remedy, {"torch": torch})
+    arrays, _ = files.read("weights.pth")
+    assert_same_bits(arrays, {key: t.numpy() for key, t in model.state_dict().items()})
+
+
+def test_a_program_of_torch_export_is_recognised(tmp_path):
+    path = save(tmp_path / "program.pt", many())
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("script/constants.pkl", b"")  # by this, PyTorch knows a program
-    with pytest.raises(UsageError, match=r"script.pt: damaged \(RuntimeError: .*TorchScript"):
+        archive.writestr("program/archive_format", b"pt2")
+    with pytest.raises(UsageError, match=r"program.pt: a program of torch.export, .*\.state_dict;"):
+        files.read(path)
+
+
+def test_a_cut_program_is_damaged(tmp_path):
+    path = tmp_path / "program.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(3, 4)).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UsageError, match=r"program.pt: damaged \(BadZipFile"):
         files.read(path)
 
 

@@ -14,7 +14,7 @@ from jaxvae import Model
 from jaxvae.checks import UsageError
 from jaxvae.data.preprocess import seen_shape
 from jaxvae.info import Info
-from jaxvae.interop import maps
+from jaxvae.interop import maps, published
 from jaxvae.interop.maps import Map, reference_map
 from jaxvae.interop.weights import WeightsError, problems, to_flax, to_torch, torch_keys
 from jaxvae.runs import load_experiment
@@ -33,6 +33,8 @@ PUBLISHED = {
     "pythae_conv_ae": ("published/pythae_conv_ae", (28, 28, 1)),
     "antixk": ("published/antixk_vae", (218, 178, 3)),
     "burgess_32": ("published/burgess_vae", (28, 28, 1)),
+    "gruheshkurra": ("mnist_vae_bn", (28, 28, 1)),
+    "sequential": ("fashion_mnist_vae_sgd", (28, 28, 1)),
 }
 
 
@@ -59,6 +61,12 @@ def random_state_dict(weight_map: Map, template: Any, seed: int, dtype: str = "f
     return arrays
 
 
+def published_map(name: str, model: Model, shape: tuple[int, int, int]) -> Map:
+    weight_map = published.published_map(name, reference_map(model, shape))
+    assert weight_map is not None
+    return weight_map
+
+
 def without_counters(arrays: dict) -> dict:
     return {k: a for k, a in arrays.items() if not k.endswith("num_batches_tracked")}
 
@@ -83,6 +91,7 @@ def models(draw: Any) -> tuple[Model, tuple[int, int, int]]:
         fields |= {"kernel_size": kernel_size, "padding": 1}
         if family != "CAE":
             fields["dense_dims"] = draw(st.just(()) | widths)
+            fields["expansion"] = draw(st.sampled_from([None, "linear", "activation", "hidden"]))
         if own_decoder:
             fields["decoder_kernel_size"] = draw(st.integers(2, 4))
             strides = [draw(st.integers(1, 2)) for _ in fields["decoder_dims"]]
@@ -108,15 +117,19 @@ def test_round_trip_of_published_models_is_exact(name):
     experiment = load_experiment(EXPERIMENTS / f"{PUBLISHED[name][0]}.py")
     shape = seen_shape(experiment.data, PUBLISHED[name][1])
     template = template_of(experiment.model, shape)
-    weight_map = maps.PUBLISHED[name]
+    weight_map = published_map(name, experiment.model, shape)
     theirs = random_state_dict(weight_map, template, seed=1)
     ours = to_flax(theirs, weight_map, template)
     assert_same_bits(without_counters(to_torch(ours, weight_map)), theirs)
 
 
 def test_every_published_map_is_here_and_known_by_its_keys():
-    assert set(maps.PUBLISHED) == set(PUBLISHED) | {"burgess_64"}
-    keys = [frozenset(torch_keys(weight_map)) for weight_map in maps.PUBLISHED.values()]
+    assert set(published.PUBLISHED) == set(PUBLISHED) | {"burgess_64"}
+    keys = [frozenset(torch_keys(published_map("burgess_64", BURGESS, (64, 64, 3))))]
+    for name, (file, stored_shape) in PUBLISHED.items():
+        experiment = load_experiment(EXPERIMENTS / f"{file}.py")
+        shape = seen_shape(experiment.data, stored_shape)
+        keys.append(frozenset(torch_keys(published_map(name, experiment.model, shape))))
     assert len(set(keys)) == len(keys)
 
 
@@ -128,12 +141,11 @@ BURGESS = Model(
 @pytest.mark.parametrize("name", ["ethanluoyc", "burgess_64"])
 def test_gradients_go_back_by_the_adjoint(name):
     """<g, to_flax(d)> = <to_torch(g, gradient), d> for every direction d of their weights."""
-    if name == "burgess_64":
-        template = template_of(BURGESS, (64, 64, 3))
-    else:
-        model = load_experiment(EXPERIMENTS / "published" / f"{name}.py").model
-        template = template_of(model, (28, 28, 1))
-    weight_map, rng = maps.PUBLISHED[name], np.random.default_rng(0)
+    model, shape = BURGESS, (64, 64, 3)
+    if name != "burgess_64":
+        model, shape = load_experiment(EXPERIMENTS / "published" / f"{name}.py").model, (28, 28, 1)
+    template = template_of(model, shape)
+    weight_map, rng = published_map(name, model, shape), np.random.default_rng(0)
     template = jax.tree.map(lambda leaf: np.zeros(leaf.shape), template)  # float64
     shapes = without_counters(to_torch(template, weight_map))
     direction = {key: rng.standard_normal(array.shape) for key, array in shapes.items()}
@@ -230,7 +242,8 @@ def test_every_misfit_is_listed_at_once():
 
 def test_what_overflows_by_the_factor_is_not_finite():
     model = load_experiment(EXPERIMENTS / "published" / "ethanluoyc.py").model
-    template, weight_map = template_of(model, (28, 28, 1)), maps.PUBLISHED["ethanluoyc"]
+    template = template_of(model, (28, 28, 1))
+    weight_map = published_map("ethanluoyc", model, (28, 28, 1))
     theirs = random_state_dict(weight_map, template, seed=0)
     assert problems(theirs, weight_map, template) == []
     theirs["encoder.enc_log_sigma.bias"][0] = 2e38  # logvar would be 4e38

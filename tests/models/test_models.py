@@ -256,6 +256,46 @@ def test_an_autoencoder_ignores_noise_and_its_code_may_be_activated():
         prior(plain, variables, noise.root(0))
 
 
+@pytest.mark.parametrize("dense_dims", [(), (4,)])
+def test_what_follows_the_expansion_to_a_feature_map(dense_dims):
+    """Of one layer of transposed convolutions, decoded by hand from the expansion's own numbers."""
+    settings = {"network": "conv", "hidden_dims": (2,), "latent_dim": 3, "dense_dims": dense_dims}
+    settings |= {"activation": "tanh", "init": "torch"}
+    linear = Model(expansion="linear", **settings).build(INFO)
+    variables = linear.init(KEY, MEANS)
+    layers = variables["params"]["decoder"]
+    z = jnp.array([1.0, -2.0, 0.5])
+    h = z
+    for i in range(len(dense_dims)):
+        h = jnp.tanh(h @ layers[f"Dense_{i}"]["kernel"] + layers[f"Dense_{i}"]["bias"])
+    last = layers[f"Dense_{len(dense_dims)}"]
+    h = h @ last["kernel"] + last["bias"]
+
+    def decode(model, changed=None):
+        params = variables["params"] | {"decoder": layers | (changed or {})}
+        return model.apply({"params": params}, z[None], MEANS, method="decode")
+
+    # A bias that brings the linear expansion to tanh(h) does what the activation does.
+    moved = {f"Dense_{len(dense_dims)}": last | {"bias": last["bias"] + jnp.tanh(h) - h}}
+    expected = decode(linear, moved)
+    for expansion in ("activation", "hidden"):  # there is no BatchNorm
+        model = Model(expansion=expansion, **settings).build(INFO)
+        np.testing.assert_allclose(decode(model), expected, rtol=0, atol=1e-6)
+    assert abs(decode(linear) - expected).max() > 1e-3
+    default = Model(**settings).build(INFO)
+    same = expected if dense_dims else decode(linear)
+    np.testing.assert_allclose(decode(default), same, rtol=0, atol=1e-6 if dense_dims else 0)
+
+    normed = [
+        Model(expansion=e, batch_norm=True, **settings).build(INFO)
+        for e in ("linear", "activation", "hidden")
+    ]
+    counts = [
+        len(jax.eval_shape(m.init, KEY, MEANS)["batch_stats"].get("decoder", {})) for m in normed
+    ]
+    assert counts == [len(dense_dims), len(dense_dims), len(dense_dims) + 1]
+
+
 @pytest.mark.parametrize("family", ["AE", "VAE"])
 @pytest.mark.parametrize("shape", [(7,), (10, 2), (2, 3, 4, 5)])
 def test_dense_models_take_examples_of_any_shape(family, shape):

@@ -60,6 +60,8 @@ def layers(draw):
 
 widths = st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda numbers: tuple(numbers))
 
+expansions = st.sampled_from([None, "linear", "activation", "hidden"])
+
 
 @st.composite
 def dense_models(draw):
@@ -98,6 +100,7 @@ def conv_models(draw):
         strides=tuple(draw(strides)),
         padding=draw(st.integers(0, smallest - 1)),
         dense_dims=() if family == "CAE" else draw(st.just(()) | widths),
+        expansion=None if family == "CAE" else draw(expansions),
         **own_decoder,
         **draw(layers()),
     )
@@ -154,6 +157,8 @@ def test_float32():
     batch = rng.integers(0, 256, (4, 9, 8, 2), np.uint8)
     dense = Model(hidden_dims=(12, 8), latent_dim=3, batch_norm=True, dropout=0.3)
     check(dense, batch, "flax", "float32")
-    conv = Model(network="conv", hidden_dims=(5, 4), latent_dim=3, dense_dims=(6,))
+    conv = Model(
+        network="conv", hidden_dims=(5, 4), latent_dim=3, dense_dims=(6,), expansion="activation"
+    )
     check(conv, batch, "antixk_train", "float32")
-    check(replace(conv, family="CAE", dense_dims=()), batch, "pythae_ae", "float32")
+    check(replace(conv, family="CAE", dense_dims=(), expansion=None), batch, "pythae_ae", "float32")
