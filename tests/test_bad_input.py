@@ -137,7 +137,7 @@ def flipped(content: bytes) -> bytes:
         (flipped(png(IMAGES[3])), "3.png: not a readable image"),
         (bomb(30_000), "3.png: not a readable image (Image size (900000000 pixels) exceeds"),
         (bomb(10_000), "3.png: not a readable image (Image size (100000000 pixels) exceeds"),
-        (png(np.full((28, 28), 40_000, np.uint16)), "3.png: Pillow mode"),
+        (png(np.full((28, 28), 40_000, np.uint16)), "3.png: 16 bits per channel, but"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n", "3.png: not a"),
     ],
     ids=["empty", "text", "cut", "flipped", "bomb", "small bomb", "16 bit", "PostScript"],
@@ -209,7 +209,7 @@ def test_sets_that_are_empty_or_nearly(capsys):
     assert "shape (0, 28, 28, 1): must be" in train(capsys, npz(images=IMAGES[:0]))
     assert "needs an array named `images`" in train(capsys, npz(labels=np.arange(3)))
     one = train(capsys, npz(images=IMAGES[:1]))
-    assert "data.validation_fraction = 0.2: leaves a split of 'set' empty (1 images" in one
+    assert "data.validation_fraction = 0.2: leaves a split of 'set.npz' empty (1 images" in one
     err = train(capsys, npz(images=IMAGES), "--data.batch-size", 17)
     assert "data.batch_size = 17: must be at most the number of training images, 16" in err
 

@@ -30,6 +30,7 @@ BAD = [
     ("data.batch_size", {"batch_size": 1, "labelled": 10}),
     *[("data.seed", {"seed": n}) for n in (-1, 2**32)],
     *[("data.resize", {"resize": size}) for size in ((0, 28), (28, -1))],
+    ("data.resize_rule", {"resize_rule": "pillow"}),
     ("data.pad", {"pad": -1}),
     *[("data.quantize", {"quantize": q}) for q in (0, 256)],
     ("data.quantize", {"quantize": 27, "binarize": "static"}),
@@ -121,6 +122,8 @@ def test_every_field_with_a_bound_is_tested():
     """The fields without one are names of choices and switches, which the command line checks."""
     free = {
         "data.streaming",
+        "data.background",
+        "data.standardise",
         "data.binarize",
         "data.corruption",
         "model.family",

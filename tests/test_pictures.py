@@ -137,8 +137,11 @@ def values(trained: Trained, n: int = 12, missing: bool = False) -> tuple[Traine
     return trained, Split(x, None)
 
 
-class Standardised(Info):
-    columns, center, scale = ("age, years", 'the "income"', "lead"), (1.0, 2.0, 3.0), (10, 0.5, 0)
+STANDARDISED = {
+    "columns": ("age, years", 'the "income"', "lead"),
+    "center": (1.0, 2.0, 3.0),
+    "scale": (10.0, 0.5, 1.0),
+}
 
 
 LINEAR = {"likelihood": "mse", "output": "linear", "hidden_dims": (7,), "latent_dim": 2}
@@ -204,18 +207,18 @@ def test_rows_are_drawn_in_standard_deviations_of_the_training_rows_or_of_those_
     np.testing.assert_allclose(lines, expected, rtol=1e-4, atol=1e-5)
     assert "(originals)" in figure.get_supylabel()
 
-    trained = trained._replace(info=Standardised(**dataclasses.asdict(trained.info)))
+    trained = trained._replace(info=dataclasses.replace(trained.info, **STANDARDISED))
     arrays, figure = pictures.samples(trained, 4)
     axes = figure.axes[0]
-    expected = (arrays["images"] - [1, 2, 3]) / [10, 0.5, 1]  # what never varies is not divided
+    expected = (arrays["images"] - [1, 2, 3]) / [10, 0.5, 1]
     np.testing.assert_allclose([line.get_ydata() for line in axes.lines], expected, rtol=1e-6)
     assert "(training rows)" in figure.get_supylabel()
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(Standardised.columns)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(STANDARDISED["columns"])
 
 
 def test_reconstructed_rows_are_a_table_too(tmp_path, monkeypatch):
     trained, rows = values(untrained((3,), **LINEAR), missing=True)
-    trained = trained._replace(info=Standardised(**dataclasses.asdict(trained.info)))
+    trained = trained._replace(info=dataclasses.replace(trained.info, **STANDARDISED))
     monkeypatch.setattr("jaxvae.cli.draw.open_run", lambda *_: (trained, 0, rows, None))
     result = draw.reconstruct(SavedRun(tmp_path), Images(), tmp_path / "new" / "out.csv", n=5)
     assert result["table"] == str(tmp_path / "new" / "out.csv")

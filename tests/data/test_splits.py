@@ -160,6 +160,8 @@ def test_what_is_known_of_a_data_set():
     assert info(plain, data) == Info((7, 6, 1), 0, 9, 0)
     rows = Split(np.zeros((9, 4), np.float32), None)
     table = dataset._replace(train=rows, validation=rows, test=rows)
-    assert info(table, data) == Info((4,), 0, 9, 0, maximum=None)
+    zeros, ones = (0.0,) * 4, (1.0,) * 4  # what does not vary is not divided
+    expected = Info((4,), 0, 9, 0, maximum=None, center=zeros, scale=ones)
+    assert info(table, data) == expected
     holes = rows._replace(images=np.full((2, 4), np.float32("nan")))
     assert info(table._replace(validation=holes), data).missing
