@@ -84,6 +84,25 @@ def test_every_image_counts_once_whatever_the_batch(variables, batch_size, sampl
         np.testing.assert_allclose(means[name], value, rtol=1e-5, err_msg=name)
 
 
+def test_evaluation_is_not_training():
+    """Running statistics that are far from any batch's count, whatever the batch, and dropout does
+    not."""
+    model = dataclasses.replace(EXPERIMENT.model, batch_norm=True, dropout=0.5)
+    module = model.build(INFO)
+    own = module.init(jax.random.key(1, impl="unsafe_rbg"), batch(jnp.zeros((1, *SHAPE))))
+    own = own | {"batch_stats": jax.tree.map(lambda s: s + 2.0, own["batch_stats"])}
+    experiment = dataclasses.replace(EXPERIMENT, model=model)
+    run = evaluate_all(experiment, module, sampled=False)
+    means = run(Variables(own, {}), IMAGES, LABELS, KEY)
+    x = IMAGES.astype(jnp.float32) / 255
+    output = module.apply(own, batch(x))  # with the running statistics, nothing dropped
+    np.testing.assert_allclose(
+        means["recon"], jnp.mean(bernoulli_nll(output.decoded, x)), rtol=1e-5
+    )
+    kl = jnp.mean(gaussian_kl(output.aux["mean"], output.aux["logvar"]))
+    np.testing.assert_allclose(means["kl"], kl, rtol=1e-5)
+
+
 def test_a_sample_reconstructs_worse_than_the_mean_on_average(variables):
     """A statement about these weights: the two modes differ where they should and agree in KL."""
     sampled, at_mean = evaluate(variables)(), evaluate(variables, sampled=False)()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxvae import Model, noise
+from jaxvae import Model, axis, noise
 from jaxvae.info import Info
 from jaxvae.models.layers import (
     BatchNorm,
@@ -106,6 +106,33 @@ def test_batch_norm_of_one_example_keeps_a_finite_variance():
     out, updated = layer.apply(variables, jnp.full((1, 3), 5.0), True, mutable=["batch_stats"])
     np.testing.assert_array_equal(out, np.zeros((1, 3)))  # its own mean is subtracted
     np.testing.assert_allclose(updated["batch_stats"]["var"], np.full(3, 0.9), rtol=1e-6)
+
+
+def test_batch_norm_of_parts_is_that_of_the_whole_batch():
+    """Five devices, by `vmap` with the axis's name, whose parts have very different means."""
+    layer = BatchNorm()
+    x = jax.random.normal(INIT_KEY, (5, 4, 3)) + 10 * jnp.arange(5.0)[:, None, None]
+    variables = layer.init(INIT_KEY, x[0], False)
+
+    def train(x):
+        return layer.apply(variables, x, True, mutable=["batch_stats"])
+
+    out, updated = train(x.reshape(20, 3))
+    parts, updated_parts = jax.vmap(train, axis_name=axis.NAME)(x)
+    np.testing.assert_allclose(parts.reshape(20, 3), out, rtol=1e-5, atol=1e-5)
+    for name, value in updated["batch_stats"].items():
+        for part in updated_parts["batch_stats"][name]:
+            np.testing.assert_allclose(part, value, rtol=1e-5)
+
+
+def test_batch_norm_adds_epsilon_to_the_variance():
+    """Where a channel hardly varies: 1 / sqrt(v + eps) and 1 / (sqrt(v) + eps) differ by far."""
+    layer = BatchNorm()
+    variables = layer.init(INIT_KEY, jnp.ones((1, 1)), False)
+    variables["batch_stats"]["var"] = jnp.full(1, 1e-5)
+    variables["params"] = {"scale": jnp.full(1, 3.0), "bias": jnp.full(1, -1.0)}
+    out = layer.apply(variables, jnp.full((1, 1), 0.01), False)
+    np.testing.assert_allclose(out, 3 * 0.01 / np.sqrt(2e-5) - 1, rtol=1e-5)
 
 
 # Dropout

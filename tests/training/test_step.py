@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, noise
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, axis, noise
 from jaxvae.batch import Examples
 from jaxvae.data.batches import epoch_order
 from jaxvae.info import Info
@@ -133,6 +133,24 @@ def test_summing_over_the_batch_multiplies_the_gradient_and_not_the_metrics(base
     np.testing.assert_allclose(
         sum_metrics["grad_norm"], BATCH * mean_metrics["grad_norm"], rtol=1e-6
     )
+
+
+def test_the_parts_of_a_batch_are_the_whole(base):
+    """Two halves, with `vmap` over the axis's name in the place of devices, and the loss summed
+    over the batch: of all 8 images, so that SGD moves 8 times as far as by their mean."""
+    summed = Setup(objective=Objective(batch_reduction="sum"))
+    halves = jax.tree.map(lambda x: x.reshape(2, BATCH // 2, *x.shape[1:]), EXAMPLES)
+    step = jax.vmap(summed.train_step, (None, 0, None), axis_name=axis.NAME)
+    parts, metrics = jax.jit(step)(base.state, halves, KEY)
+    whole, expected = base.step(base.state, EXAMPLES, KEY)
+    update = BATCH * moved(base.state.params, whole.params)
+    for half in range(2):
+        for name, value in expected.items():
+            factor = BATCH if name == "grad_norm" else 1
+            # Sums of 8 examples and 16 pixels in another order; a forgotten part is a factor 2.
+            np.testing.assert_allclose(metrics[name][half], factor * value, rtol=1e-5)
+        params = jax.tree.map(lambda x: x[half], parts.params)  # noqa: B023
+        np.testing.assert_allclose(moved(base.state.params, params), update, atol=9 * 1.2e-7)
 
 
 def test_sgd_moves_by_the_rate_times_the_gradient(base):
