@@ -6,18 +6,19 @@ run again. Not a part of CI: a fault takes 3 to 30 seconds.
 """
 
 import argparse
+import importlib
 import os
 import re
 import resource
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tests.mutants.faults import ROOT, Fault, read_all
 
@@ -31,6 +32,11 @@ COPIED = (
     "conftest.py",
     "pyproject.toml",
 )
+LIBRARIES = (
+    *("jax", "flax.linen", "optax", "orbax.checkpoint", "scipy.stats", "sklearn.mixture"),
+    *("matplotlib.figure", "PIL.Image", "pytest"),
+)
+"""Imported once, before anything of the package: a fork has them."""
 SECONDS = 30
 """Most processor time that the tests of one fault may take."""
 TOO_LONG = -signal.SIGXCPU
@@ -57,6 +63,13 @@ def main() -> None:
         fault.planted((ROOT / fault.path).read_text())  # all of them are there, before any runs
     with tempfile.TemporaryDirectory(prefix="jaxvae-mutants-") as folder:
         tree = copy(Path(folder))
+        # Programs that a fault does not change are compiled once. No .pyc: two faults within a
+        # second in one file would have one.
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tree / "programs"))
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        sys.dont_write_bytecode = True
+        for library in LIBRARIES:
+            importlib.import_module(library)
         if given.whole:
             sys.exit(whole(tree, list(dict.fromkeys(fault.tests for fault in chosen))))
         rows = read_page()
@@ -72,32 +85,14 @@ def main() -> None:
 
 
 def copy(folder: Path) -> Path:
-    """A copy of what the tests need; it must be the one that they import."""
+    """A copy of what the tests need."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    done = python(folder, "-c", "import jaxvae; print(jaxvae.__file__)")
-    if not done.stdout.startswith(str(folder)):
-        sys.exit(f"the copy is not what is imported, but {done.stdout}{done.stderr}")
     return folder
-
-
-def python(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Without .pyc: two faults within a second in one file would have one. Programs that a fault
-    # does not change are compiled once.
-    env = {"JAX_COMPILATION_CACHE_DIR": str(tree / "programs")} | os.environ
-    env |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=tree,
-        env=env,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1)),
-    )
 
 
 class Outcome(NamedTuple):
@@ -109,13 +104,35 @@ class Outcome(NamedTuple):
 
 
 def pytest(tree: Path, tests: str) -> Outcome:
-    """Run these tests until one fails."""
-    options = ("-x", "-q", "-p", "no:cacheprovider", "-n", "0")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = python(tree, "-m", "pytest", *options, *shlex.split(tests))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Outcome(done.returncode, done.stdout + done.stderr, seconds)
+    """Run these tests until one fails, in a fork of this process, which has the libraries."""
+    with tempfile.TemporaryFile("w+") as said:
+        if not (pid := os.fork()):
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            _pytest(tree, shlex.split(tests))
+        _, status, used = os.wait4(pid, 0)
+        said.seek(0)
+        seconds = used.ru_utime + used.ru_stime
+        return Outcome(os.waitstatus_to_exitcode(status), said.read(), seconds)
+
+
+def _pytest(tree: Path, arguments: list[str]) -> NoReturn:
+    """What the fork does: nothing of this tree is imported any more, all of the copy anew."""
+    status = 3  # of pytest: an internal error
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+        os.chdir(tree)
+        os.environ["PYTHONPATH"] = str(tree)  # of the commands that tests start
+        sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() != ROOT)]
+        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "jaxvae")]:
+            del sys.modules[name]
+        options = ("-x", "-q", "-p", "no:cacheprovider", "-n", "0")
+        status = int(importlib.import_module("pytest").main([*options, *arguments]))
+    except BaseException:
+        traceback.print_exc()
+    finally:  # whatever happens, what this process would clean up is the other's
+        sys.stdout.flush()
+        os._exit(status)
 
 
 def run(tree: Path, fault: Fault) -> Row | None:
