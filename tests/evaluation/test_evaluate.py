@@ -179,6 +179,19 @@ def test_the_objectives_own_parameters_count(variables):
         np.testing.assert_allclose(means["recon"], squared + constant, rtol=1e-5)
 
 
+def test_labels_are_those_of_their_examples(variables):
+    class Label(Objective):
+        def terms(self, output, batch, params):
+            label = batch.label.astype(float)
+            return {"loss": label, "recon": label**2, "kl": label**3}
+
+    run = evaluate_all(dataclasses.replace(EXPERIMENT, objective=Label()))
+    labels = np.arange(N) ** 2  # in batches of 4, of which the last is half full
+    means = run(variables, IMAGES, jnp.asarray(labels), KEY)
+    for power, name in enumerate(("loss", "recon", "kl"), start=1):
+        np.testing.assert_allclose(means[name], (labels.astype(float) ** power).mean(), rtol=1e-6)
+
+
 def test_values_that_were_not_observed_do_not_count():
     """Neither in the terms nor in `mse`, which is the mean over those that were."""
     experiment = Experiment(

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from scipy import special, stats
 
 from jaxvae import Model, axis, noise
 from jaxvae.info import Info
+from jaxvae.models.critics import Critic
 from jaxvae.models.layers import (
     BatchNorm,
     Conv,
@@ -65,6 +67,45 @@ def test_every_layer_of_a_model_follows_the_rule():
     params = module.init(INIT_KEY, batch(jnp.zeros((1, 8, 8, 3))))["params"]
     biases = [value for path, value in jax.tree.leaves_with_path(params) if "bias" in str(path)]
     assert len(biases) == 1 + 2 + 2 and all((bias != 0).all() for bias in biases)
+
+
+# Activations and critics
+
+
+@pytest.mark.parametrize(
+    "name, formula",
+    [
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("leaky_relu", lambda x: np.where(x > 0, x, 0.3 * x)),
+        ("elu", lambda x: np.where(x > 0, x, np.expm1(x))),
+        ("gelu", lambda x: x * stats.norm.cdf(x)),  # not its approximation, off by 5e-4
+        ("silu", lambda x: x * special.expit(x)),
+        ("tanh", np.tanh),
+        ("sigmoid", special.expit),
+    ],
+)
+def test_activations_are_their_formulas(name, formula):
+    x = np.linspace(-4, 4, 41)
+    slope = {"negative_slope": 0.3} if name == "leaky_relu" else {}
+    activate = LayerSettings(name, **slope).activate
+    found = activate(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, formula(x), rtol=1e-5, atol=1e-6)
+    if name in ("relu", "leaky_relu"):  # the slope at 0 is the one from below, as in PyTorch
+        assert float(jax.grad(activate)(0.0)) == np.float32(slope.get("negative_slope", 0))
+
+
+def test_a_critic_is_dense_layers_with_leaky_relu():
+    """Slope 0.2 below 0, and nothing after the last layer."""
+    z = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    critic = Critic((5, 4))
+    variables = critic.init(INIT_KEY, z)
+    h = np.float64(z)
+    for i in range(3):
+        layer = variables["params"][f"Dense_{i}"]
+        h = h @ np.float64(layer["kernel"]) + np.float64(layer["bias"])
+        h = np.where(h > 0, h, 0.2 * h) if i < 2 else h
+    assert (h < 0).any()
+    np.testing.assert_allclose(critic.apply(variables, z), h, rtol=1e-5, atol=1e-5)
 
 
 # BatchNorm

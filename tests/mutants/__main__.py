@@ -34,7 +34,7 @@ COPIED = (
 )
 LIBRARIES = (
     *("jax", "flax.linen", "optax", "orbax.checkpoint", "scipy.stats", "sklearn.mixture"),
-    *("matplotlib.figure", "PIL.Image", "pytest"),
+    *("matplotlib.figure", "PIL.Image", "pytest", "hypothesis"),
 )
 """Imported once, before anything of the package: a fork has them."""
 SECONDS = 30
@@ -63,11 +63,8 @@ def main() -> None:
         fault.planted((ROOT / fault.path).read_text())  # all of them are there, before any runs
     with tempfile.TemporaryDirectory(prefix="jaxvae-mutants-") as folder:
         tree = copy(Path(folder))
-        # Programs that a fault does not change are compiled once. No .pyc: two faults within a
-        # second in one file would have one.
+        # Programs that a fault does not change are compiled once.
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tree / "programs"))
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        sys.dont_write_bytecode = True
         for library in LIBRARIES:
             importlib.import_module(library)
         if given.whole:
@@ -126,7 +123,8 @@ def _pytest(tree: Path, arguments: list[str]) -> NoReturn:
         sys.path[:] = [str(tree), *(path for path in sys.path if Path(path).resolve() != ROOT)]
         for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "jaxvae")]:
             del sys.modules[name]
-        options = ("-x", "-q", "-p", "no:cacheprovider", "-n", "0")
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-n", "0"]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # LIBRARIES, not tests
         status = int(importlib.import_module("pytest").main([*options, *arguments]))
     except BaseException:
         traceback.print_exc()
@@ -145,6 +143,8 @@ def run(tree: Path, fault: Fault) -> Row | None:
         status, said, spent = pytest(tree, fault.tests)
     finally:
         path.write_text(source)
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+            compiled.unlink()  # another fault within the same second would be taken for this one
     seconds = f"{spent:.0f}"
     if status == 0:
         return Row(f"{NONE}: {fault.survives}" if fault.survives else NONE, seconds)

@@ -47,6 +47,21 @@ def test_every_kind_of_array_comes_back(tmp_path):
     assert found == progress and restored.key.dtype == state(3).key.dtype
 
 
+def test_the_best_is_kept_across_a_restart(tmp_path):
+    """What resumes knows which was the best, though nothing says so again."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state(1), {}, is_best=True)
+        checkpoints.save(state(2), {})
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore("latest", shapes())
+        assert_equal(restored, state(2))
+        for step in (3, 4, 5):
+            checkpoints.save(state(step), {})
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [1, 4, 5] and checkpoints.best_step() == 1
+        assert_equal(checkpoints.restore("best", shapes())[0], state(1))
+
+
 def test_another_precision(tmp_path):
     """Saved in float64 and read in float32, and the other way round: the same, rounded."""
     with jax.enable_x64(True), Checkpoints(tmp_path / "64") as checkpoints:

@@ -107,6 +107,13 @@ def test_a_step_is_a_pure_function(base):
     assert moved(first[0].params, other.params).any()  # the key does count
 
 
+def test_parameters_begin_by_the_seed(base):
+    other = initial_state(dataclasses.replace(BASE, seed=1), base.module, Info(SHAPE))
+    assert moved(base.state.params["model"], other.params["model"]).any()
+    given = initial_state(BASE, base.module, Info(SHAPE), noise.root(1))
+    assert_equal(other.params, given.params)
+
+
 def test_metrics_are_nats_per_image_at_the_state_that_comes_in(base):
     state = dataclasses.replace(base.state, step=jnp.int32(3))
     _, metrics = base.step(state, EXAMPLES, KEY)
