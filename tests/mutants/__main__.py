@@ -187,8 +187,9 @@ def write_page(every: Sequence[Fault], rows: dict[str, Row]) -> None:
         for fault, row in known
     )
     above = re.sub(
-        r"\*\*\d+ of \d+ faults are found\*\*",
-        f"**{len(known) - survived} of {len(known)} faults are found**",
+        r"\*\*\d+ of \d+ faults are found\*\*(, \d+ have not been run)?",
+        f"**{len(known) - survived} of {len(known)} faults are found**"
+        + (f", {left} have not been run" if (left := len(every) - len(known)) else ""),
         PAGE.read_text().partition(HEAD)[0],
     )
     PAGE.write_text(above + HEAD + table)
