@@ -156,6 +156,19 @@ def test_other_images_in_another_place_when_told_so(experiment, images, run, tmp
     assert len(runs.read_metrics(run / "metrics.csv")) == 3
 
 
+def test_a_cosine_ends_where_it_was_to_end(experiment, run):
+    """With more epochs the rates of those behind would have been others; a constant rate is none."""
+    guards.refuse_changes(longer(experiment), run)
+    cosine = replace(experiment, optimizer=Optimizer(schedule="cosine"))
+    config = runs.saved_config(run)
+    config["experiment"]["optimizer"]["schedule"] = "cosine"
+    runs.write_json(run / "config.json", config)
+    guards.refuse_changes(cosine, run)
+    with pytest.raises(UsageError, match=r"cannot change train\.epochs \(2 to 3\); unless told so"):
+        guards.refuse_changes(longer(cosine), run)
+    guards.refuse_changes(longer(cosine), run, ["train.epochs"])
+
+
 def test_nothing_to_go_on_from(experiment, run):
     """What was reached is not silently begun again."""
     shutil.rmtree(run / "checkpoints")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, noise
-from jaxvae.evaluation.evaluate import make_batch_sums, make_evaluate
+from jaxvae.data import Split
+from jaxvae.data.lazy import LazyImages
+from jaxvae.evaluation.evaluate import evaluate_streamed, make_batch_sums, make_evaluate
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean
 from jaxvae.objectives import bernoulli_nll, gaussian_kl, gaussian_nll
@@ -177,6 +179,16 @@ def test_the_objectives_own_parameters_count(variables):
         squared = 16 * means["mse"] * np.exp(-logvar) / 2
         constant = 16 * gaussian_nll(jnp.zeros((1, 1)), jnp.zeros((1, 1)), logvar)[0]
         np.testing.assert_allclose(means["recon"], squared + constant, rtol=1e-5)
+
+
+def test_streamed_images_have_the_same_means(variables):
+    """10 images in batches of 4, of which the last is half full, read from where they are."""
+    images = np.asarray(IMAGES)
+    lazy = LazyImages(lambda records: (images[i] for i in records), np.arange(N), SHAPE)
+    sums = jax.jit(make_batch_sums(EXPERIMENT, MODULE, INFO))
+    streamed = evaluate_streamed(sums, variables, Split(lazy, None), KEY, 4)
+    for name, value in evaluate(variables)().items():
+        np.testing.assert_allclose(streamed[name], value, rtol=1e-6, err_msg=name)
 
 
 def test_labels_are_those_of_their_examples(variables):

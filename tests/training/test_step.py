@@ -266,6 +266,14 @@ def loops(adam):
     return adam.loop(chunk_steps=100), adam.loop(chunk_steps=1)
 
 
+def test_what_belongs_to_an_example_is_gathered_with_it():
+    labels = jnp.arange(N) % 7
+    taken = Resident(IMAGES, labels, ORDER).batch(jnp.int32(2), BATCH)
+    index = np.asarray(ORDER)[2 * BATCH : 3 * BATCH]
+    expected = Examples(np.asarray(IMAGES)[index], np.asarray(labels)[index], index)
+    assert_equal(Examples(*map(np.asarray, taken)), expected)
+
+
 def test_chunks_equal_single_steps(adam, loops):
     """The step that the loop repeats is the step alone, on the batches of the epoch's order."""
     loop, single = loops
