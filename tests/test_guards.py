@@ -157,7 +157,7 @@ def test_other_images_in_another_place_when_told_so(experiment, images, run, tmp
 
 
 def test_a_cosine_ends_where_it_was_to_end(experiment, run):
-    """With more epochs the rates of those behind would have been others; a constant rate is none."""
+    """With more epochs the rates of those behind would have been others."""
     guards.refuse_changes(longer(experiment), run)
     cosine = replace(experiment, optimizer=Optimizer(schedule="cosine"))
     config = runs.saved_config(run)

@@ -18,6 +18,7 @@ from jaxvae.models.layers import (
     Dropout,
     Hidden,
     LayerSettings,
+    keep_mask,
 )
 from tests.given import Given, batch
 
@@ -246,6 +247,15 @@ def test_masks_differ_between_layers_examples_and_steps(dropped):
     independent = agreement[:8, :8][~np.eye(8, dtype=bool)]
     assert np.abs(independent - 0.5).max() < 5 / 64
     assert abs(agreement[8, 0] - 15 / 16) < 5 / 64 / 2
+
+
+def test_masks_are_those_of_the_stream_dropout(dropped):
+    """Of no other draw of the batch, which may be drawn anew while the masks stay."""
+    *_, x, apply = dropped
+    found = masks(apply(x, INDEX, step=3)[1])
+    paths = [f"{side}/Hidden_{i}/Dropout_0" for side in ("decoder", "encoder") for i in (0, 1)]
+    for mask, path in zip(found, paths, strict=True):
+        np.testing.assert_array_equal(mask, keep_mask(dropout_keys(16, 3), path, (64,), 0.5))
 
 
 def test_masks_belong_to_examples_whatever_the_layout_of_the_batch(dropped):
