@@ -20,7 +20,7 @@ if find_spec("hypothesis"):  # a borrowed machine may lack it
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "seeded"))
 
 programs = tempfile.TemporaryDirectory(prefix="jaxvae-programs-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = programs.name
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", programs.name)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 if offset := int(os.environ.get("JAXVAE_TEST_SEED", "0")):

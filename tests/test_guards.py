@@ -9,6 +9,7 @@ import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
 from jaxvae.checks import UsageError
+from jaxvae.info import Info
 from jaxvae.runs import guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import train
@@ -154,6 +155,27 @@ def test_other_images_in_another_place_when_told_so(experiment, images, run, tmp
                 train(moved, run, resume=True, quiet=True, may_change=["data.source"])
     train(moved, run, resume=True, quiet=True, may_change=["data.source"])
     assert len(runs.read_metrics(run / "metrics.csv")) == 3
+
+
+def test_a_configuration_comes_back(experiment, tmp_path):
+    """The stored shape and the one that the model sees are two."""
+    resized = replace(experiment, data=replace(experiment.data, resize=(4, 3)))
+    info = Info((4, 3, 1), num_classes=2, num_examples=40, num_labelled=7)
+    runs.write_json(tmp_path / "config.json", runs.describe(resized, (6, 6, 1), info))
+    assert runs.read_config(tmp_path) == (resized, (6, 6, 1), info)
+
+
+def test_a_cosine_ends_where_it_was_to_end(experiment, run):
+    """With more epochs the rates of those behind would have been others."""
+    guards.refuse_changes(longer(experiment), run)
+    cosine = replace(experiment, optimizer=Optimizer(schedule="cosine"))
+    config = runs.saved_config(run)
+    config["experiment"]["optimizer"]["schedule"] = "cosine"
+    runs.write_json(run / "config.json", config)
+    guards.refuse_changes(cosine, run)
+    with pytest.raises(UsageError, match=r"cannot change train\.epochs \(2 to 3\); unless told so"):
+        guards.refuse_changes(longer(cosine), run)
+    guards.refuse_changes(longer(cosine), run, ["train.epochs"])
 
 
 def test_nothing_to_go_on_from(experiment, run):

@@ -118,6 +118,7 @@ def test_a_named_draw_is_that_of_its_stream_step_and_examples():
     assert bits(OWN.keys("eps")) == bits(keys)
     np.testing.assert_array_equal(OWN.normal("eps", (6,)), noise.normal(keys, (6,)))
     np.testing.assert_array_equal(OWN.uniform("eps", (2, 3)), noise.uniform(keys, (2, 3)))
+    assert (OWN.uniform("eps", (2, 3)) != OWN.uniform("binarize", (2, 3))).all()
     assert (OWN.normal("eps", (6,)) != OWN.normal("eps2", (6,))).all()
 
 
@@ -135,6 +136,12 @@ def test_another_draw_is_another_but_for_dropout(traced):
         for name in a:
             assert (a[name] != b[name]).any(), name
         a["dropout"] = b["dropout"]
+
+
+@pytest.mark.parametrize("name", ["eps", "dropout"])
+def test_every_step_and_every_example_has_its_own_keys(name):
+    found = [bits(Noise(OWN.key, step, INDEX).keys(name)) for step in (0, 1, 7)]
+    assert len({key for of_step in found for key in of_step}) == 3 * len(INDEX)
 
 
 def test_what_a_batch_shares_depends_on_its_name_and_step_alone():

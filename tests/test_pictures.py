@@ -7,13 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, evaluation
+from jaxvae import Data, Experiment, Model, Objective, evaluation, noise
+from jaxvae.batch import Examples
 from jaxvae.checks import UsageError
 from jaxvae.cli import draw
 from jaxvae.cli.options import Images, SavedRun
 from jaxvae.data import Dataset, Split
+from jaxvae.data.preprocess import preprocess
 from jaxvae.evaluation import Trained, pictures
 from jaxvae.info import Info
+from jaxvae.noise import Noise
 from jaxvae.training import Variables
 from jaxvae.training.state import dummy
 
@@ -127,6 +130,45 @@ def test_noise_follows_the_position_in_the_split():
     np.testing.assert_array_equal(
         evaluation.prepare(trained, images.take([5]), [5]).target, whole[5:6]
     )
+
+
+def test_prepared_examples_are_those_of_validation():
+    """Binarized and corrupted by the noise of the stream "evaluate" of the run's seed."""
+    trained = untrained((6, 5, 1), hidden_dims=(7,), latent_dim=2)
+    data = Data("x.npy", binarize="dynamic", corruption="masking", corruption_level=0.5)
+    experiment = dataclasses.replace(trained.experiment, data=data, seed=3)
+    images, index = random_images(9, (6, 5, 1)), np.arange(9)
+    found = evaluation.prepare(trained._replace(experiment=experiment), images)
+    own = Noise(noise.stream(noise.root(3), "evaluate"), 0, index)
+    expected = preprocess(
+        data, Examples(images.images, images.every_label, index), own, trained.info
+    )
+    np.testing.assert_array_equal(found.target, expected.target)
+    np.testing.assert_array_equal(found.input, expected.input)
+    assert found.noise is None
+
+
+def test_pixels_are_brought_back_and_clipped():
+    trained = untrained(
+        (1, 4, 1), hidden_dims=(7,), latent_dim=2, output="linear", likelihood="mse"
+    )
+    data = dataclasses.replace(trained.experiment.data, range=(-1, 3))
+    trained = trained._replace(experiment=dataclasses.replace(trained.experiment, data=data))
+    found = evaluation.pixels(trained, np.array([-2.0, -1.0, 0.0, 4.0]).reshape(1, 1, 4, 1))
+    np.testing.assert_array_equal(found.ravel(), [0, 0, 0.25, 1])
+
+
+def test_samples_follow_their_seed():
+    trained = untrained((6, 5, 1), num_classes=3, hidden_dims=(7,), latent_dim=2)
+    (z, images), (again, _), (other, _) = (
+        evaluation.sample(trained, 7, seed) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(z, again)
+    assert (z != other).all()
+    np.testing.assert_array_equal(images, evaluation.decode(trained, z))
+    assert images.min() > 0 and images.max() < 1  # no logits
+    assert evaluation.labels_for(trained, 7, None).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert evaluation.labels_for(trained, 2, 1).tolist() == [1, 1]
 
 
 def values(trained: Trained, n: int = 12, missing: bool = False) -> tuple[Trained, Split]:

@@ -84,6 +84,16 @@ def test_every_batch_has_its_share_of_labelled_examples(labelled, batch_size, ep
         assert times.max() - times.min() <= 1
 
 
+def test_labelled_examples_come_in_another_order_each_time():
+    """Five of a hundred, one in each of ten batches: an epoch visits them twice."""
+    labels = np.where(np.arange(100) < 5, 0, -1)
+    orders = [shared_order(noise.root(1), epoch, labels, 10).reshape(10, 10) for epoch in range(3)]
+    visits = np.stack([np.asarray(order)[:, 0].reshape(2, 5) for order in orders])
+    np.testing.assert_array_equal(np.sort(visits, axis=-1), np.tile(np.arange(5), (3, 2, 1)))
+    # Two orders of five agree by chance once in 120 times, three pairs of them hardly ever.
+    assert (visits[:, 0] != visits[:, 1]).any(axis=1).sum() >= 2
+
+
 def test_every_labelled_example_is_visited():
     """Ten of a hundred: one in each batch of ten, so that an epoch visits each of them."""
     labels = np.full(100, -1)

@@ -209,6 +209,19 @@ def test_gaussian_corruption_stays_within_the_range():
     assert corrupted.min() == -1 and corrupted.max() == 1
 
 
+@pytest.mark.parametrize("corruption", ["masking", "salt_pepper"])
+def test_corruption_does_not_know_what_was_binarized(corruption):
+    """Their draws are independent: of the white pixels as many are hit as of the black ones."""
+    data = Data(binarize="dynamic", corruption=corruption, corruption_level=0.5)
+    batch = run(data, np.full((100, 20, 20, 1), 127, np.uint8))
+    target, given = np.asarray(batch.target), np.asarray(batch.input)
+    # What is hit becomes black, or either with the same chance; 20 000 pixels of each kind.
+    hit = 0.5 if corruption == "masking" else 0.25
+    for color in (1, 0) if corruption == "salt_pepper" else (1,):
+        changed = given[target == color] != color
+        assert abs(changed.mean() - hit) < 5 * np.sqrt(hit * (1 - hit) / changed.size)
+
+
 def test_corruption_belongs_to_the_example_and_the_step():
     data = Data(corruption="masking", corruption_level=0.5)
     whole = run(data, GREY).input

@@ -10,8 +10,10 @@ import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, noise
 from jaxvae.batch import Examples
+from jaxvae.data import Split
+from jaxvae.data.lazy import LazyImages
 from jaxvae.data.preprocess import preprocess
-from jaxvae.evaluation.evaluate import make_batch_sums, make_evaluate
+from jaxvae.evaluation.evaluate import evaluate_streamed, make_batch_sums, make_evaluate
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean
 from jaxvae.objectives import bernoulli_nll, gaussian_kl, gaussian_nll
@@ -84,6 +86,25 @@ def test_every_image_counts_once_whatever_the_batch(variables, batch_size, sampl
     for name, value in reference.items():
         # Float32 sums of 16 pixels and of 10 images; a weight wrong by one image is 10 %.
         np.testing.assert_allclose(means[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_evaluation_is_not_training():
+    """Running statistics that are far from any batch's count, whatever the batch, and dropout does
+    not."""
+    model = dataclasses.replace(EXPERIMENT.model, batch_norm=True, dropout=0.5)
+    module = model.build(INFO)
+    own = module.init(jax.random.key(1, impl="unsafe_rbg"), batch(jnp.zeros((1, *SHAPE))))
+    own = own | {"batch_stats": jax.tree.map(lambda s: s + 2.0, own["batch_stats"])}
+    experiment = dataclasses.replace(EXPERIMENT, model=model)
+    run = evaluate_all(experiment, module, sampled=False)
+    means = run(Variables(own, {}), IMAGES, LABELS, KEY)
+    x = IMAGES.astype(jnp.float32) / 255
+    output = module.apply(own, batch(x))  # with the running statistics, nothing dropped
+    np.testing.assert_allclose(
+        means["recon"], jnp.mean(bernoulli_nll(output.decoded, x)), rtol=1e-5
+    )
+    kl = jnp.mean(gaussian_kl(output.aux["mean"], output.aux["logvar"]))
+    np.testing.assert_allclose(means["kl"], kl, rtol=1e-5)
 
 
 def test_a_sample_reconstructs_worse_than_the_mean_on_average(variables):
@@ -179,6 +200,29 @@ def test_the_objectives_own_parameters_count(variables):
         squared = 16 * means["mse"] * np.exp(-logvar) / 2
         constant = 16 * gaussian_nll(jnp.zeros((1, 1)), jnp.zeros((1, 1)), logvar)[0]
         np.testing.assert_allclose(means["recon"], squared + constant, rtol=1e-5)
+
+
+def test_streamed_images_have_the_same_means(variables):
+    """10 images in batches of 4, of which the last is half full, read from where they are."""
+    images = np.asarray(IMAGES)
+    lazy = LazyImages(lambda records: (images[i] for i in records), np.arange(N), SHAPE)
+    sums = jax.jit(make_batch_sums(EXPERIMENT, MODULE, INFO))
+    streamed = evaluate_streamed(sums, variables, Split(lazy, None), KEY, 4)
+    for name, value in evaluate(variables)().items():
+        np.testing.assert_allclose(streamed[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_labels_are_those_of_their_examples(variables):
+    class Label(Objective):
+        def terms(self, output, batch, params):
+            label = batch.label.astype(float)
+            return {"loss": label, "recon": label**2, "kl": label**3}
+
+    run = evaluate_all(dataclasses.replace(EXPERIMENT, objective=Label()))
+    labels = np.arange(N) ** 2  # in batches of 4, of which the last is half full
+    means = run(variables, IMAGES, jnp.asarray(labels), KEY)
+    for power, name in enumerate(("loss", "recon", "kl"), start=1):
+        np.testing.assert_allclose(means[name], (labels.astype(float) ** power).mean(), rtol=1e-6)
 
 
 def test_values_that_were_not_observed_do_not_count():

@@ -19,6 +19,7 @@ from jaxvae.figures import (
     save_images,
     traversals,
 )
+from jaxvae.figures.grid import to_rgb
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -80,6 +81,15 @@ def test_grid_holds_every_image_in_its_place_and_white_elsewhere(
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         expected[top : top + height, left : left + width] = image
     np.testing.assert_array_equal(image_grid(images, columns, gap), expected.astype(np.float32))
+
+
+def test_bytes_are_the_nearest_255ths():
+    levels = np.arange(256, dtype=np.float32).reshape(16, 16, 1)
+    for shift in (-0.4, 0, 0.4):
+        rgb = to_rgb(np.clip((levels + np.float32(shift)) / 255, 0, 1))
+        assert rgb.dtype == np.uint8
+        for channel in range(3):
+            np.testing.assert_array_equal(rgb[..., channel].ravel(), np.arange(256))
 
 
 def test_grid_clips_to_the_unit_interval():

@@ -134,6 +134,18 @@ def test_legend_names_the_classes_that_occur(d):
     assert_complete(figure)
 
 
+def test_a_class_keeps_its_colour_where_others_are_missing():
+    def colors(labels):
+        legend = (
+            latent_scatter(CODES[:, :2], labels, [str(c) for c in range(10)]).axes[0].get_legend()
+        )
+        texts = [text.get_text() for text in legend.get_texts()]
+        return dict(zip(texts, [h.get_color() for h in legend.legend_handles], strict=True))
+
+    every, some = colors(np.arange(300) % 10), colors(np.arange(300) % 2 * 5 + 2)
+    assert some == {name: every[name] for name in ("2", "7")}
+
+
 @pytest.mark.parametrize("count", [15, 47])
 def test_many_classes_have_distinct_colours(count):
     figure = latent_scatter(CODES[:, :2], np.arange(300) % count)

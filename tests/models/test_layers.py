@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from scipy import special, stats
 
 from jaxvae import Model, axis, noise
 from jaxvae.checks import UsageError
 from jaxvae.info import Info
+from jaxvae.models.critics import Critic
 from jaxvae.models.layers import (
     BatchNorm,
     Conv,
@@ -17,6 +19,7 @@ from jaxvae.models.layers import (
     Dropout,
     Hidden,
     LayerSettings,
+    keep_mask,
 )
 from tests.given import Given, batch
 
@@ -66,6 +69,45 @@ def test_every_layer_of_a_model_follows_the_rule():
     params = module.init(INIT_KEY, batch(jnp.zeros((1, 8, 8, 3))))["params"]
     biases = [value for path, value in jax.tree.leaves_with_path(params) if "bias" in str(path)]
     assert len(biases) == 1 + 2 + 2 and all((bias != 0).all() for bias in biases)
+
+
+# Activations and critics
+
+
+@pytest.mark.parametrize(
+    "name, formula",
+    [
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("leaky_relu", lambda x: np.where(x > 0, x, 0.3 * x)),
+        ("elu", lambda x: np.where(x > 0, x, np.expm1(x))),
+        ("gelu", lambda x: x * stats.norm.cdf(x)),  # not its approximation, off by 5e-4
+        ("silu", lambda x: x * special.expit(x)),
+        ("tanh", np.tanh),
+        ("sigmoid", special.expit),
+    ],
+)
+def test_activations_are_their_formulas(name, formula):
+    x = np.linspace(-4, 4, 41)
+    slope = {"negative_slope": 0.3} if name == "leaky_relu" else {}
+    activate = LayerSettings(name, **slope).activate
+    found = activate(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, formula(x), rtol=1e-5, atol=1e-6)
+    if name in ("relu", "leaky_relu"):  # the slope at 0 is the one from below, as in PyTorch
+        assert float(jax.grad(activate)(0.0)) == np.float32(slope.get("negative_slope", 0))
+
+
+def test_a_critic_is_dense_layers_with_leaky_relu():
+    """Slope 0.2 below 0, and nothing after the last layer."""
+    z = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    critic = Critic((5, 4))
+    variables = critic.init(INIT_KEY, z)
+    h = np.float64(z)
+    for i in range(3):
+        layer = variables["params"][f"Dense_{i}"]
+        h = h @ np.float64(layer["kernel"]) + np.float64(layer["bias"])
+        h = np.where(h > 0, h, 0.2 * h) if i < 2 else h
+    assert (h < 0).any()
+    np.testing.assert_allclose(critic.apply(variables, z), h, rtol=1e-5, atol=1e-5)
 
 
 # BatchNorm
@@ -131,6 +173,33 @@ def test_batch_norm_counts_pixels_and_the_parts_of_other_devices():
     for out, updated in ((pixels, of_pixels), (devices, jax.tree.map(lambda v: v[0], of_devices))):
         np.testing.assert_allclose(out.reshape(2, 3), expected, rtol=1e-6)
         np.testing.assert_allclose(updated["batch_stats"]["var"], moved, rtol=1e-6)
+
+
+def test_batch_norm_of_parts_is_that_of_the_whole_batch():
+    """Five devices, by `vmap` with the axis's name, whose parts have very different means."""
+    layer = BatchNorm()
+    x = jax.random.normal(INIT_KEY, (5, 4, 3)) + 10 * jnp.arange(5.0)[:, None, None]
+    variables = layer.init(INIT_KEY, x[0], False)
+
+    def train(x):
+        return layer.apply(variables, x, True, mutable=["batch_stats"])
+
+    out, updated = train(x.reshape(20, 3))
+    parts, updated_parts = jax.vmap(train, axis_name=axis.NAME)(x)
+    np.testing.assert_allclose(parts.reshape(20, 3), out, rtol=1e-5, atol=1e-5)
+    for name, value in updated["batch_stats"].items():
+        for part in updated_parts["batch_stats"][name]:
+            np.testing.assert_allclose(part, value, rtol=1e-5)
+
+
+def test_batch_norm_adds_epsilon_to_the_variance():
+    """Where a channel hardly varies: 1 / sqrt(v + eps) and 1 / (sqrt(v) + eps) differ by far."""
+    layer = BatchNorm()
+    variables = layer.init(INIT_KEY, jnp.ones((1, 1)), False)
+    variables["batch_stats"]["var"] = jnp.full(1, 1e-5)
+    variables["params"] = {"scale": jnp.full(1, 3.0), "bias": jnp.full(1, -1.0)}
+    out = layer.apply(variables, jnp.full((1, 1), 0.01), False)
+    np.testing.assert_allclose(out, 3 * 0.01 / np.sqrt(2e-5) - 1, rtol=1e-5)
 
 
 # Dropout
@@ -203,6 +272,15 @@ def test_masks_differ_between_layers_examples_and_steps(dropped):
     independent = agreement[:8, :8][~np.eye(8, dtype=bool)]
     assert np.abs(independent - 0.5).max() < 5 / 64
     assert abs(agreement[8, 0] - 15 / 16) < 5 / 64 / 2
+
+
+def test_masks_are_those_of_the_stream_dropout(dropped):
+    """Of no other draw of the batch, which may be drawn anew while the masks stay."""
+    *_, x, apply = dropped
+    found = masks(apply(x, INDEX, step=3)[1])
+    paths = [f"{side}/Hidden_{i}/Dropout_0" for side in ("decoder", "encoder") for i in (0, 1)]
+    for mask, path in zip(found, paths, strict=True):
+        np.testing.assert_array_equal(mask, keep_mask(dropout_keys(16, 3), path, (64,), 0.5))
 
 
 def test_masks_belong_to_examples_whatever_the_layout_of_the_batch(dropped):

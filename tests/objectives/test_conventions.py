@@ -80,8 +80,8 @@ def test_any_experiment_takes_any_convention(name, output):
     after = with_convention(before, name)
     assert after.objective == replace(conventions[name], warmup_steps=7)
     assert (after.model.output == "logits") == (after.objective.likelihood == "bernoulli")
-    if output == "linear" and after.objective.likelihood != "bernoulli":
-        assert after.model.output == "linear"
+    if after.objective.likelihood != "bernoulli":  # logits become pixels, others stay
+        assert after.model.output == ("sigmoid" if output == "logits" else output)
     same = replace(after, objective=before.objective, model=before.model)
     assert same == before
 

@@ -18,6 +18,7 @@ from jaxvae.objectives import (
     bernoulli_nll,
     elbo_terms,
     gaussian_kl,
+    gaussian_log_density,
     gaussian_nll,
     half_squared_error,
     laplace_nll,
@@ -105,6 +106,20 @@ def test_kl_gradient_is_mean_and_half_expm1():
 
 
 # Likelihoods
+
+
+def test_log_density_is_that_of_scipy():
+    """With its constant, by default of N(0, I), and of a mixture's components by broadcasting."""
+    rng = np.random.default_rng(0)
+    z, mean, logvar = (
+        rng.standard_normal(shape).astype(np.float32) for shape in [(6, 1, 3)] + 2 * [(4, 3)]
+    )
+    found = gaussian_log_density(jnp.asarray(z), jnp.asarray(mean), jnp.asarray(logvar))
+    expected = stats.norm.logpdf(z, mean, np.exp(np.float64(logvar) / 2)).sum(axis=-1)
+    assert found.shape == (6, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    standard = stats.norm.logpdf(z).sum(axis=-1)
+    np.testing.assert_allclose(gaussian_log_density(jnp.asarray(z)), standard, rtol=1e-5)
 
 
 def test_standard_normal_at_one():

@@ -1,6 +1,7 @@
 """What a checkpoint gives back: every kind of array, at another precision, or nothing at all."""
 
 import json
+import shutil
 from dataclasses import dataclass
 
 import jax
@@ -45,6 +46,35 @@ def test_every_kind_of_array_comes_back(tmp_path):
         restored, found = checkpoints.restore("latest", shapes())
     assert_equal(restored, state(3))
     assert found == progress and restored.key.dtype == state(3).key.dtype
+
+
+def test_the_best_is_kept_across_a_restart(tmp_path):
+    """What resumes knows which was the best, though nothing says so again."""
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state(1), {}, is_best=True)
+        checkpoints.save(state(2), {})
+    with Checkpoints(tmp_path) as checkpoints:
+        restored, _ = checkpoints.restore("latest", shapes())
+        assert_equal(restored, state(2))
+        for step in (3, 4, 5):
+            checkpoints.save(state(step), {})
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [1, 4, 5] and checkpoints.best_step() == 1
+        assert_equal(checkpoints.restore("best", shapes())[0], state(1))
+
+
+def test_numbers_of_another_checkpoint_are_damage(tmp_path, caplog):
+    """They can be read, but are not those that the record tells of."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(state(step), {"epoch": step})
+    shutil.rmtree(tmp_path / "2" / "state")
+    shutil.copytree(tmp_path / "1" / "state", tmp_path / "2" / "state")
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        restored, progress = checkpoints.restore("latest", shapes())
+    assert_equal(restored, state(1))
+    assert progress == {"epoch": 1}
+    assert "step 2 is damaged (ValueError: its numbers do not match their digest)" in caplog.text
 
 
 def test_another_precision(tmp_path):

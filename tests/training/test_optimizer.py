@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxvae import Optimizer
-from jaxvae.training.monitor import Monitor
+from jaxvae.training.monitor import Monitor, Standing
 from jaxvae.training.optimizer import make_optimizer, make_schedule
 
 pytestmark = pytest.mark.numeric
@@ -207,6 +207,37 @@ def test_the_rate_falls_after_patience_epochs_and_one():
         monitor = monitor.update(epoch, 100.0, settings)
         scales.append(monitor.lr_scale)
     assert scales == [1.0] * 6 + [0.5] * 6 + [0.25]
+
+
+def test_a_rise_of_a_negative_loss_is_no_improvement():
+    """Densities of continuous values may have losses below 0."""
+    settings = Optimizer(schedule="plateau", decay=0.5, patience=1)
+    monitor, scales = Monitor(), []
+    for epoch, loss in enumerate([-100.0, -99.995, -99.999, -100.005, -100.02], start=1):
+        monitor = monitor.update(epoch, loss, settings)
+        scales.append(monitor.lr_scale)
+    assert scales == [
+        1,
+        1,
+        0.5,
+        0.5,
+        0.5,
+    ]  # the fourth is lower by less than 1e-4, the last by more
+    assert (monitor.plateau_loss, monitor.plateau_epochs, monitor.best_epoch) == (-100.02, 0, 5)
+
+
+def test_the_validation_loss_is_what_counts():
+    standing = Standing()
+    for epoch, (train, val) in enumerate([(3.0, 1.0), (2.0, 2.0), (1.0, 1.5)], start=1):
+        row = {"epoch": epoch, "train_loss": train, "val_loss": val, "finite": 1}
+        standing = standing.update(row, Optimizer())
+    assert (standing.monitor.best_epoch, standing.monitor.best_loss) == (1, 1.0)
+    assert standing.improved(1) and not standing.improved(3)
+    # Stopped before epoch 4 where two epochs without improvement are too many, not before epoch 3.
+    assert [standing.is_stale(epoch, 2) for epoch in (2, 3, 4)] == [False, False, True]
+    failed = standing.update({"epoch": 4, "val_loss": 0.0, "finite": 0}, Optimizer())
+    assert failed.failed_epoch == 4 and failed.monitor == standing.monitor
+    assert failed.is_stale(5, None) and not failed.improved(1)
 
 
 @given(losses=loss_sequences)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, noise
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, axis, noise
 from jaxvae.batch import Examples
 from jaxvae.data.batches import epoch_order
 from jaxvae.info import Info
@@ -107,6 +107,13 @@ def test_a_step_is_a_pure_function(base):
     assert moved(first[0].params, other.params).any()  # the key does count
 
 
+def test_parameters_begin_by_the_seed(base):
+    other = initial_state(dataclasses.replace(BASE, seed=1), base.module, Info(SHAPE))
+    assert moved(base.state.params["model"], other.params["model"]).any()
+    given = initial_state(BASE, base.module, Info(SHAPE), noise.root(1))
+    assert_equal(other.params, given.params)
+
+
 def test_metrics_are_nats_per_image_at_the_state_that_comes_in(base):
     state = dataclasses.replace(base.state, step=jnp.int32(3))
     _, metrics = base.step(state, EXAMPLES, KEY)
@@ -133,6 +140,24 @@ def test_summing_over_the_batch_multiplies_the_gradient_and_not_the_metrics(base
     np.testing.assert_allclose(
         sum_metrics["grad_norm"], BATCH * mean_metrics["grad_norm"], rtol=1e-6
     )
+
+
+def test_the_parts_of_a_batch_are_the_whole(base):
+    """Two halves, with `vmap` over the axis's name in the place of devices, and the loss summed
+    over the batch: of all 8 images, so that SGD moves 8 times as far as by their mean."""
+    summed = Setup(objective=Objective(batch_reduction="sum"))
+    halves = jax.tree.map(lambda x: x.reshape(2, BATCH // 2, *x.shape[1:]), EXAMPLES)
+    step = jax.vmap(summed.train_step, (None, 0, None), axis_name=axis.NAME)
+    parts, metrics = jax.jit(step)(base.state, halves, KEY)
+    whole, expected = base.step(base.state, EXAMPLES, KEY)
+    update = BATCH * moved(base.state.params, whole.params)
+    for half in range(2):
+        for name, value in expected.items():
+            factor = BATCH if name == "grad_norm" else 1
+            # Sums of 8 examples and 16 pixels in another order; a forgotten part is a factor 2.
+            np.testing.assert_allclose(metrics[name][half], factor * value, rtol=1e-5)
+        params = jax.tree.map(lambda x: x[half], parts.params)  # noqa: B023
+        np.testing.assert_allclose(moved(base.state.params, params), update, atol=9 * 1.2e-7)
 
 
 def test_sgd_moves_by_the_rate_times_the_gradient(base):
@@ -239,6 +264,14 @@ def adam() -> Setup:
 @pytest.fixture(scope="module")
 def loops(adam):
     return adam.loop(chunk_steps=100), adam.loop(chunk_steps=1)
+
+
+def test_what_belongs_to_an_example_is_gathered_with_it():
+    labels = jnp.arange(N) % 7
+    taken = Resident(IMAGES, labels, ORDER).batch(jnp.int32(2), BATCH)
+    index = np.asarray(ORDER)[2 * BATCH : 3 * BATCH]
+    expected = Examples(np.asarray(IMAGES)[index], np.asarray(labels)[index], index)
+    assert_equal(Examples(*map(np.asarray, taken)), expected)
 
 
 def test_chunks_equal_single_steps(adam, loops):

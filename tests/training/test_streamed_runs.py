@@ -5,17 +5,22 @@ import sys
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae import Data, Experiment, Model, Optimizer, Train, runs
+from jaxvae import Data, Experiment, Model, Optimizer, Train, noise, runs
 from jaxvae.cli import commands
 from jaxvae.cli.options import Images, SavedRun
 from jaxvae.config import Parallel, Population
+from jaxvae.data import Split
+from jaxvae.data.batches import epoch_order
+from jaxvae.data.lazy import LazyImages
+from jaxvae.training import devices, train
 from jaxvae.training import program as programs
-from jaxvae.training import train
 from jaxvae.training.load import load
+from jaxvae.training.program import make_chunks
 
 pytestmark = pytest.mark.numeric
 
@@ -171,3 +176,26 @@ def test_twenty_gigabytes_in_two(tmp_path):
     steps, megabytes = map(int, done.stdout.split())
     assert steps == 3400
     assert megabytes < 2000
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_the_batches_of_the_rest_of_an_epoch(streamed):
+    """From the second of five steps of epoch 2, two at a time: images, labels and numbers."""
+    n, batch_size = 23, 4
+    images = np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1)
+    held = LazyImages(lambda records: (images[i] for i in records), np.arange(n), (1, 1, 1))
+    split = Split(held if streamed else images, 100 + np.arange(n, dtype=np.int32))
+    data, key = Data("x", batch_size=batch_size), noise.root(1)
+    experiment = Experiment("x", data=data, train=Train(chunk_steps=2))
+    chunks = make_chunks(experiment, split, devices.choose(Parallel(devices=1), batch_size), key)
+    order, step, lengths = np.asarray(epoch_order(key, 1, n)), 1, []
+    for source, length in chunks(6, 10):
+        for _ in range(length):
+            taken = source.batch(jnp.int32(step), batch_size)
+            index = order[step * batch_size : (step + 1) * batch_size]
+            np.testing.assert_array_equal(taken.index, index)
+            np.testing.assert_array_equal(np.ravel(taken.x), index)
+            np.testing.assert_array_equal(taken.label, 100 + index)
+            step += 1
+        lengths.append(length)
+    assert lengths == [2, 2]

@@ -13,12 +13,15 @@ from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, noise
 from jaxvae.batch import Examples
 from jaxvae.checks import UsageError
 from jaxvae.config import with_fields, with_number
+from jaxvae.data.batches import epoch_order
 from jaxvae.info import Info
 from jaxvae.models import Bound
 from jaxvae.training.optimizer import joined, make_optimizers, settings_of, trained_by
+from jaxvae.training.program import to_initialise_from
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_loss, make_train_step, metric_names
 from tests.given import batch
+from tests.variants.small import dataset, small
 
 pytestmark = pytest.mark.numeric
 
@@ -278,3 +281,16 @@ def test_parts_that_are_held_get_no_gradient():
     assert setup.state.params["model"].keys() == slope.keys()
     with pytest.raises(KeyError, match="critic"):
         Bound(setup.module, setup.state.variables.model).holding("critic")
+
+
+def test_a_model_begins_with_the_first_examples_of_its_first_epoch():
+    """Of each member by its own seed; a model that takes nothing from data reads nothing."""
+    experiment, train = small("vamp_prior_vae"), dataset().train
+    everyone = [dataclasses.replace(experiment, seed=seed) for seed in (0, 5)]
+    found = to_initialise_from(everyone, train)
+    for i, member in enumerate(everyone):
+        order = np.asarray(epoch_order(noise.root(member.seed), 0, 48))
+        np.testing.assert_array_equal(found.index[i], order)
+        np.testing.assert_array_equal(found.x[i], train.images[order])
+        np.testing.assert_array_equal(found.label[i], train.labels[order])
+    assert to_initialise_from([BASE], train) is None
