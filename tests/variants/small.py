@@ -14,7 +14,6 @@ from jaxvae.data.preprocess import preprocess
 from jaxvae.info import Info
 from jaxvae.noise import Noise
 from jaxvae.runs import load_experiment
-from jaxvae.training.state import Variables, initial_state
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "variants"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -60,8 +59,3 @@ def batch(experiment: Experiment, step: int = 0) -> Batch:
     index = np.arange(BATCH, dtype=np.int32)
     own = Noise(noise.root(3), step, jax.numpy.asarray(index))
     return preprocess(experiment.data, Examples(images, labels, index), own, INFO)
-
-
-def start(experiment: Experiment) -> Variables:
-    """Of the model and the objective, before the first step."""
-    return initial_state(experiment, experiment.model.build(INFO), INFO).variables

@@ -16,8 +16,9 @@ from jaxvae.models import Bound, Output
 from jaxvae.models.flows import invertible, planar
 from jaxvae.objectives import gaussian_kl, gaussian_log_density
 from jaxvae.runs import load_experiment
+from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_loss
-from tests.variants.small import BATCH, FOLDER, INFO, NAMES, batch, dataset, small, start
+from tests.variants.small import BATCH, FOLDER, INFO, NAMES, batch, dataset, small
 
 pytestmark = pytest.mark.numeric
 
@@ -36,6 +37,10 @@ def compiled(experiment: Any) -> Any:
 
 def terms(experiment: Any, variables: Any, given: Batch) -> dict[str, Any]:
     return compiled(experiment)(variables, given)
+
+
+def start(experiment: Any) -> Any:
+    return initial_state(experiment, experiment.model.build(INFO), INFO).variables
 
 
 def plain(name: str, **model: Any) -> Any:

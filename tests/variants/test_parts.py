@@ -10,16 +10,27 @@ import numpy as np
 import pytest
 
 from jaxvae.evaluation import Trained, reconstruct
-from tests.variants.small import BATCH, INFO, batch, small, start
+from jaxvae.models import Output
+from jaxvae.training.state import Variables, initial_state
+from tests.variants.small import BATCH, INFO, batch, small
 
 pytestmark = pytest.mark.numeric
+
+
+def start(experiment: Any) -> Variables:
+    """Any parameters, without compiling an initialisation."""
+    module, rng = experiment.model.build(INFO), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: initial_state(experiment, module, INFO)).variables
+    return jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape) / 3, x.dtype), shapes)
 
 
 def test_pseudo_inputs_are_kept_within_the_range_of_pixels():
     experiment = small("vamp_prior_vae")
     params, module = start(experiment).model["params"], experiment.model.build(INFO)
-    u = jax.random.normal(jax.random.key(0), params["pseudo_inputs"].shape) + 0.5
+    shape = params["pseudo_inputs"].shape
+    u = jnp.asarray(np.random.default_rng(1).standard_normal(shape) + 0.5, jnp.float32)
 
+    @jax.jit
     def components(u: jax.Array) -> Any:
         variables = {"params": params | {"pseudo_inputs": u}}
         return module.apply(variables, batch(experiment), method="of_components")
@@ -37,7 +48,7 @@ def test_two_layers_with_heads_of_zeros_are_their_noise():
     params = variables.model["params"]
     zero = {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("q1", "q2", "p1")}
     zero["p1"]["mean"]["bias"] = jnp.ones_like(zero["p1"]["mean"]["bias"])
-    output = experiment.model.build(INFO).apply({"params": params | zero}, given)
+    output = jax.jit(experiment.model.build(INFO).apply)({"params": params | zero}, given)
     z1, z2 = output.z["z1"], output.z["z2"]
     np.testing.assert_array_equal(z1, given.noise.normal("eps", z1.shape[1:]))
     np.testing.assert_array_equal(z2, given.noise.normal("eps2", z2.shape[1:]))
@@ -53,19 +64,21 @@ def test_a_critic_judges_by_its_logits_and_trains_alone():
     critic = jax.tree.map(jnp.zeros_like, variables.objective["critic"])
     last = max(critic)  # Dense_2, after the hidden layers
     critic[last]["bias"] = jnp.array([1.0, 0.0])
-    output = experiment.model.build(INFO).apply(variables.model, given)
+    z = jnp.asarray(np.random.default_rng(1).standard_normal((BATCH, 3)), jnp.float32)
+    output = Output(jnp.zeros_like(given.target), z, kl=jnp.zeros(BATCH))
     found = objective.terms(output, given, {"critic": critic})
     assert float(found["tc"]) == pytest.approx(1, abs=1e-6)
     both = math.log1p(math.exp(-1)), math.log1p(math.exp(1))  # -log D0 and -log D1
     assert float(found["critic"]) == pytest.approx(sum(both) / 2, rel=1e-6)
 
-    def gradient(term: str) -> tuple[Any, Any]:
-        def value(params: Any, z: jax.Array) -> jax.Array:
+    @jax.jit
+    def gradients(params: Any, z: jax.Array) -> Any:
+        def value(params: Any, z: jax.Array, term: str) -> jax.Array:
             return jnp.mean(objective.terms(output._replace(z=z), given, params)[term])
 
-        return jax.jit(jax.grad(value, (0, 1)))(variables.objective, output.z)
+        return [jax.grad(value, (0, 1))(params, z, term) for term in ("tc", "critic")]
 
-    (of_critic, of_codes), (own, other) = gradient("tc"), gradient("critic")
+    (of_critic, of_codes), (own, other) = gradients(variables.objective, z)
     assert not any(leaf.any() for leaf in jax.tree.leaves(of_critic)) and of_codes.any()
     assert any(leaf.any() for leaf in jax.tree.leaves(own)) and not other.any()
 
