@@ -1,5 +1,6 @@
 """Programs that several tests need are compiled once in each process that runs tests, and for the
-commands that it starts; other orders of summation and seeds, where tests/orders.py asks for them.
+commands that it starts (in JAX_COMPILATION_CACHE_DIR, where that is set); other orders of summation
+and seeds, where tests/orders.py asks for them.
 """
 
 import os

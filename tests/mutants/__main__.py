@@ -2,7 +2,7 @@
 
 Each is planted in a copy of the tree, the tests of its list run there (not those that compare with
 PyTorch), and docs/mutants.md notes which test failed, or that none did. What the page has is not
-run again. Not a part of CI: a fault takes 3 to 30 seconds.
+run again. Not a part of CI: a fault takes 1 to 30 seconds.
 """
 
 import argparse

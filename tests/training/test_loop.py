@@ -7,10 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, noise, runs
-from jaxvae import data as datasets
+from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
 from jaxvae.checks import UsageError
-from jaxvae.data.batches import epoch_order
 from jaxvae.info import Info
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import NonFiniteError, initial_state, train
@@ -101,39 +99,6 @@ def test_resume_is_exact(small, tmp_path):
     # The plateau schedule acted and the warm-up ended, so their states were carried over too.
     last = runs.read_metrics(whole / "metrics.csv")[-1]
     assert last["beta_eff"] == 1
-
-
-def test_metrics_are_means_over_the_batches_of_each_epochs_order(small, tmp_path):
-    """An autoencoder that does not move: its loss, in NumPy, over the first 45 of 48 images in the
-    order of each epoch."""
-    still = replace(
-        small,
-        data=replace(small.data, batch_size=5),
-        model=Model("AE", hidden_dims=(4,), latent_dim=2, activation="tanh"),
-        # Below the last bit of every parameter. The validation loss does not improve after epoch 1.
-        optimizer=Optimizer("sgd", 1e-30, schedule="plateau", patience=1, decay=0.25),
-        train=replace(small.train, epochs=4, chunk_steps=4),
-    )
-    train(still, tmp_path, quiet=True)
-    params = jax.tree.map(np.float64, final_state(tmp_path).params["model"])
-    x = datasets.load(still.data).train.images.reshape(48, -1) / 255
-
-    def dense(h, layer):
-        return h @ layer["kernel"] + layer["bias"]
-
-    z = dense(np.tanh(dense(x, params["encoder"]["Dense_0"])), params["code"])
-    logits = dense(np.tanh(dense(z, params["decoder"]["Dense_0"])), params["decoder"]["Dense_1"])
-    nll = (np.logaddexp(0, logits) - x * logits).sum(axis=1)
-    rows = runs.read_metrics(tmp_path / "metrics.csv")
-    losses = [row["train_loss"] for row in rows]
-    orders = [epoch_order(noise.root(still.seed), epoch, 48)[:45] for epoch in range(4)]
-    expected = [nll[np.asarray(order)].mean() for order in orders]
-    # Float32 sums of 36 pixels and of 45 images; which three are left out changes more.
-    np.testing.assert_allclose(losses, expected, rtol=1e-6)
-    assert np.ptp(expected) > 1e-5 * expected[0]
-    # Epochs 2 and 3 bring nothing, which is more than one: from epoch 4 on the rate is a quarter.
-    rates = [row["learning_rate"] / 1e-30 for row in rows]
-    np.testing.assert_allclose(rates, [1, 1, 1, 0.25], rtol=1e-6)
 
 
 def test_resume_after_a_crash_discards_the_unfinished(small, tmp_path):
