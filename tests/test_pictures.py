@@ -95,7 +95,7 @@ def test_manifold_lies_at_the_quantiles_of_the_prior():
 @pytest.mark.parametrize(
     "shape", [(9, 14, 2), pytest.param((12, 7, 4), marks=pytest.mark.slow), (8, 8, 3)]
 )
-@pytest.mark.parametrize("network", ["dense", "conv"])
+@pytest.mark.parametrize("network", [pytest.param("dense", marks=pytest.mark.slow), "conv"])
 def test_every_picture_of_odd_images(shape, network, tmp_path):
     """Non-square, and with numbers of channels that a picture cannot show."""
     trained = untrained(shape, network=network, hidden_dims=(4,), latent_dim=2)

@@ -67,6 +67,8 @@ def test_a_batch_larger_than_the_set_is_refused():
 # Where few examples have a label
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @settings(deadline=None, max_examples=20)
 @given(labelled=st.integers(1, 59), batch_size=st.integers(2, 30), epoch=st.integers(0, 9))
 def test_every_batch_has_its_share_of_labelled_examples(labelled, batch_size, epoch):

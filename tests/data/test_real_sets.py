@@ -49,7 +49,8 @@ def test_counts_shapes_and_labels(load, name):
         assert train.tolist() == [n // 10] * 10 and test.tolist() == [1000] * 10
 
 
-@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [pytest.param("mnist", marks=pytest.mark.ci), "fashion_mnist"])
 def test_archives_give_the_same_bits_in_the_same_order(load, name, tmp_path, monkeypatch):
     archives = tfds_source.data_dir().parent / "archives" / name
     if not archives.is_dir():
@@ -74,6 +75,8 @@ def test_archives_give_the_same_bits_in_the_same_order(load, name, tmp_path, mon
     assert from_folder.classes == tuple("0123456789")  # which set it is, the files do not say
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_entropy_floor_of_mnist(load):
     """The smallest possible cross-entropy of grey MNIST test images: that of the pixels x/255."""
     x = load("mnist").test.images.astype(np.float64) / 255

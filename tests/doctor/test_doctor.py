@@ -50,6 +50,8 @@ def printed(capsys, monkeypatch, report, *options):
     return status, out, err
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_nothing_is_wrong_here(quick):
     assert not quick.wrong, quick.as_text()
     assert {check.verdict for check in quick.computes} <= {RIGHT, XLA_BUG, NOT_CHECKED}
@@ -116,6 +118,8 @@ def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
     assert printed(capsys, monkeypatch, report)[0] == 1
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_settings_are_as_before(quick):
     before = [getattr(jax.config, name) for name in doctor.SETTINGS]
     with doctor.fresh_programs():

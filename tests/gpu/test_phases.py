@@ -115,6 +115,7 @@ def is_alive(pid: int) -> bool:
     return status.is_file() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_a_phase_ends_at_its_limit_with_all_that_it_started(setting):
     """Asked first, then killed; what comes after still has its share of the time."""
     began = time.monotonic()
@@ -136,6 +137,8 @@ def test_a_phase_ends_at_its_limit_with_all_that_it_started(setting):
     assert not is_alive(child)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_commands_run_at_once_and_are_asked_before_they_are_killed(tmp_path):
     deadline = time.monotonic() + 12  # time enough to start on a busy machine
     polite, quick = run_together(

@@ -51,6 +51,7 @@ def test_pack_without_an_index(tmp_path, monkeypatch):
     assert "not prepared here" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_pack_that_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pack, "LIMIT", 100)
     with pytest.raises(SystemExit, match="larger than"):

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -49,11 +50,16 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The population of each kind, two epochs."""
+    """The folder of the population of a kind, two epochs, trained when it is first asked for."""
     folder = tmp_path_factory.mktemp("populations")
-    for kind, (experiment, population, _) in SWEEPS.items():
-        train_population(experiment, population, folder / kind)
-    return folder
+
+    def of(kind: str) -> Path:
+        if not (folder / kind).exists():
+            experiment, population, _ = SWEEPS[kind]
+            train_population(experiment, population, folder / kind)
+        return folder / kind
+
+    return of
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def trained(tmp_path_factory):
     [
         pytest.param("dense", marks=[pytest.mark.slow, pytest.mark.ci]),
         pytest.param("cae", marks=pytest.mark.slow),
-        "conv",
+        pytest.param("conv", marks=[pytest.mark.slow, pytest.mark.ci]),
         "laplace",
     ],
 )
@@ -71,7 +77,7 @@ def test_each_member_is_the_run_alone_and_goes_on_like_it(kind, trained, tmp_pat
     member = members(experiment, population)[chosen]
     alone, own = tmp_path / "alone", tmp_path / "own"
     train(member, alone, quiet=True)
-    extract(trained / kind, chosen, own)
+    extract(trained(kind), chosen, own)
     assert_same_run(own, alone)
     if experiment.optimizer.schedule != "cosine":  # which ends at the last epoch
         longer = replace(member, train=replace(member.train, epochs=3))
@@ -85,7 +91,7 @@ def test_members_differ_as_the_sweep_says(trained):
     everyone = members(*SWEEPS["dense"][:2])
     fields = [(m.seed, m.objective.beta, m.optimizer.learning_rate) for m in everyone]
     assert fields == [(s, b, r) for s in (0, 1) for b in (0.0, 0.5, 4.0) for r in (1e-3, 2e-4)]
-    rows = [row for row in read_rows(trained / "dense" / "metrics.csv") if row["epoch"] == 2]
+    rows = [row for row in read_rows(trained("dense") / "metrics.csv") if row["epoch"] == 2]
     assert [row["beta_eff"] for row in rows] == [b for _, b, _ in fields]
     # the rate is a float32 product
     assert [row["learning_rate"] for row in rows] == pytest.approx([r for *_, r in fields], 1e-6)
@@ -98,7 +104,7 @@ def test_members_differ_as_the_sweep_says(trained):
 
 def test_an_extracted_member_evaluates_to_what_was_logged(trained, tmp_path):
     """With its own beta and its own noise."""
-    summary = extract(trained / "dense", 7, tmp_path / "own")
+    summary = extract(trained("dense"), 7, tmp_path / "own")
     at, step = load(tmp_path / "own")
     split = data.load(at.experiment.data).validation
     batch_sums = make_batch_sums(at.experiment, at.model, at.info)
@@ -112,8 +118,8 @@ def test_an_extracted_member_evaluates_to_what_was_logged(trained, tmp_path):
 
 
 def test_summary_is_the_statistics_of_the_metrics(trained):
-    summary = json.loads((trained / "dense" / "summary.json").read_text())
-    rows = read_rows(trained / "dense" / "metrics.csv")
+    summary = json.loads((trained("dense") / "summary.json").read_text())
+    rows = read_rows(trained("dense") / "metrics.csv")
     last = np.array([row["val_loss"] for row in rows if row["epoch"] == 2])
     best = np.array([min(r["val_loss"] for r in rows_of(rows, i)) for i in range(12)])
     for which, losses in (("last", last), ("best", best)):
@@ -150,7 +156,7 @@ def test_resume_is_exact(trained, tmp_path):
     with pytest.raises(UsageError, match=taken):
         train_population(short, population, tmp_path / "run", resume=True)
     found, expected = (
-        read_rows(folder / "metrics.csv") for folder in (tmp_path / "run", trained / "dense")
+        read_rows(folder / "metrics.csv") for folder in (tmp_path / "run", trained("dense"))
     )
     for row, other in zip(found, expected, strict=True):
         assert {k: row[k] for k in row.keys() - TIMES} == {k: other[k] for k in row.keys() - TIMES}
@@ -160,7 +166,7 @@ def test_resume_is_exact(trained, tmp_path):
     with pytest.raises(runs.RunError, match="several epochs, but there is no checkpoint"):
         train_population(experiment, population, tmp_path / "lost", resume=True)
     for i in (0, 9):
-        for folder, out in ((tmp_path / "run", "a"), (trained / "dense", "b")):
+        for folder, out in ((tmp_path / "run", "a"), (trained("dense"), "b")):
             extract(folder, i, tmp_path / f"{out}{i}")
         a, b = (latest_state(tmp_path / f"{out}{i}")[0] for out in "ab")
         jax.tree.map(np.testing.assert_array_equal, a, b)

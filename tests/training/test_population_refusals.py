@@ -19,6 +19,8 @@ def train_members(experiment, population, folder, **options):
     return train(experiment, folder, quiet=True, population=population, **options)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_from_the_command_line(capsys, tmp_path):
     call = partial(commands.call, capsys)
     run, file = tmp_path / "run", tmp_path / "cae.py"

@@ -242,6 +242,8 @@ def test_terms_that_are_always_logged_may_not_be_left_out():
 DRAWN = batch(ROWS, own=noise.Noise(KEY, 0, jnp.arange(N)))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_several_draws_are_those_of_each_number():
     """At once as one by one; the first is the usual one."""
     setup = Setup()
@@ -255,6 +257,8 @@ def test_several_draws_are_those_of_each_number():
     assert (several.z[0] != several.z[1]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_statistics_are_those_of_the_first_pass():
     setup = Setup(model=dataclasses.replace(BASE.model, batch_norm=True))
     model, several = (Bound(setup.module, setup.state.variables.model, True) for _ in range(2))

@@ -235,6 +235,7 @@ def test_the_kl_of_two_layers_is_their_sum_and_log_ratio_telescopes():
     np.testing.assert_allclose(output.log_ratio, output.kl["z1"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_codebook_moves_after_use_as_the_formula_says():
     experiment = small("vq_vae")
     variables, given = start(experiment), batch(experiment)

@@ -152,6 +152,8 @@ def test_convolutional(model, batch, convention):
     check(model, batch, convention if model.family == "VAE" else "pythae_ae")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_float32():
     rng = np.random.default_rng(0)
     batch = rng.integers(0, 256, (4, 9, 8, 2), np.uint8)
