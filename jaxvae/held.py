@@ -65,7 +65,7 @@ def hold(examples: Any) -> Held:
     for name, array in arrays.items():
         found.update(f"{name} {array.dtype} {array.shape} ".encode())
         found.update(np.ascontiguousarray(array).tobytes())
-    first = next(iter(arrays.values()))
+    first = next((a for a in arrays.values() if a.ndim > 1), next(iter(arrays.values())))
     shape = "x".join(map(str, first.shape))
     return Held(f"{PREFIX}: {first.dtype} of {shape}, {found.hexdigest()}", arrays)
 
