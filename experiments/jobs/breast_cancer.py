@@ -5,8 +5,9 @@ The Breast Cancer Wisconsin (Diagnostic) data of scikit-learn, 357 benign and 21
 hidden, with 45 more for validation; tested on the other 72 and all malignant ones. 30-64-32-5,
 ReLU, mirrored; Gaussian likelihood with a learned variance; Adam 1e-3, batch 32, 200 epochs.
 
-Expect: see docs/data.md, which has the commands and the numbers.
-Run: jaxvae train experiments/jobs/breast_cancer.py
+Expect: validation loss 28.7 nats at epoch 164 (recon 23.09, kl 5.64); what follows from it is in
+docs/data.md.
+Run: jaxvae train experiments/jobs/breast_cancer.py   (46 s on 2 CPU cores, seed 0)
 """
 
 import numpy as np
