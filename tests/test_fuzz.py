@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxvae import Experiment, config, runs
+from jaxvae import Experiment, config, data, runs
 from jaxvae.checks import UsageError
 from jaxvae.data import arrays, cache, cifar, folder, idx, usual
 from jaxvae.data.splits import Split
 from jaxvae.info import Info
 from jaxvae.runs import COLUMNS
-from tests.data import archives
+from tests.data import archives, test_formats
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5), np.uint8)
 EXAMPLES = settings(
@@ -179,6 +179,28 @@ def test_cifar_files(tmp_path, kind, d):
         case "gz":
             path.write_bytes(d.draw(damaged(whole)))
     refusal(lambda: cifar.read_archive(path), path)
+
+
+# SciPy reads .mat in a process of its own, which takes its time (tests/data/test_formats.py).
+OTHERS = [ending for ending in test_formats.MAKERS if ending not in (".npy", ".npz", ".mat")]
+
+
+@pytest.mark.parametrize("ending", OTHERS)
+@EXAMPLES
+@given(d=st.data())
+def test_files_of_other_programs(tmp_path, monkeypatch, ending, d):
+    """Tables, archives, and what h5py and pyarrow read."""
+    monkeypatch.setenv("JAXVAE_CACHE", str(tmp_path / "cache"))
+    whole, path = tmp_path / f"whole{ending}", tmp_path / f"a{ending}"
+    if not whole.exists():
+        test_formats.MAKERS[ending](whole)
+    path.write_bytes(d.draw(damaged(whole.read_bytes())))
+    asked = config.Data(str(path), resize=(4, 4) if ending.startswith((".zip", ".t")) else None)
+    try:
+        data.whole(asked)
+    except UsageError as error:  # of an image in an archive, that image is named
+        assert str(path) in str(error) or str(tmp_path / "cache") in str(error)
+        assert len(str(error)) < 1500
 
 
 SPLITS = {

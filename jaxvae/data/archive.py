@@ -1,6 +1,7 @@
 """Archives of images, handed over as they are: unpacked once, into the cache."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import shutil
@@ -18,6 +19,8 @@ from jaxvae.data.headers import SUFFIXES
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Names of archives, in any case."""
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+"""Errors that are none of the archive."""
 
 
 def is_archive(path: Path) -> bool:
@@ -45,9 +48,11 @@ def unpacked(path: Path) -> Path:
             complete.mkdir()
             try:
                 _unpack(path, complete)
-            except (UsageError, OSError):
+            except UsageError:
                 raise
             except Exception as error:  # zlib, lzma, tarfile and zipfile each raise their own
+                if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                    raise
                 reason = str(error).partition("\n")[0][:300] or type(error).__name__
                 raise UsageError(f"{path}: not a readable archive ({reason})") from error
             with contextlib.suppress(OSError):  # another process may have done the same

@@ -135,6 +135,8 @@ def to_values(values: np.ndarray, name: str) -> Checked:
         found = values.astype(np.float32)
     if bad := int(np.isinf(found).sum()):
         raise UsageError(f"{name} has {bad} infinite values: must be finite, or NaN where unknown")
+    if np.isnan(found).all():
+        raise UsageError(f"{name} has no value: all {found.size} are missing")
     notes = []
     if unknown := float(np.isnan(found).mean()):
         notes.append(f"{100 * unknown:.1f} % of the values are not a number: not observed")

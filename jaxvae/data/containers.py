@@ -1,5 +1,8 @@
 """Arrays by name in files of MATLAB and HDF5, which SciPy and h5py read."""
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,16 @@ import numpy as np
 from jaxvae.checks import UsageError
 from jaxvae.data.arrays import of_named
 from jaxvae.data.found import Found
+
+# In a process of its own, since SciPy's reader crashes on some damaged files.
+CHILD = """
+import sys, numpy, scipy.io
+found = scipy.io.loadmat(sys.argv[1])
+plain = lambda value: isinstance(value, numpy.ndarray) and value.dtype.kind in "biufUS"
+arrays = {name: value for name, value in found.items() if plain(value)}
+numpy.savez(sys.argv[2], **{f"of_{name}": array for name, array in arrays.items()})
+print(", ".join(name for name in found if name not in arrays and not name.startswith("__")))
+"""
 
 
 def find_mat(path: Path) -> Found:
@@ -18,23 +31,22 @@ def find_mat(path: Path) -> Found:
     Raises:
         UsageError: it is damaged, or has no such arrays; files since MATLAB 7.3 are HDF5.
     """
-    import scipy.io
-
-    try:
-        with path.open("rb") as file:
-            if b"MATLAB 7.3" in file.read(128):
-                return find_hdf5(path)
-        shapes = {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(path)}
-
-        def read(name: str) -> np.ndarray:
-            array: np.ndarray = scipy.io.loadmat(path, variable_names=[name])[name]
-            return _flat(array) if "label" in name or name.startswith("y_") else array
-
-        return of_named(path, shapes, read)
-    except UsageError:
-        raise
-    except Exception as error:  # SciPy's readers raise nearly anything on damaged files
-        raise UsageError(f"{path}: not a readable MATLAB file ({_reason(error)})") from error
+    with path.open("rb") as file:
+        if b"MATLAB 7.3" in file.read(128):
+            return find_hdf5(path)
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder, "arrays.npz")
+        command = [sys.executable, "-c", CHILD, str(path), str(converted)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["its reader crashed"])[-1][:300]
+            raise UsageError(f"{path}: not a readable MATLAB file ({reason})")
+        with np.load(converted) as file:
+            arrays = {name.removeprefix("of_"): file[name] for name in file}
+    arrays = {name: _flat(a) if _is_label(name) else a for name, a in arrays.items()}
+    others = done.stdout.strip()
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return of_named(path, shapes, arrays.__getitem__, [f"not read: {others}"] if others else [])
 
 
 def find_hdf5(path: Path) -> Found:
@@ -56,7 +68,7 @@ def find_hdf5(path: Path) -> Found:
                 array = np.asarray(arrays[name])
                 if array.dtype == object:  # strings of any length
                     array = array.astype(str)
-                return _flat(array) if "label" in name or name.startswith("y_") else array
+                return _flat(array) if _is_label(name) else array
 
             shapes = {name: array.shape for name, array in arrays.items()}
             return of_named(
@@ -66,6 +78,10 @@ def find_hdf5(path: Path) -> Found:
         raise
     except Exception as error:  # h5py raises several types on damaged files
         raise UsageError(f"{path}: not a readable HDF5 file ({_reason(error)})") from error
+
+
+def _is_label(name: str) -> bool:
+    return "label" in name or name.startswith("y_")
 
 
 def _flat(labels: np.ndarray) -> np.ndarray:

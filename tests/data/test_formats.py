@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxvae import config, data
 from jaxvae.checks import UsageError
-from jaxvae.data import archive, table
+from jaxvae.data import archive, containers, table
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 5, 4), np.uint8)
@@ -134,6 +134,14 @@ def test_damaged_files_are_named(tmp_path, ending, damage):
         assert ending in (".csv", ".tsv") and len(split.images) < 12
 
 
+def test_a_reader_that_crashes_is_one_line(tmp_path, monkeypatch):
+    """SciPy's does on some damaged .mat files."""
+    MAKERS[".mat"](tmp_path / "a.mat")
+    monkeypatch.setattr(containers, "CHILD", "import os; os.abort()")
+    with pytest.raises(UsageError, match=r"a\.mat: not a readable MATLAB file \(its reader cr"):
+        containers.find_mat(tmp_path / "a.mat")
+
+
 def test_members_that_would_land_elsewhere(tmp_path):
     for name in ("../out.png", "/abs.png", "a/../../out.png", "..\\out.png", "C:/out.png"):
         for make, ending in ((make_zip, ".zip"), (make_tar, ".tar")):
@@ -231,6 +239,7 @@ def test_without_a_header(tmp_path):
         ("", "no rows"),
         ("a,b\nx,y\n", "no column of numbers; its columns are a, b"),
         ("a,b\n1,inf\n", "infinite"),
+        ("a,b\n,?\nNA,\n", "has no value: all 4 are missing"),
     ],
 )
 def test_tables_that_are_none(tmp_path, text, message):

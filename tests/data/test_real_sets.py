@@ -86,6 +86,8 @@ def test_entropy_floor_of_mnist(load):
     assert entropy.sum() / len(x) == pytest.approx(45.53449, abs=5e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_real_sets_are_listed_as_ready(load):
     load("mnist")
     entries = {entry["name"]: entry for entry in data.available()}

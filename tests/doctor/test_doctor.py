@@ -127,6 +127,8 @@ def test_settings_are_as_before(quick):
     assert [getattr(jax.config, name) for name in doctor.SETTINGS] == before
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_command_prints_a_table_or_json(quick, capsys, monkeypatch):
     status, out, _ = printed(capsys, monkeypatch, quick, "--quick")
     assert status == 0

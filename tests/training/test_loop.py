@@ -80,6 +80,8 @@ def assert_same(a, b):
     assert rows_without_times(a) == rows_without_times(b)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_resume_is_exact(small, tmp_path):
     """4 epochs = 2 epochs, resumed = 10 steps (in mid-epoch), resumed in other chunks."""
     experiment = everything(small)

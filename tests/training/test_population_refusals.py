@@ -78,6 +78,7 @@ def test_bad_sweeps_are_refused(sweep, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_number_that_decides_what_the_program_is_cannot_be_swept(tmp_path):
     class Gated(Objective):
         def minimised(self, terms):

@@ -101,7 +101,7 @@ def digits():
     return dataset._replace(train=train, validation=held_out, test=held_out)
 
 
-LONG = {"adam, exponential", "adamw, cosine", "sgd with momentum"}
+LONG = {"adam, plateau", "adam, exponential", "adamw, cosine", "sgd with momentum"}
 
 
 @pytest.mark.parametrize(
