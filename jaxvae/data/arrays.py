@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvae.checks import UsageError
 from jaxvae.data.checked import class_names, to_images, to_labels, to_values
-from jaxvae.data.found import Found, as_found
+from jaxvae.data.found import Found, as_found, type_and_range
 from jaxvae.data.splits import Source, Split
 
 NAMES = {
@@ -196,7 +196,7 @@ def of_arrays(
         splits.get("validation"),
         columns,
     )
-    return as_found(source, name, [*dict.fromkeys(said)], str(parts["train"].examples.dtype))
+    return as_found(source, name, [*dict.fromkeys(said)], type_and_range(parts["train"].examples))
 
 
 def _read(file: IO[bytes], path: Path) -> Found:

@@ -80,24 +80,28 @@ def classes_in_words(labels: Sequence[np.ndarray], names: Sequence[str] | None) 
 
 
 def as_found(source: Source, name: str, notes: Sequence[str] = (), stored: str = "") -> Found:
-    """A source that is read already; `stored` is the type that it was given in."""
+    """A source that is read already; `stored` is what it was given as: type and range."""
     labels = [part.labels for part in source.parts.values() if part.labels is not None]
     classes = classes_in_words(labels, source.classes)
-    what = _in_words(source, stored or str(source.train.images.dtype))
+    what = _in_words(source, stored)
     counts = {key: len(part.images) for key, part in source.parts.items()}
     what = f"{what}; {classes}" if classes else what
     return Found(name, what, counts, {}, notes, lambda: source)
 
 
+def type_and_range(array: np.ndarray) -> str:
+    """Such as "float64, 0 to 1"; what is not a number does not count."""
+    known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    return f"{array.dtype}, {float(known.min()):.5g} to {float(known.max()):.5g}"
+
+
 def _in_words(source: Source, stored: str) -> str:
-    """What examples are: their shape, the type that they were given in, and their range."""
+    """What examples are: their shape, and what they were given as."""
     images = source.train.images
     shape = "x".join(str(length) for length in images.shape[1:])
     assert isinstance(images, np.ndarray)
-    low, high = np.nanmin(images), np.nanmax(images)
-    stored = f"{stored}, from {low:.5g} to {high:.5g}"
+    stored = stored or type_and_range(images)
     if images.dtype.kind == "f":
         kinds = {2: "rows of {} values", 3: "signals of {} (length x channels)"}
         return f"{kinds.get(images.ndim, 'examples of {}').format(shape)} ({stored})"
-    of = " of 255" if images.dtype == np.uint8 else ""
-    return f"images of {shape} (height x width x channels; {stored}{of})"
+    return f"images of {shape} (height x width x channels; {stored})"

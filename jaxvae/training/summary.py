@@ -23,10 +23,12 @@ def first_line(run: Run, dataset: Dataset, state: TrainState, folder: Path) -> s
     experiment, program, count = run.experiment, run.program, len(run.everyone)
     each = f"{count} members; " if count > 1 else ""
     beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
+    kind = "examples" if program.info.maximum is None else "images"
     return (
         f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images)} training "
-        f"images, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
-        f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per image"
+        f"{kind}, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
+        f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per "
+        f"{kind[:-1]}"
         f"{', * best so far' if count == 1 else ''})"
     )
 

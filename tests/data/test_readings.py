@@ -406,3 +406,17 @@ def test_pillow_resizes_in_whole_numbers(tmp_path):
     np.testing.assert_array_equal(lazy.train.images[:], from_array.images)
     with pytest.raises(UsageError, match=r"data\.resize_rule = 'pillow': must be 'jax'"):
         config.Data(resize_rule="pillow")
+
+
+@pytest.mark.parametrize(
+    "images, stored",
+    [
+        (u8(9), f"uint8, 0 to {u8(9).max()}"),
+        (u8(9).astype(bool), "bool, 0 to 1"),
+        (u8(9) / 255, f"float64, {u8(9).min() / 255:.5g} to {u8(9).max() / 255:.5g}"),
+    ],
+)
+def test_the_first_line_tells_type_and_range_as_given(tmp_path, images, stored):
+    np.save(tmp_path / "a.npy", images)
+    line = read(tmp_path / "a.npy").said[0]
+    assert line.startswith(f"a.npy: 9 images of 28x28x1 (height x width x channels; {stored})")
