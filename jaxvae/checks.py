@@ -9,3 +9,8 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise a UsageError that names the field, its value and what is allowed."""
     if not condition:
         raise UsageError(f"{name} = {value!r}: must be {allowed}")
+
+
+def reason(error: Exception) -> str:
+    """Another library's error as one short line."""
+    return str(error).partition("\n")[0][:300] or type(error).__name__

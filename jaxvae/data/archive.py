@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, reason
 from jaxvae.data import cache
 from jaxvae.data.headers import SUFFIXES
 
@@ -53,8 +53,7 @@ def unpacked(path: Path) -> Path:
             except Exception as error:  # zlib, lzma, tarfile and zipfile each raise their own
                 if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                     raise
-                reason = str(error).partition("\n")[0][:300] or type(error).__name__
-                raise UsageError(f"{path}: not a readable archive ({reason})") from error
+                raise UsageError(f"{path}: not a readable archive ({reason(error)})") from error
             with contextlib.suppress(OSError):  # another process may have done the same
                 complete.rename(folder)
     while len(below := [*folder.iterdir()]) == 1 and below[0].is_dir():

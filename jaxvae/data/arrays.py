@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, reason
 from jaxvae.data.checked import class_names, to_images, to_labels, to_values
 from jaxvae.data.found import Found, as_found, type_and_range
 from jaxvae.data.splits import Source, Split
@@ -54,8 +54,7 @@ def find(path: Path) -> Found:
     except UsageError:
         raise
     except Exception as error:  # zip, zlib, NumPy and the file system each raise their own
-        reason = str(error).partition("\n")[0][:300] or type(error).__name__
-        raise UsageError(f"{path}: not a readable NumPy file ({reason})") from error
+        raise UsageError(f"{path}: not a readable NumPy file ({reason(error)})") from error
 
 
 def of_named(

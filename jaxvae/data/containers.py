@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, reason
 from jaxvae.data.arrays import of_named
 from jaxvae.data.found import Found
 
@@ -39,8 +39,8 @@ def find_mat(path: Path) -> Found:
         command = [sys.executable, "-c", CHILD, str(path), str(converted)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["its reader crashed"])[-1][:300]
-            raise UsageError(f"{path}: not a readable MATLAB file ({reason})")
+            last = (done.stderr.strip().splitlines() or ["its reader crashed"])[-1][:300]
+            raise UsageError(f"{path}: not a readable MATLAB file ({last})")
         with np.load(converted) as file:
             arrays = {name.removeprefix("of_"): file[name] for name in file}
     arrays = {name: _flat(a) if _is_label(name) else a for name, a in arrays.items()}
@@ -77,7 +77,7 @@ def find_hdf5(path: Path) -> Found:
     except UsageError:
         raise
     except Exception as error:  # h5py raises several types on damaged files
-        raise UsageError(f"{path}: not a readable HDF5 file ({_reason(error)})") from error
+        raise UsageError(f"{path}: not a readable HDF5 file ({reason(error)})") from error
 
 
 def _is_label(name: str) -> bool:
@@ -87,7 +87,3 @@ def _is_label(name: str) -> bool:
 def _flat(labels: np.ndarray) -> np.ndarray:
     """Labels along one axis, where MATLAB makes a row or a column of them."""
     return labels.reshape(-1) if labels.ndim == 2 and 1 in labels.shape else labels
-
-
-def _reason(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300] or type(error).__name__

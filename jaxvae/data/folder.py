@@ -11,7 +11,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import cache
 from jaxvae.data.decode import decode, decode_lazily
 from jaxvae.data.found import Found, classes_in_words
-from jaxvae.data.headers import SUFFIXES, Encoded, Rules, described, survey
+from jaxvae.data.headers import SUFFIXES, Encoded, described, rules_of, survey
 from jaxvae.data.splits import Source, Split
 
 PARTS = {
@@ -48,7 +48,7 @@ def find(path: Path, data: config.Data) -> Found:
         key: Encoded(part, [str(file) for file in part], _labels(folders[key], classes))
         for key, part in parts.items()
     }
-    rules = Rules(data.resize, data.background, data.resize_rule == "pillow")
+    rules = rules_of(data)
     what, more = described(survey(encoded), rules)
     labels = [part.labels for part in encoded.values() if part.labels is not None]
     if labels:

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from jaxvae.checks import UsageError
+from jaxvae.config import Data
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What a file may hold, whatever it is called: Pillow would start Ghostscript for PostScript."""
@@ -33,6 +34,11 @@ class Rules(NamedTuple):
     resize: tuple[int, int] | None
     background: Literal["white", "black"] = "white"
     on_host: bool = False  # Pillow resizes every image, in whole numbers
+
+
+def rules_of(data: Data) -> Rules:
+    """Those that settings ask for."""
+    return Rules(data.resize, data.background, data.resize_rule == "pillow")
 
 
 class Encoded(NamedTuple):

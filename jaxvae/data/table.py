@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, reason
 from jaxvae.config import Data
 from jaxvae.data.arrays import Given, of_arrays
 from jaxvae.data.checked import class_names, to_labels
 from jaxvae.data.decode import decode
 from jaxvae.data.found import Found, classes_in_words
-from jaxvae.data.headers import Encoded, Rules, described, survey
+from jaxvae.data.headers import Encoded, described, rules_of, survey
 from jaxvae.data.splits import Source
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
@@ -85,8 +85,7 @@ def find_parquet(path: Path, data: Data) -> Found:
     except UsageError:
         raise
     except Exception as error:  # a damaged file makes it raise nearly anything
-        reason = str(error).partition("\n")[0][:300]
-        raise UsageError(f"{path}: not a readable Parquet file ({reason})") from error
+        raise UsageError(f"{path}: not a readable Parquet file ({reason(error)})") from error
     return of_columns(path, columns, [])
 
 
@@ -110,7 +109,7 @@ def _images_of(path: Path, table: Any, column: str, data: Data) -> Found:
         feature = stored.get("info", {}).get("features", {}).get(name, {})
         classes = classes or tuple(feature.get("names", ())) or None
     encoded = {"train": Encoded(files, [f"{path} row {i}" for i in range(len(files))], labels)}
-    rules = Rules(data.resize, data.background, data.resize_rule == "pillow")
+    rules = rules_of(data)
     what, notes = described(survey(encoded), rules)
     if labels is not None:
         what = f"{what}; {classes_in_words([labels], classes)}"
