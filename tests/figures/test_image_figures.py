@@ -20,6 +20,7 @@ from jaxvae.figures import (
     traversals,
 )
 from jaxvae.figures.grid import to_rgb
+from tests.figures.pixels import of_the_edge
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -207,9 +208,7 @@ FIGURES = {
 def test_no_text_is_cut_or_overlaps(name):
     figure = FIGURES[name]()
     pixels = rendered(figure)
-    margin = np.ones(pixels.shape[:2], bool)
-    margin[3:-3, 3:-3] = False
-    assert (pixels[margin] == 255).all(), "something is drawn up to the edge"
+    assert (of_the_edge(pixels) == 255).all(), "something is drawn up to the edge"
     (axes,) = figure.axes
     for axis in (axes.xaxis, axes.yaxis):
         boxes = [label.get_window_extent() for label in axis.get_ticklabels()]

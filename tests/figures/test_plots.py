@@ -1,8 +1,5 @@
 """Latent scatter plots with their principal components, and training curves."""
 
-import io
-
-import matplotlib.image
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,21 +8,13 @@ from matplotlib import colormaps
 from sklearn.decomposition import PCA
 
 from jaxvae.figures import latent_scatter, pca, training_curves, validation_curves
-
-
-def rendered(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
-    buffer.seek(0)
-    return matplotlib.image.imread(buffer)[..., :3]
+from tests.figures.pixels import of_the_edge, rendered
 
 
 def assert_complete(figure):
     """Something is drawn, and nothing up to the edge of the canvas."""
     pixels = rendered(figure)
-    margin = np.ones(pixels.shape[:2], bool)
-    margin[3:-3, 3:-3] = False
-    assert (pixels[margin] == 1).all()
+    assert (of_the_edge(pixels) == 1).all()
     assert pixels.min() < 0.5
 
 

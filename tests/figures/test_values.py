@@ -1,26 +1,17 @@
 """Lines of signals and of rows, and scatter plots of rows against their reconstructions."""
 
-import io
-
-import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib import colormaps
 
 from jaxvae.figures import lines, reconstruction_lines, reconstruction_scatter
+from tests.figures.pixels import of_the_edge, rendered
 
 RNG = np.random.default_rng(0)
 WALKS = RNG.normal(size=(6, 11, 40))
 ENDS = WALKS[:, [0, -1]] + 0.5
 T = np.linspace(0, 1, 11), "position t"
 LONG = [f"mean measured concentration of substance {i}" for i in range(120)]
-
-
-def rendered(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
-    buffer.seek(0)
-    return matplotlib.image.imread(buffer)[..., :3]
 
 
 def texts(figure):
@@ -209,9 +200,7 @@ FIGURES = {
 def test_no_text_is_cut_or_overlaps(name):
     figure = FIGURES[name]()
     pixels = rendered(figure)
-    margin = np.ones(pixels.shape[:2], bool)
-    margin[3:-3, 3:-3] = False
-    assert (pixels[margin] == 1).all(), "something is drawn up to the edge"
+    assert (of_the_edge(pixels) == 1).all(), "something is drawn up to the edge"
     found = texts(figure)
     assert len(found) > 4
     for i, (text, box) in enumerate(found):

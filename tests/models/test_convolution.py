@@ -16,10 +16,10 @@ from jaxvae.models.convolution import (
     conv_transpose,
     output_padding_for,
 )
+from tests.models.loops import METHODS, assert_methods_equal
 
 pytestmark = pytest.mark.numeric
 
-METHODS = ("xla", "matmul")
 # float64 sums of at most 5 * 5 * 9 * 9 * 3 products of numbers of order 1: the rounding error is
 # below 1e-11, and a tap or a pixel in the wrong place is an error of order 1.
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
@@ -52,21 +52,7 @@ def normal(seed, *shape):
 
 def assert_equal_to_reference(operation, x, kernel, g, s, p, transposed):
     expected = reference(x, kernel, g, s, p, transposed)
-
-    # One compilation of all methods per example, and a quick one, keeps this test fast.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    def values_and_gradients(x, kernel, g):
-        results = {}
-        for method in METHODS:
-            out, pullback = jax.vjp(partial(operation, method=method), x, kernel)
-            results[method] = (out, *pullback(g))
-        return results
-
-    with jax.enable_x64(True):
-        for method, results in values_and_gradients(x, kernel, g).items():
-            for got, wanted in zip(results, expected, strict=True):
-                assert got.dtype == jnp.float64
-                np.testing.assert_allclose(got, wanted, **TOLERANCE, err_msg=method)
+    assert_methods_equal(operation, x, kernel, g, expected, TOLERANCE)
 
 
 @st.composite

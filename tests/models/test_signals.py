@@ -17,18 +17,14 @@ from jaxvae.info import Info
 from jaxvae.models.convolution import conv, conv_output_size, conv_transpose, output_padding_for
 from jaxvae.noise import Noise
 from tests.given import batch
+from tests.models.loops import METHODS, assert_methods_equal, quickly
 
 pytestmark = pytest.mark.numeric
 
-METHODS = ("xla", "matmul")
 # float64 sums of at most 5 * 12 * 4 products of numbers of order 1: the rounding error is below
 # 1e-12, and a tap or a value in the wrong place is an error of order 1.
 TOLERANCE = {"rtol": 1e-11, "atol": 1e-11}
 KEY = jax.random.key(0, impl="unsafe_rbg")  # for any weights: it compiles quickly
-
-
-# One compilation per example, and a quick one, keeps these tests fast.
-quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def normal(seed, *shape):
@@ -65,20 +61,7 @@ def test_operations_and_their_gradients_equal_loops(data, transposed, seed):
     x, kernel = normal([seed, 0], n, length, channels), normal([seed, 1], k, channels, features)
     g = normal([seed, 2], n, end, features)
     expected = reference(x, kernel, g, s, p, transposed)
-
-    @quickly
-    def values_and_gradients(x, kernel, g):
-        results = {}
-        for method in METHODS:
-            out, pullback = jax.vjp(partial(operation, method=method), x, kernel)
-            results[method] = (out, *pullback(g))
-        return results
-
-    with jax.enable_x64(True):
-        for method, results in values_and_gradients(x, kernel, g).items():
-            for got, wanted in zip(results, expected, strict=True):
-                assert got.dtype == jnp.float64
-                np.testing.assert_allclose(got, wanted, **TOLERANCE, err_msg=method)
+    assert_methods_equal(operation, x, kernel, g, expected, TOLERANCE)
 
 
 @pytest.mark.parametrize("method", METHODS)
