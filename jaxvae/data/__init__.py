@@ -17,7 +17,7 @@ from jaxvae import config, processes
 from jaxvae.checks import UsageError, require
 from jaxvae.data import looks
 from jaxvae.data.decode import resized
-from jaxvae.data.found import Found, as_found
+from jaxvae.data.found import Found, as_found, classes_in_words
 from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, info, split
 from jaxvae.held import Held, refuse_name_alone
@@ -44,14 +44,17 @@ def load(data: config.Data) -> Dataset:
     _say(logging.INFO, line)
     source = _read(found, data)
     dataset = split(source, data)
+    classes = classes_in_words(source.labels, source.classes)
+    # Labels in records and in archives that are fetched are known only now.
+    learned = [classes] if classes not in line else []
+    if dataset.train.images.dtype == np.uint16:
+        learned.append(f"the brightest pixel, {info(dataset, data).maximum}, is seen as 1")
+    for words in learned:
+        _say(logging.INFO, f"{found.name}: {words}")
     noticed = looks.noticed(source)
     for warning in noticed:
         _say(logging.WARNING, f"{found.name}: {warning}")
-    scaled = []
-    if dataset.train.images.dtype == np.uint16:
-        scaled = [f"the brightest pixel, {info(dataset, data).maximum}, is seen as 1"]
-        _say(logging.INFO, f"{found.name}: {scaled[0]}")
-    return dataset._replace(said=(line, *scaled, *noticed))
+    return dataset._replace(said=(line, *learned, *noticed))
 
 
 def _say(level: int, line: str) -> None:
@@ -74,7 +77,7 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
     if len(parts) == 1:
         return source.train, source.classes
     images = concatenate([part.images for part in parts])
-    labels = [part.labels for part in parts if part.labels is not None]
+    labels = source.labels
     names = [name for part in parts for name in part.names or ()]
     return (
         Split(

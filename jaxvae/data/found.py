@@ -74,15 +74,15 @@ def classes_in_words(labels: Sequence[np.ndarray], names: Sequence[str] | None) 
         return ""
     counts = sorted(found.values())
     if len(found) > LISTED:
-        return f"{len(found):,} classes of {counts[0]:,} to {counts[-1]:,}"
+        most = f" to {counts[-1]:,}" if counts[-1] > counts[0] else " each"
+        return f"{len(found):,} classes of {counts[0]:,}{most}"
     of = [f"{names[c] if names else c} {n:,}" for c, n in sorted(found.items())]
     return f"{len(found)} class{'es' if len(of) > 1 else ''} ({', '.join(of)})"
 
 
 def as_found(source: Source, name: str, notes: Sequence[str] = (), stored: str = "") -> Found:
     """A source that is read already; `stored` is what it was given as: type and range."""
-    labels = [part.labels for part in source.parts.values() if part.labels is not None]
-    classes = classes_in_words(labels, source.classes)
+    classes = classes_in_words(source.labels, source.classes)
     what = _in_words(source, stored)
     counts = {key: len(part.images) for key, part in source.parts.items()}
     what = f"{what}; {classes}" if classes else what

@@ -61,6 +61,11 @@ class Source(NamedTuple):
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
+    @property
+    def labels(self) -> list[np.ndarray]:
+        """Those of the parts that have some."""
+        return [part.labels for part in self.parts.values() if part.labels is not None]
+
 
 class Dataset(NamedTuple):
     """A data set ready for training. `classes` names the labels 0, 1, ... where known.

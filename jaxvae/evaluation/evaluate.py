@@ -112,20 +112,33 @@ def squared_error(recon: jax.Array, batch: Batch, target: jax.Array) -> jax.Arra
 
 def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
     """Whether the objective has terms of the whole batch, of shape (): nothing is computed."""
-    objective = experiment.objective
-    if type(objective).terms is Objective.terms:  # which has none, and is not traced for it
+    if type(experiment.objective).terms is Objective.terms:  # which has none, and is not traced for it
         return False
 
-    def terms() -> Any:
-        one = dummy(info)
-        output, variables = module.init_with_output(jax.random.key(0), one)
-        params = objective.init(jax.random.key(0), output)
-        batch = replace(one, noise=Noise(noise.root(0), 0, jnp.arange(1)))
-        return objective.terms(
-            objective.outcome(Bound(module, variables), batch, params), batch, params
-        )
+    terms = jax.eval_shape(lambda: _terms_of_one(experiment, module, dummy(info)))
+    return any(term.shape == () for term in terms.values())
 
-    return any(term.shape == () for term in jax.eval_shape(terms).values())
+
+def uses_observed(experiment: Experiment, module: Any, info: Info) -> bool:
+    """Whether the loss of an example depends on which of its values were observed."""
+    one = dummy(info)
+
+    @jax.jit
+    def loss(observed: jax.Array) -> jax.Array:
+        return _terms_of_one(experiment, module, replace(one, observed=observed))["loss"]
+
+    return bool(jnp.any(loss(jnp.ones_like(one.observed)) != loss(jnp.zeros_like(one.observed))))
+
+
+def _terms_of_one(experiment: Experiment, module: Any, one: Batch) -> dict[str, jax.Array]:
+    """The objective's terms of one example, for variables before any step."""
+    objective = experiment.objective
+    output, variables = module.init_with_output(jax.random.key(0), one)
+    params = objective.init(jax.random.key(0), output)
+    batch = replace(one, noise=Noise(noise.root(0), 0, jnp.arange(1)))
+    return objective.terms(
+        objective.outcome(Bound(module, variables), batch, params), batch, params
+    )
 
 
 def counted_examples(n: int, batch_size: int, across: bool) -> int:

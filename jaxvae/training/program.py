@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvae import data, noise
 from jaxvae.batch import Examples
-from jaxvae.checks import require
+from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Model, Parallel
 from jaxvae.data import Dataset, Split
 from jaxvae.data.batches import epoch_order, order_of_epoch, steps_per_epoch
@@ -25,6 +25,7 @@ from jaxvae.evaluation.evaluate import (
     has_terms_across,
     make_batch_sums,
     make_evaluate,
+    uses_observed,
 )
 from jaxvae.info import Info
 from jaxvae.noise import Noise
@@ -112,6 +113,7 @@ def build(
     info = data.info(dataset, experiment.data)
     steps = steps_per_epoch(info.num_examples, batch_size)
     module = experiment.model.build(info)
+    refuse_ignored(experiment, module, info)
     train_step = make_train_step(experiment, module, info, steps)
 
     count: int | None = None
@@ -191,6 +193,16 @@ def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
     low, high = float(np.nanmin(images[:])), float(np.nanmax(images[:]))
     allowed = f"another one for values from {low:.4g} to {high:.4g}, such as 'gaussian'"
     require(0 <= low <= high <= 1, "objective.likelihood", "bernoulli", allowed)
+
+
+def refuse_ignored(experiment: Experiment, module: Any, info: Info) -> None:
+    """Raise a UsageError where values are missing, and the loss would count what stands for them."""
+    if info.missing and not uses_observed(experiment, module, info):
+        raise UsageError(
+            f"objective {type(experiment.objective).__name__}: its loss does not depend on"
+            " batch.observed, and some values of the data are missing (NaN): it must leave them"
+            " out, or they must be filled in first"
+        )
 
 
 def abstract_examples(split: Split, batch_size: int) -> Examples:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxvae.data.batches import epoch_order
 from jaxvae.info import Info
 from jaxvae.models import Bound
 from jaxvae.training.optimizer import joined, make_optimizers, settings_of, trained_by
-from jaxvae.training.program import to_initialise_from
+from jaxvae.training.program import refuse_ignored, to_initialise_from
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_loss, make_train_step, metric_names
 from tests.given import batch
@@ -26,6 +26,7 @@ from tests.variants.small import dataset, small
 pytestmark = pytest.mark.numeric
 
 N, KEY = 8, noise.root(0)
+LIKELIHOODS = get_args(get_type_hints(Objective)["likelihood"])
 ROWS = jnp.asarray(np.random.default_rng(0).standard_normal((N, 5)), jnp.float32)
 EXAMPLES = Examples(ROWS, jnp.full(N, -1), jnp.arange(N))
 BASE = Experiment(
@@ -70,6 +71,40 @@ def test_what_was_not_observed_has_no_influence():
     _, of_zeros = Setup().step(setup.state, zeros, KEY)
     np.testing.assert_allclose(metrics["kl"], of_zeros["kl"], rtol=1e-6)  # the encoder sees 0
     assert metrics["recon"] < of_zeros["recon"]
+
+
+@dataclass(frozen=True)
+class Blind(Objective):
+    """Counts what was not observed, as 0."""
+
+    def recon(self, output, batch, params):
+        return jnp.square(output.decoded - batch.target).sum(axis=-1)
+
+
+@dataclass(frozen=True)
+class BlindInPart(Blind):
+    """Logs what it should minimise."""
+
+    def terms(self, output, batch, params):
+        rest = super().terms(output, batch, params)
+        return rest | {"seen": Objective.recon(self, output, batch, params)}
+
+
+@pytest.mark.parametrize("objective", [Blind("mse"), BlindInPart("mse")], ids=["recon", "terms"])
+def test_a_loss_that_counts_what_was_not_observed_is_refused(objective):
+    own = dataclasses.replace(BASE, objective=objective)
+    module = own.model.build(Info((5,)))
+    with pytest.raises(UsageError, match=f"objective {type(objective).__name__}: its loss does"):
+        refuse_ignored(own, module, Info((5,), missing=True))
+    refuse_ignored(own, module, Info((5,)))  # nothing is missing
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_leaves_out_what_was_not_observed(name):
+    output = "logits" if name == "bernoulli" else "linear"
+    model = dataclasses.replace(BASE.model, output=output)
+    own = dataclasses.replace(BASE, objective=Objective(name), model=model)
+    refuse_ignored(own, own.model.build(Info((5,))), Info((5,), missing=True))
 
 
 # Parameters of the objective's own
