@@ -215,6 +215,7 @@ def origin_of(folder: Path) -> dict[str, Any] | None:
         "taken": int,
         "initialised": list,
         "not_taken": list,
+        "seen_otherwise": list,
     }
     for name, kind in kinds.items() if origin is not None else ():
         if not isinstance(origin, dict) or not isinstance(origin.get(name), kind):

@@ -14,6 +14,8 @@ from jaxvae.training.load import load
 from jaxvae.training.program import Program
 from jaxvae.training.state import AXES, TrainState, Variables, state_of
 
+SCALES = ("columns", "maximum", "center", "scale")
+"""Fields of `Info` that say what a stored number means to the model: each run follows its own."""
 SHOWN = 3  # arrays of either side in an error; the lines and summary.json name all
 
 
@@ -27,7 +29,7 @@ def begin(
     them. Everything else begins as it does anyway, and an average with the parameters. All members
     of a population begin alike. The origin says what was taken, for config.json and summary.json:
     `run`, `checkpoint_step`, the number `taken`, and on either side what was not: `initialised`
-    here, `not_taken` there, each as "path shape".
+    here, `not_taken` there, each as "path shape"; and `seen_otherwise`, what of `SCALES` differs.
 
     Raises:
         UsageError: not a run folder, a population's, one with classes that are not at hand, or no
@@ -67,6 +69,9 @@ def begin(
         "taken": len(taken),
         "initialised": initialised,
         "not_taken": not_taken,
+        "seen_otherwise": [
+            name for name in SCALES if getattr(program.info, name) != getattr(trained.info, name)
+        ],
     }
 
 
@@ -83,6 +88,11 @@ def lines(origin: dict[str, Any]) -> Iterator[str]:
     ):
         if origin[name]:
             yield f"  {what}: {', '.join(origin[name])}"
+    if origin["seen_otherwise"]:
+        yield (
+            f"  the model sees the data by {', '.join(origin['seen_otherwise'])} of their own"
+            f" (config.json, info), which differ from those of {run}"
+        )
 
 
 def _name(path: Any) -> str:

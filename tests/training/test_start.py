@@ -81,7 +81,7 @@ def at_the_start(experiment: Experiment, source: Path, info: Info, count: int | 
         )
     )
     state = runner.put(jax.tree.map(lambda x: np.full(x.shape, 7, x.dtype), abstract))
-    return start.begin(SimpleNamespace(runner=runner, members=count), experiment, state, source)
+    return start.begin(SimpleNamespace(runner=runner, members=count, info=info), experiment, state, source)
 
 
 def assert_equal(a, b):
@@ -107,6 +107,7 @@ def test_everything_agrees(folder, other):
         "taken": count,
         "initialised": [],
         "not_taken": [],
+        "seen_otherwise": [],
     }
 
 
@@ -147,6 +148,17 @@ def test_what_only_one_side_has(folder, other):
     assert "objective/logvar" in left
     assert "model/batch_stats/encoder/Hidden_0/BatchNorm_0/var" in left
     assert all("BatchNorm" in name for name in left - {"objective/logvar"})
+
+
+def test_data_on_another_scale(folder, other):
+    """What a stored number means is the new run's to say; that it differs is said."""
+    deep = replace(IMAGES, maximum=65535)
+    _, origin = at_the_start(other, folder / "first", deep)
+    assert origin["seen_otherwise"] == ["maximum"]
+    assert "by maximum of their own" in [*start.lines(origin)][-1]
+    rows = replace(IMAGES, maximum=None, center=(0.5,), scale=(2.0,))
+    _, origin = at_the_start(other, folder / "first", rows)
+    assert origin["seen_otherwise"] == ["maximum", "center", "scale"]
 
 
 def test_every_member_of_a_population_begins_there(folder, other):
