@@ -167,7 +167,12 @@ def _found(data: config.Data) -> Found:
         _check_in_memory(data)
         return as_found(own, own.name)
     if path.is_dir():
-        return folder.find(path, data)
+        from jaxvae.data import huggingface
+
+        stored = huggingface.find_folder(path, data)
+        if stored is not None:
+            _check_in_memory(data)
+        return stored or folder.find(path, data)
     readers: dict[str, Callable[[Path], Found]] = {
         ".npy": arrays.find,
         ".npz": arrays.find,

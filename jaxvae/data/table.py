@@ -2,28 +2,19 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from jaxvae.checks import UsageError, reason
+from jaxvae.checks import UsageError
 from jaxvae.config import Data
 from jaxvae.data.arrays import Given, of_arrays
-from jaxvae.data.checked import class_names, to_labels
-from jaxvae.data.decode import decode
-from jaxvae.data.found import Found, classes_in_words
-from jaxvae.data.headers import Encoded, described, rules_of, survey
-from jaxvae.data.splits import Source
+from jaxvae.data.found import Found
+from jaxvae.data.huggingface import IMAGE, LABEL, of_images, read_tables
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 """Texts, in any case, of what was not observed."""
-LABEL = ("label", "labels", "class", "target", "y")
-"""Names, in any case, of the column that holds labels."""
-IMAGE = ("image", "img")
-"""Names of a column of encoded images."""
 
 
 def find_csv(path: Path) -> Found:
@@ -73,54 +64,11 @@ def find_parquet(path: Path, data: Data) -> Found:
     Raises:
         UsageError: it is damaged, has no column of numbers, or pyarrow is not installed.
     """
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UsageError(f"{path}: needs pyarrow: pip install pyarrow") from error
-    try:
-        table = pyarrow.parquet.read_table(path)
-        if image := next((name for name in IMAGE if name in table.column_names), None):
-            return _images_of(path, table, image, data)
-        columns = {name: table[name].to_numpy() for name in table.column_names}
-    except UsageError:
-        raise
-    except Exception as error:  # a damaged file makes it raise nearly anything
-        raise UsageError(f"{path}: not a readable Parquet file ({reason(error)})") from error
+    table = read_tables([path])
+    if image := next((name for name in IMAGE if name in table.column_names), None):
+        return of_images(path, {"train": table}, image, data, [], {})
+    columns = {name: table[name].to_numpy() for name in table.column_names}
     return of_columns(path, columns, [])
-
-
-def _images_of(path: Path, table: Any, column: str, data: Data) -> Found:
-    """Encoded images in a column, each as bytes or as {"bytes": ..., "path": ...}."""
-    cells = table[column].to_pylist()
-    files = [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
-    for i, file in enumerate(files):
-        if not isinstance(file, bytes):
-            raise UsageError(
-                f"{path}: {column} of row {i} holds no image, but {type(file).__name__}"
-            )
-    name = next((name for name in LABEL if name in table.column_names), None)
-    label = None if name is None else table[name].to_numpy()
-    classes, labels = None, None
-    if label is not None:
-        label = label.astype(str) if label.dtype == object else label
-        classes = class_names([label])
-        labels, _ = to_labels(label, len(files), f"{path}: {name}", classes)
-        stored = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-        feature = stored.get("info", {}).get("features", {}).get(name, {})
-        classes = classes or tuple(feature.get("names", ())) or None
-    encoded = {"train": Encoded(files, [f"{path} row {i}" for i in range(len(files))], labels)}
-    rules = rules_of(data)
-    what, notes = described(survey(encoded), rules)
-    if labels is not None:
-        what = f"{what}; {classes_in_words([labels], classes)}"
-    if others := [other for other in table.column_names if other not in (column, name)]:
-        notes = [*notes, f"not read: {', '.join(others)}"]
-
-    def read() -> Source:
-        splits = decode(encoded, rules)
-        return Source(path.stem, splits["train"], None, classes, f"images of {path.name}")
-
-    return Found(path.name, what, {"train": len(files)}, {}, notes, read)
 
 
 def of_columns(path: Path, columns: Mapping[str, np.ndarray], notes: list[str]) -> Found:

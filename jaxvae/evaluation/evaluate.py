@@ -112,7 +112,9 @@ def squared_error(recon: jax.Array, batch: Batch, target: jax.Array) -> jax.Arra
 
 def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
     """Whether the objective has terms of the whole batch, of shape (): nothing is computed."""
-    if type(experiment.objective).terms is Objective.terms:  # which has none, and is not traced for it
+    if (
+        type(experiment.objective).terms is Objective.terms
+    ):  # which has none, and is not traced for it
         return False
 
     terms = jax.eval_shape(lambda: _terms_of_one(experiment, module, dummy(info)))
@@ -127,7 +129,8 @@ def uses_observed(experiment: Experiment, module: Any, info: Info) -> bool:
     def loss(observed: jax.Array) -> jax.Array:
         return _terms_of_one(experiment, module, replace(one, observed=observed))["loss"]
 
-    return bool(jnp.any(loss(jnp.ones_like(one.observed)) != loss(jnp.zeros_like(one.observed))))
+    everything = jnp.ones(one.target.shape, bool)
+    return bool(jnp.any(loss(everything) != loss(~everything)))
 
 
 def _terms_of_one(experiment: Experiment, module: Any, one: Batch) -> dict[str, jax.Array]:

@@ -196,7 +196,7 @@ def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
 
 
 def refuse_ignored(experiment: Experiment, module: Any, info: Info) -> None:
-    """Raise a UsageError where values are missing, and the loss would count what stands for them."""
+    """Raise a UsageError where values are missing, and the loss counts what stands for them."""
     if info.missing and not uses_observed(experiment, module, info):
         raise UsageError(
             f"objective {type(experiment.objective).__name__}: its loss does not depend on"

@@ -187,20 +187,106 @@ def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path, cache_f
     assert len([*archive.unpacked(path).rglob("*.png")]) == 3
 
 
-def test_images_of_hugging_face(tmp_path):
-    """A column of encoded images, and names of classes in the file's metadata."""
+def hub_table(numbers):
+    """A column of encoded images, and names of classes in the metadata, as Hugging Face does it."""
     pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    images = [{"bytes": png(image), "path": f"{i}.png"} for i, image in enumerate(IMAGES)]
+    images = [{"bytes": png(IMAGES[i]), "path": f"{i}.png"} for i in numbers]
+    content = pyarrow.table(
+        {"image": images, "label": LABELS[numbers], "note": ["x"] * len(numbers)}
+    )
     features = '{"info": {"features": {"label": {"names": ["cat", "dog"]}}}}'
-    content = pyarrow.table({"image": images, "label": LABELS, "note": ["x"] * 12})
-    content = content.replace_schema_metadata({"huggingface": features})
-    parquet.write_table(content, tmp_path / "a.parquet")
+    return content.replace_schema_metadata({"huggingface": features})
+
+
+def write_parquet(path: Path, numbers) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pytest.importorskip("pyarrow.parquet").write_table(hub_table(numbers), path)
+
+
+def write_arrow(folder: Path, *shards) -> None:
+    """What `save_to_disk` writes of a split."""
+    pyarrow = pytest.importorskip("pyarrow")
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{}")
+    for i, numbers in enumerate(shards):
+        content, file = hub_table(numbers), folder / f"data-{i:05}-of-{len(shards):05}.arrow"
+        with pyarrow.ipc.new_stream(str(file), content.schema) as stream:
+            stream.write_table(content)
+
+
+def test_images_of_hugging_face(tmp_path):
+    write_parquet(tmp_path / "a.parquet", [*range(12)])
     dataset = data.load(config.Data(str(tmp_path / "a.parquet"), batch_size=1))
     assert dataset.classes == ("cat", "dog")
-    assert "2 classes (cat 6, dog 6)" in dataset.said[0] and "not read: note" in dataset.said[0]
+    assert "12 images" in dataset.said[0] and "not read: note" in dataset.said[0]
+    assert "2 classes (cat 6, dog 6)" in dataset.said[0]
     split, _ = data.whole(config.Data(str(tmp_path / "a.parquet")))
     np.testing.assert_array_equal(split.images[..., 0], IMAGES)
+
+
+def write_dict(folder: Path) -> None:
+    write_arrow(folder / "train", [0, 1, 2], [3, 4])
+    write_arrow(folder / "test", [5, 6, 7])
+    write_arrow(folder / "unsupervised", [8])
+    splits = '{"splits": ["train", "test", "unsupervised"]}'
+    (folder / "dataset_dict.json").write_text(splits)
+
+
+def write_hub(folder: Path) -> None:
+    write_parquet(folder / "train-00001-of-00002.parquet", [3, 4])
+    write_parquet(folder / "train-00000-of-00002.parquet", [0, 1, 2])
+    write_parquet(folder / "test-00000-of-00001.parquet", [5, 6, 7])
+    write_parquet(folder / "unsupervised-00000-of-00001.parquet", [8])
+    (folder / "README.md").write_text("A card.")
+    (folder / ".gitattributes").write_text("")
+
+
+def write_hub_in_data(folder: Path) -> None:
+    write_hub(folder)
+    (folder / "data").mkdir()
+    for file in folder.glob("*.parquet"):
+        file.rename(folder / "data" / file.name)
+
+
+@pytest.mark.parametrize("write", [write_dict, write_hub, write_hub_in_data])
+def test_folders_of_hugging_face(tmp_path, write):
+    """Every part of a split, in the order of their numbers."""
+    folder = tmp_path / "my set"
+    folder.mkdir()
+    write(folder)
+    dataset = data.load(config.Data(str(folder), batch_size=1))
+    np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES[:5])
+    np.testing.assert_array_equal(dataset.test.images[..., 0], IMAGES[5:8])
+    np.testing.assert_array_equal(dataset.train.labels, LABELS[:5])
+    assert dataset.classes == ("cat", "dog")
+    said = dataset.said[0]
+    assert "5 to train on, 3 for test" in said and "its split unsupervised not read" in said
+
+
+def test_a_single_split_of_hugging_face(tmp_path):
+    write_arrow(tmp_path / "s", [4, 3, 2], [1, 0])
+    split, _ = data.whole(config.Data(str(tmp_path / "s")))
+    np.testing.assert_array_equal(split.images[..., 0], IMAGES[[4, 3, 2, 1, 0]])
+
+
+def test_folders_of_hugging_face_that_are_not_read(tmp_path):
+    folder = tmp_path / "s"
+    write_arrow(folder / "anything", [0, 1])
+    (folder / "dataset_dict.json").write_text("{}")
+    with pytest.raises(UsageError, match="no split `train`; its splits are anything"):
+        data.load(config.Data(str(folder)))
+    (folder / "anything").rename(folder / "train")
+    (file,) = (folder / "train").glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(UsageError, match=r"data-00000-of-00001\.arrow: not a readable Arrow file"):
+        data.load(config.Data(str(folder)))
+
+
+def test_a_table_beside_images_is_not_their_set(tmp_path):
+    make_folder(tmp_path)
+    write_parquet(tmp_path / "set" / "train.parquet", [0])
+    split, _ = data.whole(config.Data(str(tmp_path / "set")))
+    np.testing.assert_array_equal(split.images[..., 0], IMAGES[SORTED])
 
 
 # Tables.

@@ -81,7 +81,9 @@ def at_the_start(experiment: Experiment, source: Path, info: Info, count: int | 
         )
     )
     state = runner.put(jax.tree.map(lambda x: np.full(x.shape, 7, x.dtype), abstract))
-    return start.begin(SimpleNamespace(runner=runner, members=count, info=info), experiment, state, source)
+    return start.begin(
+        SimpleNamespace(runner=runner, members=count, info=info), experiment, state, source
+    )
 
 
 def assert_equal(a, b):
