@@ -1,9 +1,12 @@
 """Autoencoders in JAX and Flax: AE, CAE and VAE, trained, checkpointed, evaluated and drawn.
 
-An experiment is a value of `Experiment`. The rooms of the package are imported by name:
-`jaxvae.models`, `jaxvae.objectives`, `jaxvae.data`, `jaxvae.training`, `jaxvae.evaluation`,
-`jaxvae.figures`.
+An experiment is a value of `Experiment`; `train` makes a `Run` of it, `load` opens one again. The
+rooms of the package are imported by name: `jaxvae.models`, `jaxvae.objectives`, `jaxvae.data`,
+`jaxvae.training`, `jaxvae.evaluation`, `jaxvae.figures`.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from jaxvae.config import (
     Data,
@@ -16,6 +19,10 @@ from jaxvae.config import (
     Train,
 )
 
+if TYPE_CHECKING:
+    from jaxvae.run import Run, load, train
+    from jaxvae.training.listener import StopTraining
+
 __version__ = "0.2.0.dev0"
 
 __all__ = [
@@ -26,5 +33,27 @@ __all__ = [
     "Optimizer",
     "Parallel",
     "Population",
+    "Run",
+    "StopTraining",
     "Train",
+    "load",
+    "train",
 ]
+
+LATER = {
+    "Run": "jaxvae.run",
+    "StopTraining": "jaxvae.training.listener",
+    "load": "jaxvae.run",
+    "train": "jaxvae.run",
+}
+"""What is imported when it is used, and from where: JAX takes a second."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LATER})

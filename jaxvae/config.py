@@ -11,7 +11,7 @@ its own experiment file. Fields that it adds appear on the command line like any
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, InitVar, dataclass, field, fields, is_dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -62,15 +62,29 @@ def with_number(settings: Any, name: str, value: float, prefix: str = "") -> Any
     return replace(settings, **{first: value})
 
 
-@dataclass(frozen=True)
+def _short(self: Any) -> str:
+    """The fields that differ from their defaults, within 200 characters."""
+    changed = []
+    for f in fields(self):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
+        if (value := getattr(self, f.name)) != default:
+            changed.append(f"{f.name}={value!r}")
+    text = f"{type(self).__name__}({', '.join(changed)})"
+    return text if len(text) <= 200 else f"{text[:196]}...)"
+
+
+@dataclass(frozen=True, repr=False)
 class Data:
     """Which images, how they are split, and how a `uint8` image becomes the model's input."""
+
+    __repr__ = _short
 
     source: Source = "mnist"
     """mnist, fashion_mnist, kmnist, emnist/letters, cifar10 (fetched where they are not to hand),
     another name of TensorFlow Datasets, `digits` (scikit-learn's 8x8 digits resized to 28x28), or a
     path to a folder of images (./photos) or to a file (docs/data.md). In Python also arrays:
-    Data(images), or Data({"images": images, "labels": labels})."""
+    Data(images), Data(images, labels), or by name Data({"images": images, "test_images": ...})."""
+    labels: InitVar[Any] = None  # of examples in memory; kept with them, so no setting
     batch_size: int = 128
     """Images per training step (global); the last partial batch of an epoch is dropped."""
     validation_fraction: float | None = None
@@ -109,9 +123,9 @@ class Data:
     corruption_level: float = 0.0
     """Standard deviation (gaussian), or fraction of the pixels hit (masking, salt_pepper)."""
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.source, str):
-            object.__setattr__(self, "source", hold(self.source))
+    def __post_init__(self, labels: Any = None) -> None:  # noqa: RUF033 - subclasses lack it
+        if labels is not None or not isinstance(self.source, str):
+            object.__setattr__(self, "source", hold(self.source, labels))
         require(self.source != "", "data.source", self.source, "a data set's name or a path")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
         f = self.validation_fraction
@@ -161,9 +175,15 @@ class Data:
             require(0 < level <= 1, "data.corruption_level", level, allowed)
 
 
-@dataclass(frozen=True)
+# The command line and `dataclasses.replace` take all that is there for a field.
+del Data.__dataclass_fields__["labels"]
+
+
+@dataclass(frozen=True, repr=False)
 class Model:
     """An AE, CAE or VAE over dense or convolutional networks."""
+
+    __repr__ = _short
 
     family: Literal["AE", "CAE", "VAE"] = "VAE"
     """AE: a vector code. CAE: convolutional, the code is a feature map. VAE: Gaussian posterior."""
@@ -319,13 +339,15 @@ class Model:
 Reduction = Literal["sum", "mean"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Objective:
     """`scale * (recon + beta_eff * kl)`: what is minimised, and how its source reduces it.
 
     `recon` and `kl` are always logged in nats per image (sums over pixels and latents); the
     reductions below only decide `scale` and `beta_eff`.
     """
+
+    __repr__ = _short
 
     likelihood: Literal[
         "bernoulli", "gaussian", "gaussian_learned", "laplace", "mse", "half_mse"
@@ -440,9 +462,11 @@ class Objective:
         return batch_factor * self._recon_factor(num_pixels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Optimizer:
     """An Optax optimizer, its learning rate over time, and what surrounds it."""
+
+    __repr__ = _short
 
     name: str = "adam"
     """adam, adamw, sgd, or any optimizer of `optax` that takes a learning rate."""
@@ -484,9 +508,11 @@ class Optimizer:
         require(e is None or 0 < e < 1, "optimizer.ema_decay", e, "None or in (0, 1)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Train:
     """How long to train and what to write on the way."""
+
+    __repr__ = _short
 
     epochs: int = 10
     """Passes over the training images."""
@@ -501,8 +527,9 @@ class Train:
     figures_every: int | None = 10
     """Epochs between figures while training; 0: only at the end (where the best checkpoint is
     drawn); None: no figures."""
-    tensorboard: bool = False
-    """Also write TensorBoard event files."""
+    track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """Also send numbers, figures and settings to these: tensorboard (files in the run folder),
+    mlflow, wandb (Weights & Biases). Each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
@@ -618,9 +645,11 @@ def _check_sizes(part: object, prefix: str) -> None:
         require(not too_large or f.name == "seed", f"{prefix}{f.name}", value, allowed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Experiment:
     """One recipe: with its seed, it determines a run."""
+
+    __repr__ = _short
 
     name: str
     """Names the run folder when --out is not given."""

@@ -42,7 +42,7 @@ def from_json(template: T | type[T], values: Any, prefix: str = "") -> T:
         if dataclasses.is_dataclass(part):
             found[name] = from_json(part, value, f"{prefix}{name}.")
         elif fields[name].init:
-            found[name] = _checked(hints[name], value, prefix + name)
+            found[name] = checked_value(hints[name], value, prefix + name)
     for name, field in fields.items():
         has_default = not field.default is field.default_factory is dataclasses.MISSING
         if field.init and name not in found and not has_default:
@@ -64,7 +64,7 @@ def checked(value: T, prefix: str = "") -> T:
     hints, changed = typing.get_type_hints(type(value)), {}
     for field in dataclasses.fields(anything):
         item, name = getattr(value, field.name), prefix + field.name
-        found = _checked(hints[field.name], item, name)
+        found = checked_value(hints[field.name], item, name)
         if dataclasses.is_dataclass(item):
             found = checked(item, f"{name}.")
         if field.init and (type(found) is not type(item) or dataclasses.is_dataclass(item)):
@@ -72,7 +72,12 @@ def checked(value: T, prefix: str = "") -> T:
     return dataclasses.replace(anything, **changed)
 
 
-def _checked(hint: Any, value: Any, name: str) -> Any:
+def checked_value(hint: Any, value: Any, name: str) -> Any:
+    """A value as the type `hint` of the field `name` has it, as in `from_json`.
+
+    Raises:
+        UsageError: it is of another type.
+    """
     try:
         return _as(hint, value)
     except TypeError:

@@ -39,25 +39,33 @@ def refuse_name_alone(source: str) -> None:
     if source.startswith(PREFIX) and not isinstance(source, Held):
         raise UsageError(
             f"data.source = {source!r}: give the same arrays, as jaxvae.Data(arrays) in the"
-            " experiment, or others from a file by --source"
+            " experiment (in Python: run.resume(data=arrays)), or others: --source FILE (in Python:"
+            " run.evaluate(arrays), and the like)"
         )
 
 
-def hold(examples: Any) -> Held:
+def hold(examples: Any, labels: Any = None) -> Held:
     """An array of NumPy, JAX or PyTorch, lists of numbers, or several by name, as those of a .npz.
 
-    One array holds images, or rows of a table where it has two axes.
+    One array holds images, or rows of a table where it has two axes; `labels` are of these.
 
     Raises:
         UsageError: something is no array.
     """
     import numpy as np
 
+    if labels is not None and isinstance(examples, (Mapping, str)):
+        raise UsageError(
+            "data.labels: must be left out where data.source is a name, or arrays by name, of which"
+            ' one is "labels"'
+        )
     if isinstance(examples, Mapping):
         given = dict(examples)
     else:
         array = _array("data.source", examples)
         given = {"values" if array.ndim == 2 else "images": array}
+        if labels is not None:
+            given["labels"] = labels
     arrays = {str(name): _array(str(name), value) for name, value in given.items()}
     if not arrays:
         raise UsageError("data.source = {}: must hold an array")

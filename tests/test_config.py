@@ -140,7 +140,7 @@ def test_every_field_with_a_bound_is_tested():
         "objective.batch_reduction",
         "optimizer.options",
         "optimizer.schedule",
-        "train.tensorboard",
+        "train.track",
     }
     names = {f"{part}.{f.name}" for part, cls in PARTS.items() for f in dataclasses.fields(cls)}
     assert {name for name, _ in BAD} | free == names

@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "jaxvae").rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli"],
-    ["doctor", "interop"],
+    ["doctor", "interop", "run"],
     ["training"],
     ["runs"],
     ["evaluation"],
@@ -29,7 +29,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = FLOORS[-1]
 
-ONE_ROOM = {"build": "config", "conventions": "config"}
+ONE_ROOM = {"build": "config", "changes": "config", "conventions": "config"}
 """Modules of one room beside the package's others: settings, what they build, and named ones."""
 FLOOR |= {module: FLOOR[room] for module, room in ONE_ROOM.items()}
 FLAX_ELSEWHERE = {

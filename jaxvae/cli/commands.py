@@ -107,24 +107,8 @@ def evaluate(
         per_image: Also write a new .npz with a row per image: each term, index, label and, where
             there are files, name. What depends on the other images of a batch is left out.
     """
-    import jax
-    import jax.numpy as jnp
-
-    from jaxvae import noise
-    from jaxvae.data.lazy import LazyImages
-    from jaxvae.evaluation import (
-        counted_examples,
-        evaluate_streamed,
-        has_terms_across,
-        in_order,
-        make_batch_sums,
-        make_batch_terms,
-        make_evaluate,
-        not_finite,
-    )
-    from jaxvae.evaluation import (
-        per_image as scoring,
-    )
+    from jaxvae.evaluation import per_image as scoring
+    from jaxvae.evaluation import score
 
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
@@ -132,25 +116,13 @@ def evaluate(
     trained, step, images, _ = open_run(saved, shown)
     if limit is not None:
         images = images.take(range(min(limit, len(images.images))))
-    experiment, key = trained.experiment, noise.root(trained.experiment.seed)
-    sums = make_batch_sums(experiment, trained.model, trained.info, z == "sampled")
-    batch_size = experiment.data.batch_size
-    across = has_terms_across(experiment, trained.model, trained.info)
-    if isinstance(images.images, LazyImages):
-        means = evaluate_streamed(
-            jax.jit(sums), trained.variables, images, key, batch_size, across=across
-        )
-    else:
-        evaluate = jax.jit(make_evaluate(sums, batch_size, across))
-        resident = jnp.asarray(images.images), jnp.asarray(images.every_label)
-        means = evaluate(trained.variables, *resident, key)
-    values = in_order(means)
-    if bad := not_finite(values):
-        raise runs.RunError(f"{saved.run}: not finite: {', '.join(bad)}")
+    try:
+        values, count = score.mean_terms(trained, images, z == "sampled")
+    except score.NotFinite as error:
+        raise runs.RunError(f"{saved.run}: {error}") from error
     written: dict[str, Any] = {}
     if per_image is not None:
-        terms = jax.jit(make_batch_terms(experiment, trained.model, trained.info, z == "sampled"))
-        scores = scoring.score(terms, trained.variables, images, key, batch_size, across)
+        scores = score.terms_per_example(trained, images, z == "sampled")
         scoring.save(scores, images, per_image)
         written = {"per_image": str(per_image), "not_per_image": list(scores.across)}
         if scores.across:
@@ -162,13 +134,13 @@ def evaluate(
         "run": str(saved.run),
         "checkpoint": saved.checkpoint,
         "checkpoint_step": step,
-        "source": shown.source or experiment.data.source,
+        "source": shown.source or trained.experiment.data.source,
         "split": shown.which,
-        "images": counted_examples(len(images.images), batch_size, across),
+        "images": count,
         "limit": limit,
         "z": z,
         **values,
-        "beta_eff": experiment.beta_eff(math.prod(trained.info.shape)),
+        "beta_eff": trained.experiment.beta_eff(math.prod(trained.info.shape)),
         **written,
     }
 

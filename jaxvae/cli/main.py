@@ -49,6 +49,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def _run(args: list[str]) -> dict[str, Any]:
     """Parse and carry out a command. tyro itself exits with status 2 where it cannot parse."""
+    if old := [a for a in args if re.match("--train.(no-)?tensorboard", a)]:
+        raise UsageError(f"{old[0]}: is --train.track tensorboard now")
     if args[:1] == ["train"]:
         prog, default = "jaxvae train", _train_defaults(args[1:])
         options = tyro.cli(

@@ -29,6 +29,11 @@ class Split(NamedTuple):
     labels: np.ndarray | None
     names: Sequence[str] | None = None
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.images.shape[1:]))
+        known = "" if self.labels is None else ", labels"
+        return f"<Split: {len(self.images):,} of {shape}, {self.images.dtype}{known}>"
+
     @property
     def every_label(self) -> np.ndarray:
         """int32 (n,); -1 where none is known."""
@@ -83,6 +88,12 @@ class Dataset(NamedTuple):
     description: str
     said: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = {"train": self.train, "validation": self.validation, "test": self.test}
+        listed = ", ".join(f"{len(part.images):,} {name}" for name, part in counts.items())
+        same = " (the same)" if self.test is self.validation else ""
+        return f"<Dataset {self.name[:80]}: {listed}{same}>"
 
 
 def info(dataset: Dataset, data: config.Data) -> Info:

@@ -21,6 +21,11 @@ from jaxvae.evaluation.density import Density
 Picture = tuple[dict[str, np.ndarray], Figure | None]
 """Arrays, and their figure; None of what is neither image nor signal nor row of a table."""
 
+FIGURES = (
+    *("latents", "reconstructions", "curves", "interpolations"),
+    *("samples", "traversals", "manifold"),
+)
+"""Names of the figures of a run."""
 SCATTERED = 10_000  # images in the scatter plot of a run, fewer where their codes are long
 SCATTERED_NUMBERS = 4_000_000
 
@@ -213,32 +218,42 @@ def _reconstructed(trained: Trained) -> int:
     return 1000 if drawn.kind(trained) == "row" else 20
 
 
+def figure(
+    name: str, trained: Trained, dataset: Dataset, rows: list[dict[str, Any]]
+) -> Figure | None:
+    """One of `FIGURES`, of the test split; None where model or data do not allow it.
+
+    `rows` are those of metrics.csv.
+    """
+    test = dataset.test
+    one = evaluation.prepare(trained, first(test, 1))
+    code = evaluation.embed(trained, one)
+    many = first(test, min(SCATTERED, SCATTERED_NUMBERS // code.size))
+    match name:
+        case "latents":
+            return embedding(trained, many, dataset.classes)[1]
+        case "reconstructions":
+            return reconstructions(trained, first(test, _reconstructed(trained)))[1]
+        case "curves" if rows:
+            return figures.training_curves(rows)
+        case "interpolations" if pairs := min(6, len(test.images) // 2):
+            return interpolations(trained, test, range(pairs), range(pairs, 2 * pairs))[1]
+        case "samples" if evaluation.has_prior(trained):
+            return samples(trained)[1]
+        case "traversals" if code.ndim == 2:
+            return traversals(trained, first(test, 1000))[1]
+        case "manifold" if code.shape[1:] == (2,) and not evaluation.knows_labels(trained):
+            standard = evaluation.kl_per_latent(trained, one) is not None
+            codes = evaluation.embed(trained, evaluation.prepare(trained, many))
+            return manifold(trained, codes, standard)[1]
+    return None
+
+
 def write_all(
     trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path
 ) -> list[Path]:
     """Every picture that model and data allow, of the test split; returns the files written."""
-    test = dataset.test
-    one = evaluation.prepare(trained, first(test, 1))
-    code = evaluation.embed(trained, one)
-    arrays, scatter = embedding(
-        trained, first(test, min(SCATTERED, SCATTERED_NUMBERS // code.size)), dataset.classes
-    )
-    made: dict[str, Figure | None] = {"latents": scatter}
-    shown = first(test, _reconstructed(trained))
-    made["reconstructions"] = reconstructions(trained, shown)[1]
-    if rows:
-        made["curves"] = figures.training_curves(rows)
-    if pairs := min(6, len(test.images) // 2):
-        starts, ends = range(pairs), range(pairs, 2 * pairs)
-        made["interpolations"] = interpolations(trained, test, starts, ends)[1]
-    if evaluation.has_prior(trained):
-        made["samples"] = samples(trained)[1]
-    if code.ndim == 2:
-        made["traversals"] = traversals(trained, first(test, 1000))[1]
-        if code.shape[1] == 2 and not evaluation.knows_labels(trained):
-            standard = evaluation.kl_per_latent(trained, one) is not None
-            made["manifold"] = manifold(trained, arrays["codes"], standard)[1]
-    return _save(made, folder)
+    return _save({name: figure(name, trained, dataset, rows) for name in FIGURES}, folder)
 
 
 def _save(made: dict[str, Figure | None], folder: Path) -> list[Path]:

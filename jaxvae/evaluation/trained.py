@@ -39,6 +39,10 @@ class Trained(NamedTuple):
     """Of an example before `prepare`: (height, width, channels) of an image."""
     info: Info
 
+    def __repr__(self) -> str:
+        name = self.experiment.name[:60]
+        return f"<Trained {name}: {type(self.model).__name__} of {_by(self.info.shape)}>"
+
 
 @partial(jax.jit, static_argnames=("model", "method"))
 def _apply(model: Any, variables: Any, batch: Batch, method: str | None) -> Any:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxvae.atomic import atomic
 from jaxvae.figures.grid import check_images, image_grid, to_rgb
+from jaxvae.figures.style import png
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -19,9 +20,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: `path` does not end in .png.
     """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
-    _write(buffer.getvalue(), path)
+    _write(png(figure), path)
 
 
 def save_images(

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from jaxvae.figures.style import DPI, LABEL, TICK, TITLE, WIDTH, fit_canvas
+from jaxvae.figures.style import DPI, LABEL, TICK, TITLE, WIDTH, ShownFigure, fit_canvas
 
 HEIGHT = 8.5  # inches: the most that the images of a figure may take
 CELL = 1.0  # inches: the largest side of one image
@@ -102,7 +102,7 @@ def grid_figure(
         if len(labels) > 1:  # room for the labels goes before the size of the page
             inches = max(inches, spacing / np.diff(np.sort(positions)).min())
     magnify = math.ceil(DPI * inches)
-    figure = Figure(figsize=(width * inches, height * inches), dpi=magnify / inches)
+    figure = ShownFigure(figsize=(width * inches, height * inches), dpi=magnify / inches)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(to_rgb(grid), interpolation="nearest", aspect="auto")
     axes.set_title(title, fontsize=TITLE, loc="left")

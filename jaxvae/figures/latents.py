@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxvae.figures.style import (
     DPI,
     TICK,
+    ShownFigure,
     class_color,
     fit_canvas,
     latent_name,
@@ -97,7 +98,7 @@ def latent_scatter(
         if array.shape[1] == 1:  # a single code
             array, ratio = np.pad(array, ((0, 0), (0, 1))), np.pad(ratio, (0, 1))
         xlabel, ylabel = (f"PC {i + 1} ({100 * ratio[i]:.0f} % of variance)" for i in (0, 1))
-    figure = Figure(figsize=(SIDE, SIDE), dpi=DPI)
+    figure = ShownFigure(figsize=(SIDE, SIDE), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     style_axes(axes, title, xlabel, ylabel)
     # In random order: drawn class by class, the last would cover the others.

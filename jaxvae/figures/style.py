@@ -1,5 +1,6 @@
 """What all figures share: sizes, colours, and the look of a plot's axes."""
 
+import io
 import math
 
 from matplotlib import colormaps
@@ -16,10 +17,24 @@ SUBSCRIPTS = {ord("0") + i: ord("\N{SUBSCRIPT ZERO}") + i for i in range(10)}
 TITLE, LABEL, TICK = 10, 9, 8  # font sizes in points
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, whether pyplot is set up there or not."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(figure: Figure) -> bytes:
+    """The PNG of a figure at its own resolution."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi)
+    return buffer.getvalue()
+
+
 def plot_figure(width: float, height: float) -> Figure:
     """An empty figure (inches) whose layout keeps all text inside."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
-    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    return ShownFigure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
 def fit_canvas(figure: Figure, axes: Axes) -> None:

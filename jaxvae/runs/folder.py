@@ -92,9 +92,10 @@ def read_json(path: Path) -> Any:
 
 
 def write_metrics(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write metrics.csv, a row per epoch."""
+    """Write metrics.csv, a row per epoch; what a row does not have is empty."""
+    names = [*dict.fromkeys(name for row in rows for name in row)]
     with atomic(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -113,7 +114,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             raise ValueError("not a file")  # a pipe would be waited for
         with path.open(newline="", encoding="utf-8") as file:
             for texts in csv.DictReader(file, strict=True):
-                row = {name: float(text) for name, text in texts.items()}
+                row = {name: float(text) for name, text in texts.items() if text != ""}
                 if missing := [name for name in COLUMNS if name not in row]:
                     raise ValueError(f"no column {', '.join(missing)}")
                 rows.append(row | {name: int(row[name]) for name in ("epoch", "step")})

@@ -26,7 +26,7 @@ FREE_ON_RESUME = {
     "train.chunk_steps",
     "train.checkpoint_steps",
     "train.figures_every",
-    "train.tensorboard",
+    "train.track",
     "data.streaming",
 }
 
@@ -157,7 +157,7 @@ def refuse_population(folder: Path) -> None:
     """
     if "population" in saved_config(folder):
         raise UsageError(
-            f"{folder}: a population; take a member out of it first:"
+            f"{folder}: a population; take a member out of it first (in Python: run.member(0)):"
             f" jaxvae extract {folder} --member 0 --out RUN"
         )
 

@@ -2,16 +2,24 @@
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
 
 
+def is_interactive() -> bool:
+    """Whether somebody types what this process runs: in a notebook, or at Python's prompt."""
+    shell = sys.modules.get("IPython")
+    return hasattr(sys, "ps1") or (shell is not None and shell.get_ipython() is not None)
+
+
 class StopRequest:
     """True once SIGTERM or SIGINT has come. Use as a context manager, around training.
 
-    A second signal ends the process at once. Outside the main thread, where Python takes no
-    signals, it stays False.
+    A second signal ends the process at once; a second SIGINT in a notebook or an interactive
+    interpreter, whose values would be lost with it, raises KeyboardInterrupt. Outside the main
+    thread, where Python takes no signals, it stays False.
     """
 
     def __init__(self) -> None:
@@ -38,3 +46,5 @@ class StopRequest:
         os.write(2, said.encode())  # print may be what was interrupted
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)  # ends the process even while it waits for a device
+        if is_interactive():
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -32,24 +32,33 @@ from jaxvae.training.epoch import (
     train_epoch,
 )
 from jaxvae.training.interrupt import StopRequest
-from jaxvae.training.metrics import Rows, first_epochs, read_population, write_rows
+from jaxvae.training.listener import Listener, told
+from jaxvae.training.metrics import (
+    Rows,
+    first_epochs,
+    read_population,
+    without_member,
+    write_rows,
+)
 from jaxvae.training.monitor import Standing
-from jaxvae.training.reporting import EventWriter, Reporter
+from jaxvae.training.reporting import Reporter
 from jaxvae.training.state import TrainState
 from jaxvae.training.summary import first_line, population_curves, stale, summary_of
+from jaxvae.training.trackers import Trackers, refuse_absent
 
 
 class Task(NamedTuple):
     """What is to be trained, and where to."""
 
     experiment: Experiment
-    population: Population
     folder: Path
-    resume: bool
-    quiet: bool
-    parallel: Parallel
-    may_change: Collection[str]
-    init_from: Path | None
+    population: Population = Population()
+    resume: bool = False
+    quiet: bool = False
+    parallel: Parallel = Parallel()
+    may_change: Collection[str] = ()
+    init_from: Path | None = None
+    listener: Listener | None = None  # of a run alone
 
     @property
     def alone(self) -> bool:
@@ -96,10 +105,17 @@ def train(
         Interrupted: SIGTERM or SIGINT came; the state after the chunk that ran is saved.
         RunError: a checkpoint cannot be written, or none can be read.
     """
-    folder = Path(folder)
+    origin = None if init_from is None else Path(init_from)
+    return carry_out(
+        Task(experiment, Path(folder), population, resume, quiet, parallel, may_change, origin)
+    )
+
+
+def carry_out(task: Task) -> dict[str, Any]:
+    """As `train`, and somebody may listen."""
+    experiment, folder, population, resume = task[:4]
+    may_change, init_from = task.may_change, task.init_from
     guards.refuse_unchangeable(may_change)
-    init_from = None if init_from is None else Path(init_from)
-    task = Task(experiment, population, folder, resume, quiet, parallel, may_change, init_from)
     everyone = _members(task)
 
     def refuse() -> None:
@@ -121,7 +137,7 @@ def train(
         processes.first_decides(refuse)
         try:
             processes.refuse_other_folder(folder)
-            return _train(task, everyone, stop)
+            return _train(task, everyone, stop, claim)
         except (NonFiniteError, runs.Interrupted) as error:
             _write_summary(folder, runs.ended_early(experiment, error))
             raise type(error)(f"{folder}: {error}") from None
@@ -133,6 +149,7 @@ def _members(task: Task) -> tuple[Experiment, ...]:
     Raises:
         UsageError: something that several members cannot have.
     """
+    refuse_absent(task.experiment.train.track)
     if task.alone:
         return (task.experiment,)
     experiment, together = task.experiment, "left out with several members, which share one device"
@@ -140,12 +157,18 @@ def _members(task: Task) -> tuple[Experiment, ...]:
     require(given == (Parallel(), ()), "--parallel, --may-change", given, together)
     streaming = experiment.data.streaming
     require(not streaming, "data.streaming", streaming, "left out: a population holds its images")
-    events = experiment.train.tensorboard
-    require(not events, "train.tensorboard", events, "left out: a population has no event files")
+    require(task.listener is None, "callbacks", task.listener, "left out with several members")
+    track = experiment.train.track
+    require(not track, "train.track", track, "left out: a population is not tracked")
     return members.members(experiment, task.population)
 
 
-def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dict[str, Any]:
+def _train(
+    task: Task,
+    everyone: Sequence[Experiment],
+    stop: StopRequest,
+    to_close: contextlib.ExitStack,
+) -> dict[str, Any]:
     """What `train` does, once it is known that it may, except for noting how it failed."""
     began, first = perf_counter(), processes.is_first()
     experiment, folder, resume = task.experiment, task.folder, task.resume
@@ -159,6 +182,10 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
         experiment, dataset, task.parallel, None if task.alone else everyone, names
     )
     trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
+
+    def at(state: TrainState) -> Trained:
+        return trained._replace(variables=devices.local(state.variables))
+
     origin = runs.origin_of(folder) if resume else None
     if task.init_from is not None and not resume:
         state, origin = start.begin(program, experiment, state, task.init_from)
@@ -178,7 +205,6 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
     with (
         Checkpoints(folder / "checkpoints") as checkpoints,
         Reporter(settings.epochs, task.quiet or not first) as reporter,
-        EventWriter(folder if settings.tensorboard and first else None) as events,
     ):
         run = Run(everyone, program, checkpoints, reporter, stop)
         resumed = resume and bool(checkpoints.steps())
@@ -193,9 +219,13 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
         if first and resume:
             runs.write_json(folder / "config.json", config | _noted(origin))
             (folder / "summary.json").unlink(missing_ok=True)  # of before
+        tracked = settings.track if first else ()
+        trackers = to_close.enter_context(Trackers(tracked, folder, config))
         reporter.say(first_line(run, dataset, state, folder))
         for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
             reporter.say(line)
+        if task.listener is not None:
+            task.listener.begin(at(state))
         for epoch in range(int(state.step) // steps + 1, settings.epochs + 1):
             if all(s.is_stale(epoch, settings.early_stopping) for s in progress.standings):
                 status = stale(progress.standings, settings.early_stopping)
@@ -212,11 +242,14 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
                     for standing, row, member in zip(before, of_epoch, everyone, strict=True)
                 ]
             )
+            reason = None
+            if task.listener is not None:
+                of_epoch[0], reason = told(task.listener, at(state), of_epoch[0])
             standing = zip(of_epoch, before, strict=True)
             rows += [row for row, s in standing if s.failed_epoch is None]
             if first:
                 write_rows(folder / "metrics.csv", rows, task.alone)
-            events.write(of_epoch[0])
+            trackers.row(without_member(of_epoch[0]))
             reporter.end_epoch(of_epoch, progress.standings)
 
             state, best = _closed(run, state, best, progress, epoch)
@@ -225,12 +258,15 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
                 if first:
                     from jaxvae.evaluation import pictures  # Matplotlib takes 0.4 s to import
 
-                    now = trained._replace(variables=devices.local(state.variables))
-                    pictures.write_progress(now, dataset, rows, folder / "figures", epoch)
+                    pictures.write_progress(at(state), dataset, rows, folder / "figures", epoch)
+                    trackers.figures(folder / "figures" / f"epoch-{epoch:04d}", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
+            if processes.any_process(reason is not None):
+                status = f"stopped by a callback: {reason}"
+                break
         last_best = best or (checkpoints.restore("best", state)[0] if rows else state)
 
-    final = trained._replace(variables=devices.local(last_best.variables))
+    final = at(last_best)
     validation, standings = dataset.validation, progress.standings
     active = collapse.active_of_members(final, validation, everyone, standings, task.alone)
     for line in collapse.lines(active, task.alone):
@@ -245,6 +281,7 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
     if first and rows and settings.figures_every is not None:
         reporter.say(f"drawing figures in {folder / 'figures'}")
         _draw(task, final, dataset, everyone, names, rows)
+        trackers.figures(folder / "figures", int(rows[-1]["epoch"]))
     processes.wait_for_all("the end")
     return summary
 

@@ -2,8 +2,6 @@
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -91,28 +89,3 @@ def _line_of_members(
         f"{max(losses):.5g}, mean {statistics.fmean(losses):.5g} ({improved} of "
         f"{len(standings)} improved{lost})  {seconds:.2f} s"
     )
-
-
-class EventWriter:
-    """TensorBoard event files in `folder`/tensorboard; nothing when `folder` is None."""
-
-    def __init__(self, folder: Path | None):
-        self._writer: Any = None
-        if folder is not None:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / "tensorboard"))
-
-    def __enter__(self) -> "EventWriter":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def write(self, row: dict[str, float]) -> None:
-        """A row of metrics.csv as scalars; train_loss and val_loss become train/loss, val/loss."""
-        if self._writer is not None:
-            for name, value in row.items():
-                tag = name.replace("_", "/", 1) if name.startswith(("train_", "val_")) else name
-                self._writer.add_scalar(tag, value, row["epoch"])

@@ -29,9 +29,12 @@ class Variables(NamedTuple):
     model: dict[str, PyTree]
     objective: dict[str, PyTree]
 
+    def __repr__(self) -> str:
+        return f"<Variables: {sum(x.size for x in jax.tree.leaves(tuple(self))):,} numbers>"
+
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainState:
     """The state of a run between two steps. It holds no keys: noise follows from (seed, step)."""
 
@@ -41,6 +44,10 @@ class TrainState:
     opt_state: dict[str, PyTree]  # of each optimizer: "model", and those of the objective
     ema: PyTree  # moving average of `params`; None when it is not kept
     lr_scale: jax.Array  # shape=(), dtype=float32: factor set by the plateau schedule
+
+    def __repr__(self) -> str:
+        count = sum(x.size for x in jax.tree.leaves(self.params) if hasattr(x, "size"))
+        return f"<TrainState at step {self.step}: {count:,} parameters>"
 
     @property
     def variables(self) -> Variables:

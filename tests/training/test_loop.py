@@ -221,7 +221,7 @@ def test_early_stopping_and_best_checkpoint(small, tmp_path):
 
 
 def test_what_a_run_leaves(small, tmp_path):
-    experiment = replace(small, train=replace(small.train, tensorboard=True, figures_every=1))
+    experiment = replace(small, train=replace(small.train, track=("tensorboard",), figures_every=1))
     summary = train(experiment, tmp_path / "run", quiet=True)
     run = tmp_path / "run"
     assert json.loads((run / "summary.json").read_text()) == summary

@@ -102,8 +102,8 @@ def test_other_refusals_write_nothing(tmp_path):
             Population(**population)
     with pytest.raises(UsageError, match="family = 'CAE': no KL"):
         train_members(CAE, Population(sweep=("objective.beta=1,2",)), run)
-    watched = replace(CAE, train=replace(CAE.train, tensorboard=True))
-    with pytest.raises(UsageError, match="tensorboard = True: must be left out"):
+    watched = replace(CAE, train=replace(CAE.train, track=("tensorboard",)))
+    with pytest.raises(UsageError, match=r"train.track = .*: must be left out"):
         train_members(watched, Population(2), run)
     for options in ({"parallel": Parallel(devices=1)}, {"may_change": ["objective.beta"]}):
         with pytest.raises(UsageError, match=r"--parallel, --may-change = .*must be left out"):

@@ -1,0 +1,453 @@
+"""Training and trained runs as values: `jaxvae.train`, `jaxvae.load`, `jaxvae.Run`."""
+
+import contextlib
+import functools
+import inspect
+import logging
+import math
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxvae import runs
+from jaxvae.changes import with_changes
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Data, Experiment, Parallel, Population
+from jaxvae.runs import guards
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jaxvae.data import Dataset, Split
+    from jaxvae.evaluation import Trained
+
+WORDS = {"out": "folder", "resume": "jaxvae.load(folder).resume()", "source": "data"}
+"""Options of the command line whose argument has another name."""
+EXISTS = "give another folder, or continue it with jaxvae.load(folder).resume()"
+
+
+def train(
+    experiment: str | Path | Experiment = "digits_vae",
+    folder: str | Path | None = None,
+    *,
+    data: Any = None,
+    init_from: "str | Path | Run | None" = None,
+    population: Population = Population(),  # noqa: B008
+    parallel: Parallel = Parallel(),  # noqa: B008
+    callbacks: Sequence[Any] = (),
+    quiet: bool = False,
+    **changes: Any,
+) -> "Run":
+    """Train an experiment; return the run.
+
+    An interrupt (Ctrl-C, or a notebook's stop) ends the chunk of steps that runs, and saves. In a
+    notebook or an interactive interpreter the run is then returned as it stands, and `resume` goes
+    on; elsewhere `jaxvae.runs.Interrupted` is raised.
+
+    Args:
+        experiment: its name, such as "mnist_vae", its file, or an `Experiment`.
+        folder: where the run is kept; a new or empty one. Without it, it is kept as long as the
+            returned value is, and `save` keeps it for longer.
+        data: `Data`, in place of the experiment's own; or examples as `Data` takes them, an array
+            or a name, whose other settings are then the experiment's.
+        init_from: a run whose parameters this one begins with, where path and shape agree.
+        population: train several seeds, or values of a number, at once.
+        parallel: on which devices.
+        callbacks: each a function `f(run, row)` that is called after every epoch, or an object that
+            has some of `on_train_begin(run)`, `on_epoch_end(run, row)` and `on_train_end(run)`. The
+            run is as it then stands; the row is that of metrics.csv. What an epoch's call returns,
+            numbers by name, are further columns; to raise `jaxvae.StopTraining` ends the training.
+        quiet: print nothing.
+        **changes: fields of the experiment: `epochs=3` where one part alone has the field, or
+            `**{"optimizer.warmup_steps": 100}`.
+
+    Raises:
+        UsageError: a setting that is not allowed, or does not fit data, model or devices.
+        FileExistsError: `folder` is not empty.
+        FileNotFoundError: no such data.
+        NonFiniteError: the loss is not finite; what was saved before stays in `folder`.
+    """
+    with python_words():
+        if not isinstance(experiment, Experiment):
+            experiment = runs.load_experiment(experiment)
+        if isinstance(data, Data):
+            experiment = replace(experiment, data=data)
+        elif data is not None:
+            experiment = replace(experiment, data=replace(experiment.data, source=data))
+        experiment = with_changes(experiment, changes)
+        begins = init_from.folder if isinstance(init_from, Run) else init_from
+        return _train(
+            experiment,
+            folder,
+            callbacks,
+            init_from=None if begins is None else Path(begins),
+            population=population,
+            parallel=parallel,
+            quiet=quiet,
+        )
+
+
+def load(
+    folder: str | Path,
+    checkpoint: Literal["best", "latest"] = "best",
+    like: str | Path | Experiment | None = None,
+) -> "Run":
+    """A run that was trained before.
+
+    Args:
+        folder: its folder.
+        checkpoint: the best by validation, or the latest.
+        like: its experiment, or the file of it, needed only where that has classes of its own.
+
+    Raises:
+        UsageError: not a run folder, or classes that are not at hand.
+    """
+    with python_words():
+        if like is not None and not isinstance(like, Experiment):
+            like = runs.load_experiment(like)
+        experiment, *_ = runs.read_config(Path(folder), like)
+        return Run(Path(folder), experiment, checkpoint)
+
+
+class Run:
+    """A training and what came of it: numbers, model, pictures.
+
+    Examples go in as `Data` takes them (images as integers or as floats in [0, 1], rows and signals
+    in their units) and come out with pixels in [0, 1], or in their units.
+
+    folder: the run folder.
+    experiment: what was trained.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        experiment: Experiment,
+        checkpoint: Literal["best", "latest"] = "best",
+        temporary: "tempfile.TemporaryDirectory[str] | None" = None,
+    ):
+        self.folder, self.experiment = folder, experiment
+        self._checkpoint, self._temporary = checkpoint, temporary
+
+    def __repr__(self) -> str:
+        rows = runs.read_metrics(self.folder / "metrics.csv")
+        said = [f"{len({row['epoch'] for row in rows})} epochs"]
+        if rows:
+            best = min(rows, key=lambda row: row["val_loss"])
+            said.append(f"validation loss {best['val_loss']:.5g} at epoch {best['epoch']}")
+        where = "not kept: save(folder)" if self._temporary else str(self.folder)[-60:]
+        return f"<Run {self.experiment.name[:40]}: {', '.join(said)}; {where}>"
+
+    @functools.cached_property
+    def trained(self) -> "Trained":
+        """The model with its parameters, for the functions of `jaxvae.evaluation`.
+
+        Raises:
+            UsageError: a population, whose members are `member(i)`.
+            FileNotFoundError: nothing was saved.
+        """
+        return self._loaded[0]
+
+    @functools.cached_property
+    def _loaded(self) -> "tuple[Trained, int]":
+        from jaxvae.training.load import load
+
+        with python_words():
+            trained, step = load(self.folder, self._checkpoint, self.experiment)
+            return trained._replace(experiment=self.experiment), step
+
+    @functools.cached_property
+    def dataset(self) -> "Dataset":
+        """What it was trained, validated and tested on."""
+        from jaxvae import data
+
+        with python_words():
+            return data.load(self.experiment.data)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The columns of metrics.csv, a number per epoch: losses in nats per example."""
+        rows = runs.read_metrics(self.folder / "metrics.csv")
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: [row.get(name, math.nan) for row in rows] for name in names}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds: best and last epoch, times, what was said of the data."""
+        found: dict[str, Any] = runs.read_json(self.folder / "summary.json")
+        return found
+
+    def sample(
+        self,
+        n: int = 64,
+        seed: int = 0,
+        label: int | None = None,
+        prior: Literal["model", "fitted"] = "model",
+    ) -> np.ndarray:
+        """n examples decoded from draws of the prior, (n, ...).
+
+        Args:
+            n: how many.
+            seed: of the draws.
+            label: of all of them, where the model knows labels; by default each in turn.
+            prior: the model's own, or a mixture of Gaussians fitted on the codes of up to 10,000
+                training examples.
+
+        Raises:
+            UsageError: the model has no prior, or does not look at labels.
+        """
+        from jaxvae.evaluation import density, embed, pictures, prepare
+
+        with python_words():
+            fitted = None
+            if prior == "fitted":
+                train = pictures.first(self.dataset.train, 10_000)
+                fitted = density.fit(embed(self.trained, prepare(self.trained, train)), 0)
+            arrays, _ = pictures.samples(self.trained, n, seed, label, fitted)
+            return arrays["images"]
+
+    def embed(self, x: Any = None, layer: str | None = None) -> np.ndarray:
+        """The codes of examples, (n, ...): posterior means; by default of the test set's."""
+        from jaxvae.evaluation import embed, prepare
+
+        with python_words():
+            return embed(self.trained, prepare(self.trained, self._split(x)), layer)
+
+    def decode(self, z: ArrayLike, label: ArrayLike | None = None) -> np.ndarray:
+        """Examples from codes (n, ...): the mean of p(x|z)."""
+        from jaxvae.evaluation import decode
+
+        with python_words():
+            return decode(self.trained, z, label)
+
+    def reconstruct(self, x: Any = None) -> np.ndarray:
+        """Examples through their codes and back, (n, ...); by default the test set's."""
+        from jaxvae.evaluation import prepare, reconstruct
+
+        with python_words():
+            return reconstruct(self.trained, prepare(self.trained, self._split(x)))
+
+    def evaluate(
+        self, x: Any = None, z: Literal["sampled", "mean"] = "sampled"
+    ) -> dict[str, float]:
+        """Means over examples, by default the test set's: loss, recon and kl in nats per example,
+        mse, and whatever else the objective measures. `z`: decode a sample, or the mean."""
+        from jaxvae.evaluation import as_stored
+        from jaxvae.evaluation.score import mean_terms
+
+        with python_words():
+            split = as_stored(self.trained, self._split(x))
+            return mean_terms(self.trained, split, sampled=z == "sampled")[0]
+
+    def figure(self, name: str = "reconstructions") -> "Figure":
+        """A figure of the run, which a notebook shows: one of `jaxvae.evaluation.pictures.FIGURES`.
+
+        Raises:
+            UsageError: there is no such figure, or not of this model and these data.
+        """
+        from jaxvae.evaluation import pictures
+
+        with python_words():
+            require(name in pictures.FIGURES, "name", name, f"one of {', '.join(pictures.FIGURES)}")
+            rows = runs.read_metrics(self.folder / "metrics.csv")
+            figure = pictures.figure(name, self.trained, self.dataset, rows)
+            if figure is None:
+                raise UsageError(f"name = {name!r}: must be another one for this model and data")
+            return figure
+
+    def resume(self, data: Any = None, callbacks: Sequence[Any] = (), **changes: Any) -> "Run":
+        """Go on where the latest checkpoint stands, exactly; return the run.
+
+        Args:
+            data: the same examples, where they were given in memory and `load` knows their name
+                alone.
+            callbacks: as for `train`.
+            **changes: of fields that a run may change, such as `epochs=20`.
+
+        Raises:
+            UsageError: another field, or other examples.
+        """
+        from jaxvae.training.metrics import read_population
+
+        with python_words():
+            experiment = with_changes(self.experiment, changes)
+            if data is not None:
+                source = data.source if isinstance(data, Data) else data
+                experiment = replace(experiment, data=replace(experiment.data, source=source))
+            changed = guards.differences(self.experiment, experiment)
+            may_change = [name for name in changed if name in guards.CHANGEABLE]
+            return _train(
+                experiment,
+                self.folder,
+                callbacks,
+                self._temporary,
+                resume=True,
+                may_change=may_change,
+                population=read_population(self.folder) or Population(),
+            )
+
+    def member(self, i: int, folder: str | Path | None = None) -> "Run":
+        """A member of a population as a run of its own, kept in `folder` or as long as it is used.
+
+        Raises:
+            UsageError: not a population, or it has no such member.
+        """
+        from jaxvae.training.extract import extract
+
+        with python_words():
+            temporary = None
+            if folder is None:
+                temporary = _temporary_folder()
+                folder = temporary.name
+            where = Path(folder)
+            extract(self.folder, i, where, self.experiment)
+            experiment, *_ = runs.read_config(where, self.experiment)
+            data = self.experiment.data  # which may hold arrays
+            return Run(where, replace(experiment, data=data), temporary=temporary)
+
+    def save(self, folder: str | Path) -> "Run":
+        """A copy of the run in a new folder.
+
+        Raises:
+            FileExistsError: `folder` is not empty.
+        """
+        with python_words():
+            guards.refuse_existing(Path(folder))
+            shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+            return Run(Path(folder), self.experiment, self._checkpoint)
+
+    def _split(self, x: Any) -> "Split":
+        """Examples as a split; by default those of the test set."""
+        from jaxvae import data
+
+        if x is None:
+            return self.dataset.test
+        if isinstance(x, Data):
+            return data.whole(x)[0]
+        return data.Split(np.asarray(x), None)
+
+
+def _train(
+    experiment: Experiment,
+    folder: str | Path | None,
+    callbacks: Sequence[Any],
+    temporary: "tempfile.TemporaryDirectory[str] | None" = None,
+    **options: Any,
+) -> Run:
+    """Train and return the run; `options` are fields of `training.Task`."""
+    from jaxvae import training
+    from jaxvae.training.interrupt import is_interactive
+
+    if callbacks and options["population"] != Population():
+        raise UsageError("callbacks: must be left out with several members")
+    if folder is None:
+        temporary = _temporary_folder()
+        folder = temporary.name
+    run = Run(Path(folder), experiment, temporary=temporary)
+    told = _Callbacks(run, callbacks) if callbacks else None
+    try:
+        with said(options.get("quiet", False)):
+            training.carry_out(training.Task(experiment, run.folder, listener=told, **options))
+    except runs.Interrupted as error:
+        if not is_interactive():
+            raise
+        print(f"{error}; resume() goes on", file=sys.stderr)
+    if told is not None:
+        told.all("on_train_end", run)
+    return run
+
+
+class _Callbacks:
+    """A `training.Listener` that tells callbacks."""
+
+    def __init__(self, run: Run, callbacks: Sequence[Any]):
+        self._run, self._callbacks = run, callbacks
+
+    def all(self, name: str, *args: Any) -> list[Any]:
+        """What every callback returns that has such a method."""
+        methods = (getattr(callback, name, None) for callback in self._callbacks)
+        return [method(*args) for method in methods if method is not None]
+
+    def begin(self, trained: "Trained") -> None:
+        self.all("on_train_begin", self._standing(trained))
+
+    def epoch(self, trained: "Trained", row: Mapping[str, float]) -> dict[str, float]:
+        run = self._standing(trained)
+        columns: dict[str, float] = {}
+        functions = [each for each in self._callbacks if inspect.isroutine(each)]
+        for found in [*(f(run, dict(row)) for f in functions), *self.all("on_epoch_end", run, row)]:
+            columns |= found or {}
+        return columns
+
+    def _standing(self, trained: "Trained") -> Run:
+        """The run as it stands, with the latest parameters."""
+        run = Run(self._run.folder, self._run.experiment)
+        run.trained = trained
+        return run
+
+
+def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder that is there as long as the value is."""
+    return tempfile.TemporaryDirectory(prefix="jaxvae-", ignore_cleanup_errors=True)
+
+
+@contextlib.contextmanager
+def python_words() -> Iterator[None]:
+    """Errors that name options of the command line name arguments, without Orbax's narration."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (UsageError, FileExistsError, FileNotFoundError) as error:
+        if len(error.args) != 1 or not isinstance(error.args[0], str) or "--" not in error.args[0]:
+            raise
+        raise type(error)(in_python(error.args[0])) from error
+    finally:
+        absl.setLevel(level)
+
+
+@contextlib.contextmanager
+def said(quiet: bool) -> Iterator[None]:
+    """What is read is said, unless the caller has set up the log of jaxvae."""
+    log = logging.getLogger("jaxvae")
+    if quiet or log.handlers or log.level != logging.NOTSET:
+        yield
+        return
+    handler = logging.StreamHandler()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+        log.propagate = True
+
+
+def in_python(message: str) -> str:
+    """A message in which options are arguments: --data.batch-size is data.batch_size.
+
+    Whole commands stay what they are.
+    """
+    message = message.replace("give another --out, or continue it with --resume", EXISTS)
+    parts = re.split(r"(\bjaxvae [a-z-]+ .*?(?=;|$))", message)
+    return "".join(part if part.startswith("jaxvae ") else _arguments(part) for part in parts)
+
+
+def _arguments(text: str) -> str:
+    text = re.sub(r"--no-([\w.-]+\w)", r"--\1=False", text)
+    return re.sub(
+        r"(?<![\w-])--([a-z][\w.-]*\w)",
+        lambda found: WORDS.get(found[1], found[1].replace("-", "_")),
+        text,
+    )
