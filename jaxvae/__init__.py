@@ -20,12 +20,14 @@ from jaxvae.config import (
 )
 
 if TYPE_CHECKING:
+    from jaxvae.estimator import Autoencoder
     from jaxvae.run import Run, load, train
     from jaxvae.training.listener import StopTraining
 
 __version__ = "0.2.0.dev0"
 
 __all__ = [
+    "Autoencoder",
     "Data",
     "Experiment",
     "Model",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 LATER = {
+    "Autoencoder": "jaxvae.estimator",
     "Run": "jaxvae.run",
     "StopTraining": "jaxvae.training.listener",
     "load": "jaxvae.run",
