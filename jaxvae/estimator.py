@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from jaxvae.config import Data, Experiment, Model, Objective, Optimizer, Train
@@ -56,6 +57,11 @@ class Autoencoder(TransformerMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]  # codes are float32, whatever the rows
+        return tags
 
     def fit(self, X: ArrayLike, y: Any = None) -> "Autoencoder":
         """Train on rows X, (n, features); y is not used."""
