@@ -13,7 +13,7 @@ BIN := .venv/bin
 .PHONY: demo test test-ci test-slow test-all test-numeric parity gpu gpu-pack lint clean
 
 demo: .venv/installed
-	$(BIN)/jaxvae train experiments/digits_vae.py
+	$(BIN)/jaxvae train
 	@echo "Look at the figures and summary.json of the newest folder runs/digits_vae*" >&2
 
 test: .venv/installed-test

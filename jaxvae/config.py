@@ -83,7 +83,7 @@ class Data:
     rest are -1. Each batch then has a fixed share of labelled ones. None: keep what there is."""
     streaming: bool = False
     """Decode images while training instead of holding all of them in memory: for prepared sets of
-    TensorFlow Datasets and folders of images."""
+    TensorFlow Datasets and folders of images (extra `stream`)."""
     seed: int = 0
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
     resize: tuple[int, int] | None = None
@@ -502,7 +502,7 @@ class Train:
     """Epochs between figures while training; 0: only at the end (where the best checkpoint is
     drawn); None: no figures."""
     tensorboard: bool = False
-    """Also write TensorBoard event files."""
+    """Also write TensorBoard event files (extra `tensorboard`)."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")

@@ -86,9 +86,9 @@ def train(
             new. A run that is resumed began with it, if it is given.
 
     Raises:
-        UsageError: a setting that the data, the devices or Optax do not allow, or with `resume`
-            settings, images or a beginning that differ from the run's, or another process trains
-            there, or nothing of `init_from` agrees; nothing is written.
+        UsageError: a setting that the data, the devices, Optax or what is installed do not allow,
+            or with `resume` settings, images or a beginning that differ from the run's, or another
+            process trains there, or nothing of `init_from` agrees; nothing is written.
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data.
         NonFiniteError: the loss or its gradient is not finite, of every member; the last good
@@ -98,6 +98,7 @@ def train(
     """
     folder = Path(folder)
     guards.refuse_unchangeable(may_change)
+    guards.refuse_absent(experiment)
     init_from = None if init_from is None else Path(init_from)
     task = Task(experiment, population, folder, resume, quiet, parallel, may_change, init_from)
     everyone = _members(task)
