@@ -51,7 +51,7 @@ lint: .venv/installed-test
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/installed: .venv/python-$(VERSION) pyproject.toml
+.venv/installed: .venv/python-$(VERSION) pyproject.toml setup.py
 	@echo "installing into .venv (about a minute)" >&2
 	$(BIN)/pip install --quiet --editable .
 	touch $@
