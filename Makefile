@@ -13,7 +13,7 @@ BIN := .venv/bin
 .PHONY: demo test test-ci test-slow test-all test-numeric parity gpu gpu-pack lint clean
 
 demo: .venv/installed
-	$(BIN)/jaxvae train experiments/digits_vae.py
+	$(BIN)/jaxvae train
 	@echo "Look at the figures and summary.json of the newest folder runs/digits_vae*" >&2
 
 test: .venv/installed-test
@@ -51,7 +51,7 @@ lint: .venv/installed-test
 	$(PYTHON) -m venv .venv
 	touch $@
 
-.venv/installed: .venv/python-$(VERSION) pyproject.toml
+.venv/installed: .venv/python-$(VERSION) pyproject.toml setup.py
 	@echo "installing into .venv (about a minute)" >&2
 	$(BIN)/pip install --quiet --editable .
 	touch $@

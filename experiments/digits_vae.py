@@ -4,7 +4,7 @@
 images train, 359 validate.
 
 Expect: validation loss 297.7 nats per image at the best epoch (98); z sampled.
-Run: jaxvae train experiments/digits_vae.py   (31 s on 2 CPU cores, seed 0)
+Run: jaxvae train digits_vae   (31 s on 2 CPU cores, seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

@@ -5,7 +5,7 @@ per image; Adam 1e-3, 50 epochs.
 
 Expect: test loss 138.1 nats per image at the best epoch (36), 139.7 at the last (kl 6.96; z
     sampled).
-Run: jaxvae train experiments/mnist_vae_2d.py   (3 min on 2 CPU cores, seed 0)
+Run: jaxvae train mnist_vae_2d   (3 min on 2 CPU cores, seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

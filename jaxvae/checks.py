@@ -11,6 +11,11 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise UsageError(f"{name} = {value!r}: must be {allowed}")
 
 
+def absent(what: str, package: str, install: str) -> UsageError:
+    """The error where `what` needs a package that is not installed, and how to install it."""
+    return UsageError(f"{what}: needs {package}, which is not installed: pip install '{install}'")
+
+
 def reason(error: Exception) -> str:
     """Another library's error as one short line."""
     return str(error).partition("\n")[0][:300] or type(error).__name__

@@ -97,7 +97,7 @@ class Data:
     rest are -1. Each batch then has a fixed share of labelled ones. None: keep what there is."""
     streaming: bool = False
     """Decode images while training instead of holding all of them in memory: for prepared sets of
-    TensorFlow Datasets and folders of images."""
+    TensorFlow Datasets and folders of images (extra `stream`)."""
     seed: int = 0
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
     resize: tuple[int, int] | None = None

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from orbax.checkpoint import multihost
 
 from jaxvae.checks import UsageError, require
 
@@ -105,5 +104,7 @@ def any_process(flag: bool) -> bool:
 def wait_for_all(what: str) -> None:
     """Every process waits here for the others, as long as it takes the slowest to get here."""
     if jax.process_count() > 1:
+        from orbax.checkpoint import multihost  # takes a second to import
+
         # Not a collective of the devices, which gives up after half a minute.
         multihost.get_barrier_sync_fn()(key=what, timeout_ms=24 * 3600 * 1000)

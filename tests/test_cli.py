@@ -87,8 +87,6 @@ def test_bad_experiment_files(capsys, tmp_path):
     ]:
         status, _, err = call(capsys, "train", file)
         assert status == 2 and words in err and len(err.splitlines()) == 1
-    status, _, err = call(capsys, "train")
-    assert status == 2 and "give an experiment file" in err
 
 
 @pytest.mark.slow  # make parity runs them too
@@ -264,6 +262,6 @@ def test_a_variant_in_one_file(capsys, tmp_path):
 
 def test_datasets_lists_the_digits(capsys):
     status, result, err = call(capsys, "datasets")
-    assert status == 0 and "tensorflow-cpu" in err and err.startswith("digits ")
+    assert status == 0 and "jaxvae[tfds]" in err and err.startswith("digits ")
     digits = next(entry for entry in result["datasets"] if entry["name"] == "digits")
     assert digits["ready"]

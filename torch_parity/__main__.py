@@ -7,6 +7,13 @@ from typing import Annotated
 
 import tyro
 
+from torch_parity import NO_TORCH
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError:
+    sys.exit(str(NO_TORCH))
+
 from torch_parity.difference import Comparison
 from torch_parity.recipes import RECIPES
 from torch_parity.report import DTYPES, compare_experiment, table

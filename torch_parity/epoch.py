@@ -1,14 +1,23 @@
 """`python -m torch_parity.epoch`: a whole epoch of MNIST in both, in float64, as a figure.
 
 From equal initial weights, with the same order of the data and the same noise: the MLP VAE, the
-BatchNorm VAE (with dropout, and masks shared) and the CAE. Writes docs/images/parity.png and prints
-the largest relative difference of each curve. 3 minutes on 2 CPU cores.
+BatchNorm VAE (with dropout, and masks shared) and the CAE. Prints the largest relative difference
+of each curve. 3 minutes on 2 CPU cores.
 """
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import tyro
+
+from torch_parity import NO_TORCH
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError:
+    sys.exit(str(NO_TORCH))
 
 from jaxvae import data, figures
 from jaxvae.figures.style import WIDTH, plot_figure, style_axes
@@ -17,12 +26,15 @@ from torch_parity.experiments import experiment_of
 from torch_parity.recipes import RECIPES
 from torch_parity.trajectory import compare_training, train_both
 
-FIGURE = Path(__file__).parents[1] / "docs" / "images" / "parity.png"
 NAMES = {"mnist_vae": "MLP VAE", "mnist_vae_bn": "BatchNorm VAE", "mnist_cae": "CAE"}
 
 
-def main() -> None:
-    """Train, compare and draw."""
+def main(path: tyro.conf.Positional[Path] = Path("parity.png")) -> None:
+    """Train, compare and draw.
+
+    Args:
+        path: The figure, a .png.
+    """
     figure = plot_figure(WIDTH, 3.6)
     axes = figure.subplots(2, len(NAMES), sharex="col", height_ratios=(2, 1))
     for (upper, lower), (name, title) in zip(axes.T, NAMES.items(), strict=True):
@@ -48,9 +60,9 @@ def main() -> None:
         style_axes(lower, "", "step", "relative difference" if first else "")
         lower.set_ylim(1e-17, 1e-12)
     axes[0, 0].legend(fontsize=8, frameon=False)
-    figures.save(figure, FIGURE)
-    print(FIGURE)
+    figures.save(figure, path)
+    print(path)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, prog="python -m torch_parity.epoch")

@@ -1,13 +1,10 @@
 """Where the experiments are."""
 
-from pathlib import Path
-
 from jaxvae.config import Experiment
 from jaxvae.runs import load_experiment
-
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+from jaxvae.runs.names import FOLDER as EXPERIMENTS
 
 
 def experiment_of(name: str) -> Experiment:
-    """The experiment of a file in experiments/, such as mnist_vae or published/antixk_vae."""
+    """One of the package's experiments, such as mnist_vae or published/antixk_vae."""
     return load_experiment(EXPERIMENTS / f"{name}.py")

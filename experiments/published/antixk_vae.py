@@ -5,7 +5,7 @@ Convolutions k3 s2 p1 of 3-32-64-128-256-512 channels (64 to 2 pixels), BatchNor
 k3 s1 p1 to 3 channels, tanh. CelebA; mean squared error + 0.00025 KL (`kld_weight`): beta_eff =
 1.536. Adam 5e-3, times 0.95 per epoch, batch 64, 100 epochs.
 
-Import: jaxvae import-torch last.ckpt --as experiments/published/antixk_vae.py
+Import: jaxvae import-torch last.ckpt --as antixk_vae
     (without CelebA to hand, add --image-shape 218 178 3; with other hidden_dims of theirs, give
     --model.hidden-dims, --model.decoder-dims, reversed with the last one twice, and
     --model.decoder-strides, 2 everywhere and 1 at the end)

@@ -4,7 +4,7 @@ Convolutions k4 s2 p1 of 32 channels (32-16-8-4 pixels), dense 512-256-256, 10 l
 mirror image back, ReLU, sigmoid. MNIST resized to 32x32; BCE and KL, summed per image (its loss
 "VAE"; "betaH" is --objective.beta 4); Adam 5e-4, batch 64, 400 epochs.
 
-Import: jaxvae import-torch model.pt --as experiments/published/burgess_vae.py
+Import: jaxvae import-torch model.pt --as burgess_vae
     (its 64x64 models have a layer more: --data.resize 64 64 --model.hidden-dims 32 32 32 32)
 """
 

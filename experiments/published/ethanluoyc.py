@@ -4,7 +4,7 @@
 MNIST in [-0.5, 0.5]; -log N(x; x', 1) and KL, summed per image; Adam 1e-3, batch 128, 100 epochs.
 Versions before that one, with widths of 100 and other names of layers, need a map of their own.
 
-Import: jaxvae import-torch model.pth --as experiments/published/ethanluoyc.py
+Import: jaxvae import-torch model.pth --as ethanluoyc
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train

@@ -3,7 +3,7 @@
 784-400-400-(200, 200) and back, LeakyReLU 0.2, sigmoid. MNIST; BCE and KL summed over everything;
 Adam 1e-3, batch 100, 30 epochs.
 
-Import: jaxvae import-torch model.pth --as experiments/published/jackson_kang.py
+Import: jaxvae import-torch model.pth --as jackson_kang
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train

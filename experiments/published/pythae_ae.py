@@ -3,7 +3,7 @@
 784-512-10 and back, ReLU, sigmoid. MNIST; squared error, summed per image; the trainer's defaults:
 Adam 1e-4, batch 64, 100 epochs.
 
-Import: jaxvae import-torch final_model/model.pt --as experiments/published/pythae_ae.py
+Import: jaxvae import-torch final_model/model.pt --as pythae_ae
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train

@@ -5,7 +5,7 @@ BatchNorm, ReLU, then 1024-10. `Decoder_Conv_AE_MNIST`: 10-4x4x1024, linear, the
 convolutions k3 s2 p1 of 1024-512-256-1 channels (4-7-14-28 pixels), BatchNorm, ReLU, sigmoid.
 Squared error, summed per image; the trainer's defaults: Adam 1e-4, batch 64, 100 epochs.
 
-Import: jaxvae import-torch final_model/model.pt --as experiments/published/pythae_conv_ae.py
+Import: jaxvae import-torch final_model/model.pt --as pythae_conv_ae
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train

@@ -6,7 +6,7 @@ convolutions k3 s2 p1 of 1024-512-256-1 channels (4-7-14-28 pixels), BatchNorm, 
 Half the squared error and KL, summed per image; the trainer's defaults: Adam 1e-4, batch 64, 100
 epochs.
 
-Import: jaxvae import-torch final_model/model.pt --as experiments/published/pythae_conv_vae.py
+Import: jaxvae import-torch final_model/model.pt --as pythae_conv_vae
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train

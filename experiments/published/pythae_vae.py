@@ -3,7 +3,7 @@
 784-512-(10, 10) and back, ReLU, sigmoid. MNIST; half the squared error and KL, summed per image;
 the trainer's defaults: Adam 1e-4, batch 64, 100 epochs.
 
-Import: jaxvae import-torch final_model/model.pt --as experiments/published/pythae_vae.py
+Import: jaxvae import-torch final_model/model.pt --as pythae_vae
 """
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train

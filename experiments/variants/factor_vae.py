@@ -6,7 +6,7 @@ trained on "critic", the mean of both cross-entropies, with an Adam of its own. 
 eq. 2 and algorithm 1 (arXiv:1802.05983), with one batch for both. 784-256-10, ReLU, mirrored.
 
 Expect: validation loss 291.7 nats at epoch 30 of 50 (recon 277.86, kl 13.29, tc 0.06, critic 0.66).
-Run: jaxvae train experiments/variants/factor_vae.py   (80 s on 2 busy CPU cores)
+Run: jaxvae train factor_vae   (80 s on 2 busy CPU cores)
 """
 
 from dataclasses import dataclass, field

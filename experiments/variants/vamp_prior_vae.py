@@ -5,7 +5,7 @@ begin as training examples, just inside [0, 1], where they are kept. Tomczak and
 (arXiv:1705.07120). 784-256-20, ReLU, mirrored, K = 50.
 
 Expect: validation loss 284.4 nats at epoch 49 of 50 (recon 271.22, kl 13.21).
-Run: jaxvae train experiments/variants/vamp_prior_vae.py   (68 s on 2 busy CPU cores)
+Run: jaxvae train vamp_prior_vae   (68 s on 2 busy CPU cores)
 """
 
 import math

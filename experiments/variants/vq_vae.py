@@ -6,7 +6,7 @@ Laplace smoothed; the prior is uniform over them. van den Oord et al. 2017, eq. 
 (arXiv:1711.00937). Convolutions 1-16-32, k3 s2; 64 codes of 16 numbers, at 7x7 positions.
 
 Expect: validation loss 261.8 nats at epoch 50 (recon 259.78, commitment 8.22, perplexity 20.6).
-Run: jaxvae train experiments/variants/vq_vae.py   (78 s on 2 busy CPU cores)
+Run: jaxvae train vq_vae   (78 s on 2 busy CPU cores)
 """
 
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ log = logging.getLogger("jaxvae")
 
 
 def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
-    """Train an experiment; every field of it is an option."""
+    """Train an experiment, or the demo where none is named; every field of it is an option."""
     if options.resume is not None:
         if options.out is not None or options.or_resume:
             raise UsageError("--out, --or-resume: not allowed with --resume, which names a folder")
@@ -40,7 +40,10 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
             )
         return _train(options, options.resume, resume=True)
     if options.file is None:
-        raise UsageError("train: give an experiment file, such as experiments/mnist_vae.py")
+        log.info(
+            "no experiment is named: training the demo, %s; `jaxvae experiments` lists the others",
+            runs.DEMO,
+        )
     if options.out is not None:
         started = (options.out / "config.json").exists()
         return _train(options, options.out, resume=options.or_resume and started)
@@ -82,7 +85,7 @@ def extract(
         run: The population's run folder.
         member: Which one, from 0, as summary.json lists them.
         out: The new run folder.
-        experiment: Its experiment file; needed only when it defines classes of its own.
+        experiment: Its experiment, a name or a file; needed only when that defines classes.
     """
     from jaxvae.training.extract import extract as extracted
 
@@ -240,7 +243,7 @@ def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]
     from jaxvae.interop import convert
 
     if options.source is None or options.like is None:
-        raise UsageError("import-torch: give a file of weights and --as, an experiment file")
+        raise UsageError("import-torch: give a file of weights and --as, an experiment")
     source, experiment, shape = options.source, options.experiment, options.image_shape
     reading = convert.Reading(
         options.state_dict, options.leave_out, options.map, accept=options.accept
@@ -271,7 +274,7 @@ def export_torch(
         path: A new file: .pth, .pt, .ckpt, .bin or .safetensors.
         checkpoint: The best by validation, or the latest.
         map: As in import-torch; by default the one of the import, or `reference`.
-        experiment: The run's experiment file; needed only when it defines classes of its own.
+        experiment: The run's, a name or a file; needed only when that defines classes.
     """
     from jaxvae.interop import convert
 

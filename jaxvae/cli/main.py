@@ -23,6 +23,7 @@ import tyro
 from jaxvae import __version__, runs
 from jaxvae.checks import UsageError
 from jaxvae.cli import commands, draw
+from jaxvae.cli.experiments import experiments
 from jaxvae.cli.options import ImportOptions, TrainOptions
 from jaxvae.config import Experiment, Population
 
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "traverse": draw.traverse,
     "figures": draw.figures,
     "fit": commands.fit,
+    "experiments": experiments,
     "datasets": commands.datasets,
     "info": commands.info,
     "doctor": commands.doctor,
@@ -85,10 +87,11 @@ def _run(args: list[str]) -> dict[str, Any]:
 
 
 def _train_defaults(args: list[str]) -> TrainOptions:
-    """The experiment whose fields the options override: the file's, or the resumed run's."""
+    """The experiment whose fields the options override: the one that is named, the resumed run's,
+    or else the demo."""
     file = Path(args[0]) if args and not args[0].startswith("-") else None
     experiment = None if file is None else runs.load_experiment(file)
-    population = Population()
+    population, init_from = Population(), None
     if resume := _value_of("--resume", args):
         from jaxvae.training.metrics import read_population
 
@@ -98,10 +101,14 @@ def _train_defaults(args: list[str]) -> TrainOptions:
             raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
         experiment = saved
         population = read_population(folder) or population
-    if experiment is None:
-        return TrainOptions(file)
-    experiment = _with_convention(experiment, args)
-    return TrainOptions(file, population=population, experiment=experiment)
+    elif file is not None and file.name == "config.json":
+        from jaxvae.training.metrics import read_population
+
+        population = read_population(file.parent) or population
+        origin = runs.origin_of(file.parent)
+        init_from = None if origin is None else Path(origin["run"])
+    experiment = _with_convention(experiment or runs.load_experiment(runs.DEMO), args)
+    return TrainOptions(file, init_from=init_from, population=population, experiment=experiment)
 
 
 def _import_defaults(args: list[str]) -> ImportOptions:

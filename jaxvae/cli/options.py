@@ -22,12 +22,13 @@ class TrainOptions:
     """Where from, where to, and every field of the experiment."""
 
     file: tyro.conf.Positional[Path | None] = None
-    """The experiment file, such as experiments/mnist_vae.py."""
+    """The experiment: a name, such as mnist_vae (`jaxvae experiments` lists them), a Python file,
+    or the config.json of a run, to begin another one alike."""
     out: Path | None = None
     """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
     resume: Path | None = None
-    """Continue this run exactly where its latest checkpoint stands, with its own settings. The file
-    is then needed only when it defines classes of its own."""
+    """Continue this run exactly where its latest checkpoint stands, with its own settings. The
+    experiment is then needed only when it defines classes of its own."""
     or_resume: bool = False
     """Where --out already holds this run, continue it: the same command starts and restarts."""
     init_from: Path | None = None
@@ -52,8 +53,8 @@ class ImportOptions:
     source: tyro.conf.Positional[Path | None] = None
     """The state dict: .pth, .pt, .ckpt, .bin or .safetensors."""
     like: Annotated[Path | None, tyro.conf.arg(name="as")] = None
-    """The experiment file whose model it fits, such as experiments/published/antixk_vae.py; its
-    fields can be changed by the options below."""
+    """The experiment whose model it fits, a name, such as antixk_vae, or a file; its fields can be
+    changed by the options below."""
     out: Path | None = None
     """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
     map: str | None = None
@@ -90,7 +91,7 @@ class SavedRun:
     checkpoint: Literal["best", "latest"] = "best"
     """The best by validation, or the latest."""
     experiment: Path | None = None
-    """The run's experiment file; needed only when it defines classes of its own."""
+    """The run's experiment, a name or a file; needed only when that defines classes of its own."""
 
 
 @dataclasses.dataclass(frozen=True)

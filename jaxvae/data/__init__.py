@@ -4,6 +4,7 @@ uint8 arrays.
 With `data.streaming`, sets of TensorFlow Datasets and folders stay in their files instead.
 """
 
+import difflib
 import hashlib
 import logging
 import os
@@ -23,6 +24,9 @@ from jaxvae.data.splits import Dataset, Source, Split, info, split
 from jaxvae.held import Held, refuse_name_alone
 
 __all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "info", "load", "whole"]
+
+TFDS = "tensorflow-datasets array-record importlib-resources"
+"""What reads sets of TensorFlow Datasets, where the package was installed without."""
 
 log = logging.getLogger("jaxvae")
 
@@ -150,9 +154,7 @@ def _found(data: config.Data) -> Found:
         if data.source in usual.SETS and not _is_prepared(data.source):
             _check_in_memory(data)
             return usual.find(data.source)
-        from jaxvae.data import tfds_source
-
-        return tfds_source.find(data.source, data)
+        return _tfds(data.source).find(data.source, data)
 
     try:
         path = Path(data.source).expanduser()
@@ -203,13 +205,36 @@ def _check_in_memory(data: config.Data) -> None:
     require(not data.streaming, "data.streaming", data.streaming, allowed)
 
 
-def _is_prepared(name: str) -> bool:
-    """Whether TensorFlow Datasets has the set to hand."""
+def _tfds(name: str | None = None) -> Any:
+    """`tfds_source`; None where TensorFlow Datasets is not installed, which few sets need.
+
+    Args:
+        name: a set that is none of the others: so it is needed.
+
+    Raises:
+        UsageError: it is not installed, and `name` is given.
+    """
     try:
         from jaxvae.data import tfds_source
-    except ImportError:  # it is needed for no usual set
-        return False
-    return tfds_source.is_readable(name)
+    except ImportError as error:
+        if name is None:
+            return None
+        from jaxvae.data.usual import SETS
+
+        near = difflib.get_close_matches(name, [*SETS, "digits"])
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(
+            f"data.source = {name!r}: none of the sets that need nothing else ({meant}a file or"
+            f" folder is written ./NAME), and those of TensorFlow Datasets need it ({error}):"
+            f" pip install {TFDS}"
+        ) from error
+    return tfds_source
+
+
+def _is_prepared(name: str) -> bool:
+    """Whether TensorFlow Datasets has the set to hand; it is needed for no usual set."""
+    tfds_source = _tfds()
+    return tfds_source is not None and tfds_source.is_readable(name)
 
 
 def _is_path(source: str) -> bool:
@@ -224,9 +249,8 @@ def _is_path(source: str) -> bool:
 
     if source in SETS:  # emnist/letters
         return False
-    from jaxvae.data import tfds_source  # photos/cats, or cifar10_corrupted/fog_1 of TFDS?
-
-    return first not in tfds_source.names()
+    tfds_source = _tfds()  # photos/cats, or cifar10_corrupted/fog_1 of TFDS?
+    return tfds_source is not None and first not in tfds_source.names()
 
 
 def available() -> list[dict[str, Any]]:
@@ -235,7 +259,9 @@ def available() -> list[dict[str, Any]]:
     Each has `name` (for `--data.source`), `ready`, `location` (where it is, or will be), `images`
     (their number per split, where known) and `how` (how to use or to get it).
     """
-    from jaxvae.data import tfds_source, usual
+    from jaxvae.data import usual
+
+    tfds_source = _tfds()
 
     def entry(
         name: str, ready: bool, location: str, images: dict[str, int] | None, how: str
@@ -250,7 +276,7 @@ def available() -> list[dict[str, Any]]:
             item["images"],
             item["problem"] or f"--data.source {item['name']}",
         )
-        for item in tfds_source.prepared()
+        for item in (() if tfds_source is None else tfds_source.prepared())
     ]
     published = {item["name"]: item for item in usual.entries()}
     # What TensorFlow Datasets has prepared goes before the archives, if it can be read here.
@@ -263,10 +289,10 @@ def available() -> list[dict[str, Any]]:
         entry(
             "NAME",
             False,
-            str(tfds_source.data_dir()),
+            "$TFDS_DATA_DIR" if tfds_source is None else str(tfds_source.data_dir()),
             None,
             "--data.source NAME or NAME/CONFIGURATION, any other set of TensorFlow Datasets: pip"
-            " install tensorflow-cpu, and the first use prepares it there (TFDS_DATA_DIR)",
+            " install 'jaxvae[tfds]', and the first use prepares it there (TFDS_DATA_DIR)",
         ),
         entry(
             "PATH",

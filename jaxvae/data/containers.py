@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvae.checks import UsageError, reason
+from jaxvae.checks import UsageError, absent, reason
 from jaxvae.data.arrays import of_named
 from jaxvae.data.found import Found
 
@@ -58,7 +58,7 @@ def find_hdf5(path: Path) -> Found:
     try:
         import h5py
     except ImportError as error:
-        raise UsageError(f"{path}: needs h5py: pip install h5py") from error
+        raise absent(str(path), "h5py", "jaxvae[hdf5]") from error
     try:
         with h5py.File(path, "r") as file:
             arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.checks import UsageError, reason
+from jaxvae.checks import UsageError, absent, reason
 from jaxvae.config import Data
 from jaxvae.data.checked import class_names, to_labels
 from jaxvae.data.decode import decode
@@ -80,7 +80,7 @@ def read_tables(files: list[Path]) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UsageError(f"{files[0]}: needs pyarrow: pip install pyarrow") from error
+        raise absent(str(files[0]), "pyarrow", "pyarrow") from error
 
     def stream(file: Path) -> Any:
         with pyarrow.memory_map(str(file)) as mapped:

@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 import numpy as np
 
+from jaxvae.checks import absent
 from jaxvae.data.lazy import LazyImages
 
 READ_AHEAD_BYTES = 64 * 2**20
@@ -31,8 +32,12 @@ def stream(
 
     Raises:
         ValueError: an image is damaged; the message names it.
+        UsageError: Grain is not installed.
     """
-    import grain  # here, because only runs that stream need it
+    try:
+        import grain  # here, because only runs that stream need it
+    except ImportError as error:
+        raise absent("data.streaming = True", "Grain", "jaxvae[stream]") from error
 
     steps, batch_size = batches.shape
     batch_shape = (batch_size, *images.shape[1:])

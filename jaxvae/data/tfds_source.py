@@ -170,7 +170,7 @@ def _builder(name: str) -> tfds.core.DatasetBuilder:
 def _prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
     """Download and prepare a set, which needs TensorFlow, or say how to get it."""
     if importlib.util.find_spec("tensorflow") is None:
-        failure = "preparing it needs TensorFlow: pip install tensorflow-cpu, then run again"
+        failure = "preparing it needs TensorFlow: pip install 'jaxvae[tfds]', then run again"
         cause = None
     else:
         log.info("downloading and preparing %s in %s", name, builder.data_path)

@@ -12,7 +12,7 @@ import ml_dtypes  # with it, NumPy and safetensors know bfloat16
 import numpy as np
 
 from jaxvae.atomic import atomic
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, absent
 
 PYTORCH = (".pth", ".pt", ".ckpt", ".bin")
 ZIP = b"PK\x03\x04"  # the first bytes of what torch.save writes; before PyTorch 1.6 it was a pickle
@@ -241,7 +241,7 @@ def _import_torch(path: Path) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise UsageError(f"{path}: needs PyTorch: pip install -e '.[parity]'") from error
+        raise absent(str(path), "PyTorch", "jaxvae[parity]") from error
     return torch
 
 
@@ -249,5 +249,5 @@ def _import_safetensors(path: Path) -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise UsageError(f"{path}: needs safetensors: pip install -e '.[parity]'") from error
+        raise absent(str(path), "safetensors", "jaxvae[parity]") from error
     return safetensors.numpy

@@ -1,7 +1,7 @@
 """Run folders: what is in one, who may write to it, and its checkpoints.
 
-Exported here is what `jaxvae.runs.folder` defines. `guards` and `checkpoint`, which imports Orbax,
-are imported by name.
+Exported here is what `jaxvae.runs.folder` defines. `guards`, `names` (of the package's experiments)
+and `checkpoint`, which imports Orbax, are imported by name.
 """
 
 from jaxvae.runs.folder import (
@@ -21,9 +21,11 @@ from jaxvae.runs.folder import (
     write_json,
     write_metrics,
 )
+from jaxvae.runs.names import DEMO
 
 __all__ = [
     "COLUMNS",
+    "DEMO",
     "PARTS",
     "Interrupted",
     "RunError",

@@ -21,10 +21,12 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, with_fields
 from jaxvae.from_json import checked, from_json
 from jaxvae.info import Info
+from jaxvae.runs import names
 
 PARTS = ("data", "model", "objective", "optimizer", "train")
 TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
 COLUMNS = ("epoch", "step", *TERMS, "learning_rate")  # of every metrics.csv; most have more
+MODULE = "jaxvae_experiment_"  # and a file's name: where its classes are
 
 
 class RunError(RuntimeError):
@@ -35,19 +37,26 @@ class Interrupted(RunError):
     """Training was asked to stop and has saved where it stands."""
 
 
-def load_experiment(path: str | Path) -> Experiment:
-    """The value `experiment` of a Python file.
+def load_experiment(name_or_path: str | Path) -> Experiment:
+    """The value `experiment` of a Python file, or what a run's config.json says.
+
+    Args:
+        name_or_path: A file, or the name of one of the package's experiments, such as mnist_vae or
+            variants/iwae, where there is no file of that name.
 
     Raises:
-        UsageError: no such file, it fails, or it defines no Experiment of that name.
+        UsageError: no such file or name, the file fails, or it defines no Experiment of that name;
+            a config.json is damaged, or of a run with classes of its own.
     """
-    path = Path(path)
-    if not path.is_file():
-        hint = "; a run is continued with --resume" if path.is_dir() else ""
-        raise UsageError(f"experiment file {str(path)!r}: no such file{hint}")
+    path = names.resolve(name_or_path)
+    if path.name == "config.json":
+        return _alike(path)
     if path.suffix != ".py":
-        raise UsageError(f"experiment file {str(path)!r}: must be a Python file (.py)")
-    module = types.ModuleType(f"jaxvae_experiment_{path.stem}")
+        raise UsageError(
+            f"experiment file {str(path)!r}: must be a Python file (.py), or the config.json of a"
+            " run"
+        )
+    module = types.ModuleType(f"{MODULE}{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up while it is executed
     try:
@@ -67,6 +76,19 @@ def load_experiment(path: str | Path) -> Experiment:
         return checked(experiment)
     except UsageError as error:
         raise UsageError(f"experiment file {str(path)!r}: {error}") from error
+
+
+def _alike(path: Path) -> Experiment:
+    """The experiment of a config.json, for a run that begins anew."""
+    classes = saved_config(path.parent)["classes"]
+    for name, of in classes.items() if isinstance(classes, dict) else ():
+        file = str(of).partition(".")[0].removeprefix(MODULE)
+        if str(of).startswith(MODULE):
+            raise UsageError(
+                f"{path}: its {name} is a class of the file {file[:100]}.py: give that one, and"
+                " options for the settings that differ"
+            )
+    return read_config(path.parent)[0]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import importlib.util
 import itertools
 import logging
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae import __version__
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError, absent, require
 from jaxvae.config import Experiment
 from jaxvae.runs.folder import RunError, origin_of, read_config, read_metrics, saved_config
 
@@ -61,6 +62,25 @@ def refuse_unchangeable(may_change: Collection[str]) -> None:
     """Raise a UsageError unless all of these settings are `CHANGEABLE`."""
     for name in may_change:
         require(name in CHANGEABLE, "--may-change", name, f"one of {', '.join(CHANGEABLE)}")
+
+
+TRACKERS = {
+    "tensorboard": ("tensorboardX", "tensorboardX"),
+    "mlflow": ("mlflow", "MLflow"),
+    "wandb": ("wandb", "Weights & Biases"),
+}
+"""What each of `train.track` imports, and its name; the extra that installs it has the kind's."""
+
+
+def refuse_absent(experiment: Experiment) -> None:
+    """Raise a UsageError where a setting needs an extra of the package that is not installed."""
+    data, train = experiment.data, experiment.train
+    for name, value, module, package, extra in (
+        ("data.streaming", data.streaming, "grain", "Grain", "stream"),
+        *(("train.track", repr(kind), *TRACKERS[kind], kind) for kind in train.track),
+    ):
+        if value and importlib.util.find_spec(module) is None:
+            raise absent(f"{name} = {value}", package, f"jaxvae[{extra}]")
 
 
 def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[str] = ()) -> None:

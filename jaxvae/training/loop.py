@@ -44,7 +44,7 @@ from jaxvae.training.monitor import Standing
 from jaxvae.training.reporting import Reporter
 from jaxvae.training.state import TrainState
 from jaxvae.training.summary import first_line, population_curves, stale, summary_of
-from jaxvae.training.trackers import Trackers, refuse_absent
+from jaxvae.training.trackers import Trackers
 
 
 class Task(NamedTuple):
@@ -95,9 +95,9 @@ def train(
             new. A run that is resumed began with it, if it is given.
 
     Raises:
-        UsageError: a setting that the data, the devices or Optax do not allow, or with `resume`
-            settings, images or a beginning that differ from the run's, or another process trains
-            there, or nothing of `init_from` agrees; nothing is written.
+        UsageError: a setting that the data, the devices, Optax or what is installed do not allow,
+            or with `resume` settings, images or a beginning that differ from the run's, or another
+            process trains there, or nothing of `init_from` agrees; nothing is written.
         FileExistsError: `folder` is not empty and `resume` is False.
         FileNotFoundError: no data.
         NonFiniteError: the loss or its gradient is not finite, of every member; the last good
@@ -116,6 +116,7 @@ def carry_out(task: Task) -> dict[str, Any]:
     experiment, folder, population, resume = task[:4]
     may_change, init_from = task.may_change, task.init_from
     guards.refuse_unchangeable(may_change)
+    guards.refuse_absent(experiment)
     everyone = _members(task)
 
     def refuse() -> None:
@@ -149,7 +150,6 @@ def _members(task: Task) -> tuple[Experiment, ...]:
     Raises:
         UsageError: something that several members cannot have.
     """
-    refuse_absent(task.experiment.train.track)
     if task.alone:
         return (task.experiment,)
     experiment, together = task.experiment, "left out with several members, which share one device"

@@ -1,7 +1,6 @@
 """Where a run is followed besides its folder: TensorBoard, MLflow, Weights & Biases."""
 
 import contextlib
-import importlib.util
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -9,12 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jaxvae import runs
-from jaxvae.checks import UsageError
 
 log = logging.getLogger("jaxvae")
 
-MODULES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-"""What each kind of `train.track` imports; the extra that installs it has the kind's name."""
 FILE = "trackers.json"
 """In the run folder: which run of a tracker is this one, so that a resumed run goes on there."""
 
@@ -33,13 +29,6 @@ class Tracker(Protocol):
 
     def close(self, status: str) -> None:
         """The run has ended: it is `finished`, `interrupted` or `failed`."""
-
-
-def refuse_absent(kinds: Iterable[str]) -> None:
-    """Raise a UsageError that says how to install what a kind of tracker needs."""
-    for kind in kinds:
-        if importlib.util.find_spec(MODULES[kind]) is None:
-            raise UsageError(f"train.track = {kind!r}: needs pip install 'jaxvae[{kind}]'")
 
 
 class Trackers:

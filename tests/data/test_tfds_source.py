@@ -176,7 +176,7 @@ def test_unprepared_without_tensorflow(data_dir, monkeypatch):
     message = str(caught.value)
     for part in (
         f"not in {data_dir}",
-        "pip install tensorflow-cpu",
+        "pip install 'jaxvae[tfds]'",
         "TFDS_DATA_DIR",
         "--data.source digits",
     ):
@@ -267,5 +267,5 @@ def test_available_lists_what_is_there_and_what_is_missing(data_dir):
     assert not entries["broken"]["ready"]
     assert not entries["mnist"]["ready"] and "fetches 12 MB" in entries["mnist"]["how"]
     assert not entries["NAME"]["ready"] and entries["NAME"]["location"] == str(data_dir)
-    assert "pip install tensorflow-cpu" in entries["NAME"]["how"]
+    assert "pip install 'jaxvae[tfds]'" in entries["NAME"]["how"]
     assert entries["digits"]["ready"]

@@ -213,6 +213,18 @@ def test_without_tfds(publish, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     monkeypatch.delattr(data, "tfds_source")
     check_mnist(load("mnist"))
+    assert load("digits").train.images.shape == (1438, 28, 28, 1)
+    for name, words in (("minst", "did you mean mnist"), ("cifar10_corrupted/fog_1", "(a file")):
+        with pytest.raises(UsageError) as caught:
+            load(name)
+        message = str(caught.value)
+        assert words in message and message.endswith(f"pip install {data.TFDS}")
+        assert "\n" not in message
+    with pytest.raises(FileNotFoundError, match=r"'\./photos': no such file or folder"):
+        load("./photos")
+    listed = {item["name"]: item for item in data.available()}
+    assert {"digits", "mnist", "NAME", "PATH"} <= listed.keys()
+    assert "pip install 'jaxvae[tfds]'" in listed["NAME"]["how"]
 
 
 def test_sets_in_memory_are_not_streamed(publish):

@@ -324,7 +324,7 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch, suffix
     for module in [name for name in sys.modules if name.split(".")[0] == library]:
         monkeypatch.setitem(sys.modules, module, None)
     for work in (lambda: files.read(path), lambda: files.write(path, ARRAYS)):
-        with pytest.raises(UsageError, match=r"pip install -e '.\[parity\]'"):
+        with pytest.raises(UsageError, match=r"pip install 'jaxvae\[parity\]'"):
             work()
 
 

@@ -18,8 +18,14 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import tyro
+
+from torch_parity import NO_TORCH
+
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit(str(NO_TORCH))
 
 from jaxvae import data, figures
 from jaxvae.checks import UsageError, require
