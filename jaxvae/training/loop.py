@@ -177,7 +177,9 @@ def _train(task: Task, everyone: Sequence[Experiment], stop: StopRequest) -> dic
     status = "finished"
     with (
         Checkpoints(folder / "checkpoints") as checkpoints,
-        Reporter(settings.epochs, task.quiet or not first) as reporter,
+        Reporter(
+            settings.epochs, task.quiet or not first, len(everyone), settings.max_steps
+        ) as reporter,
         EventWriter(folder if settings.tensorboard and first else None) as events,
     ):
         run = Run(everyone, program, checkpoints, reporter, stop)
