@@ -55,7 +55,10 @@ def test_every_option_has_a_help_text(command, capsys):
 
 def test_bad_usage_names_field_value_and_what_is_allowed(capsys, tmp_path):
     cases = [
-        (["--model.latent-dims", "3"], ["--model.latent-dims: no option", "did you mean --model.latent-dim?"]),
+        (
+            ["--model.latent-dims", "3"],
+            ["--model.latent-dims: no option", "did you mean --model.latent-dim?"],
+        ),
         (["--model.latent-dim", "0"], ["model.latent_dim = 0: must be at least 1"]),
         (["--model.latent-dim", "two"], ["--model.latent-dim = 'two': must be a whole number"]),
         (["--model.activation", "swish"], ["--model.activation = 'swish'", "gelu, silu, tanh"]),

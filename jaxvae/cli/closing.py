@@ -49,12 +49,14 @@ def show(text: str, bold: str | None = None) -> None:
 
 
 def text(command: str, result: Result) -> str:
-    """The lines, no longer than the terminal is wide where words allow it."""
+    """The lines, as long as the terminal is wide; what is there to be copied stays whole."""
     facts = facts_of(command, result)
     column = max((len(name) for name, _ in facts), default=0) + 2
     lines = []
     for name, says in facts:
-        lines += wrapped(says, f"{name:{column}}", " " * column) or [name]
+        whole = says.startswith(("jaxvae ", "in Python"))
+        first = f"{name:{column}}"
+        lines += [first + says] if whole else wrapped(says, first, " " * column)
     return "\n".join(lines)
 
 

@@ -31,7 +31,8 @@ def of_program(commands: Mapping[str, Callable[..., Any]]) -> str:
     for name, command in commands.items():
         says = (command.__doc__ or "").partition("\n\n")[0]
         lines += wrapped(says, f"  {name:{column}}", " " * (column + 2))
-    lines += ["", "jaxvae COMMAND --help says more; jaxvae --version which one this is."]
+    end = "jaxvae COMMAND --help says more; jaxvae --version which one this is."
+    lines += ["", *wrapped(end)]
     return "\n".join(lines)
 
 

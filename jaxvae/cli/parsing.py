@@ -121,7 +121,7 @@ def _option(argument: Any, source: Any = None) -> Option:
     return Option(
         flags=flags,
         value=_readable(lowered.metavar or "") if flags else field.extern_name.upper(),
-        choices=tuple(choice for choice in lowered.choices or () if choice != "None"),
+        choices=_choices(lowered),
         default=_default(field.default, lowered),
         help=" ".join((help or "").split()),
         group="" if source is None else source.extern_prefix,
@@ -139,6 +139,12 @@ def _readable(metavar: str) -> str:
         metavar = metavar[1:-1]
     metavar = re.sub(r"\[(.+) \[\1 \.\.\.\]\]", r"\1 ...", metavar)
     return re.sub(r"\{([^{}]*)\}", lambda found: found[1].replace(",", "|"), metavar)
+
+
+def _choices(lowered: Any) -> tuple[str, ...]:
+    """In the order of the metavar: of a Literal or None tyro keeps them in no order."""
+    order = re.findall(r"[^{},|\[\]\s]+", lowered.metavar or "")
+    return tuple(sorted(set(lowered.choices or ()) - {"None"}, key=order.index))
 
 
 def _default(value: Any, lowered: Any) -> str:
