@@ -18,7 +18,7 @@ EVERYWHERE = {
     "--json": "Print the result as JSON, as is done where stdout is not a terminal.",
     "-h, --help": "Show this text.",
 }
-NAME = r"^  \S+"
+NAME = r"^  (-h, )?\S+"
 """What of a line is the name of a command or an option."""
 INDENT = " " * 8
 NARROWEST, WIDEST = 40, 100

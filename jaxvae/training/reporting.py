@@ -77,16 +77,17 @@ class Reporter:
         where = f"epoch {epoch:{len(str(self._epochs))}d}/{self._epochs}"
         taken = self._first + done
         if not self._bar.tasks:  # what was taken before a resumption says nothing of the speed
-            self._bar.add_task(where, total=total, completed=taken, step=done, steps=steps, said="")
+            fields: dict[str, Any] = {"step": done, "steps": steps, "loss": "", "speed": ""}
+            self._bar.add_task(where, total=total, completed=taken, **fields)
         (task,) = self._bar.task_ids
         self._bar.update(task, description=where, completed=taken, step=done)
         self._show()
 
     def advance(self, done: int, means: dict[str, float], images_per_second: float) -> None:
         """`done` steps of the epoch are taken; `means` are those of the epoch so far."""
-        said = f"{self._loss} {means['loss']:.1f} {images_per_second:,.0f} images/s"
+        loss, speed = f"{self._loss} {means['loss']:.1f}", f"{images_per_second:,.0f} images/s"
         for task in self._bar.task_ids:
-            self._bar.update(task, completed=self._first + done, step=done, said=said)
+            self._bar.update(task, completed=self._first + done, step=done, loss=loss, speed=speed)
         self._show()
 
     def end_epoch(self, rows: Sequence[dict[str, float]], standings: Sequence[Standing]) -> None:
@@ -129,7 +130,8 @@ class Reporter:
         left = f", {_clock(task.time_remaining)} to go" if task.time_remaining else ""
         within = f"step {task.fields['step']}/{task.fields['steps']}"
         said = f"{task.description}, {within}, {_clock(task.elapsed or 0)}{left}"
-        self._notebook.progress(task.completed, task.total or 1, f"{said}  {task.fields['said']}")
+        said = f"{said}  {task.fields['loss']}  {task.fields['speed']}"
+        self._notebook.progress(task.completed, task.total or 1, said)
 
 
 def _clock(seconds: float) -> str:
@@ -142,10 +144,12 @@ def _bar_columns(width: int) -> list[ProgressColumn]:
         TextColumn("{task.description} step {task.fields[step]}/{task.fields[steps]}"),
         BarColumn(bar_width=None),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("eta"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[speed]}"),
     ]
-    return columns if width < 76 else [*columns, TextColumn("{task.fields[said]}")]
+    return columns if width >= 100 else columns[:-1] if width >= 70 else columns[:-2]
 
 
 class EventWriter:

@@ -126,7 +126,7 @@ def of_run(row: Mapping[str, float], standing: Standing, epochs: int) -> list[Ce
         Cell("val mse", row["val_mse"], 5 if not has_kl else OPTIONAL + 6),
         Cell("grad norm", row["grad_norm"], OPTIONAL + 5),
         Cell("lr", f"{row['learning_rate']:.2e}", OPTIONAL + 3),
-        *_speed(row),
+        *_speed(row, 1),
     ]
 
 
@@ -155,7 +155,7 @@ def of_members(
         Cell("mean recon", mean("val_recon"), OPTIONAL, nats=True),
         Cell("mean kl", mean("val_kl"), OPTIONAL, nats=True),
         Cell("mean train loss", mean("train_loss"), OPTIONAL + 3, nats=True),
-        *_speed(rows[0]),
+        *_speed(rows[0], count),
     ]
 
 
@@ -163,7 +163,7 @@ def _epoch(row: Mapping[str, float], epochs: int) -> Cell:
     return Cell("epoch", f"{int(row['epoch']):{len(str(epochs))}d}/{epochs}", 0)
 
 
-def _speed(row: Mapping[str, float]) -> list[Cell]:
-    """Seconds of the epoch's steps, and images of all its members that were seen in each."""
-    rate = f"{row['images_per_second']:,.0f}".rjust(len("1,000,000"))
+def _speed(row: Mapping[str, float], members: int) -> list[Cell]:
+    """Seconds of the epoch's steps, and images that all members together saw in each."""
+    rate = f"{row['images_per_second'] * members:,.0f}".rjust(len("1,000,000"))
     return [Cell("images/s", rate, OPTIONAL + 4), Cell("seconds", row["seconds"], 5, decimals=2)]

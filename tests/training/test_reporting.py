@@ -106,6 +106,7 @@ def test_a_population_says_best_mean_and_worst_of_those_that_are_finite():
     said = {cell.title: cell.value for cell in cells}
     assert (said["best"], said["member"], said["mean"], said["worst"]) == (280.0, "1", 300.0, 320.0)
     assert (said["improved"], said["finite"]) == ("2/4", "3/4")
+    assert said["images/s"].strip() == f"{4 * 9718:,}"
     assert len(table.fit(cells, 79).header) <= 79
 
 
@@ -144,7 +145,10 @@ def test_a_terminal_gets_rows_and_a_bar(monkeypatch, capsys, columns):
     assert max(len(line.rstrip()) for line in lines) <= columns
     bars = [line for line in lines if "step 44/44" in line]
     assert bars and all("epoch" in bar and "━" in bar and "0:00:0" in bar for bar in bars)
-    assert ("images/s" in bars[0]) == (columns > 60)
+    assert ("loss 300.0" in bars[0]) == (columns >= 80) and ("images/s" in bars[0]) == (
+        columns > 80
+    )
+    assert columns < 80 or bars[0].count("━") > columns / 4  # a bar that can be read
 
 
 def test_the_best_epoch_is_in_colour_unless_none_is_wanted(monkeypatch, capsys):
