@@ -136,13 +136,13 @@ def test_an_error_at_a_terminal_is_broken_between_words():
     assert " ".join(lines_of(written)).endswith("relu, leaky_relu, elu, gelu, silu, tanh, sigmoid")
 
 
-@pytest.mark.parametrize("words", [["train", "--help-all"], ["datasets"], ["completion", "bash"]])
+@pytest.mark.parametrize("words", [["train", "--help-all"], ["--version"], ["completion", "bash"]])
 def test_nobody_reads_any_more(words):
     """As after `| head -1`: quiet, and at an end."""
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "jaxvae", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment)
     os.close(writing)
     said = done.stderr.decode()
@@ -167,6 +167,8 @@ def test_a_shell_takes_its_script(shell, scripts):
     text = (scripts / shell).read_text()
     for word in ("import-torch", "data.batch-size", "gaussian_learned"):
         assert word in text
+    if shell == "fish":
+        assert all(line.startswith(("#", "complete -c jaxvae ")) for line in text.splitlines())
     if (program := shutil.which(shell)) is None:
         pytest.skip(f"no {shell} here")
     subprocess.run([program, "-n", str(scripts / shell)], check=True)

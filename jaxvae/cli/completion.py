@@ -66,7 +66,7 @@ compdef _jaxvae jaxvae
 
 def script(shell: Shell, commands: Commands) -> str:
     """What the shell is to read."""
-    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands)
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands).strip()
 
 
 def _bash(commands: Commands) -> str:
@@ -117,7 +117,7 @@ def _fish(commands: Commands) -> str:
                 needs = f" -x -a {_fished(' '.join(option.choices))}"
             seen = f"'__fish_seen_subcommand_from {name}'"
             lines.append(f"complete -c jaxvae -n {seen} -l {flag[2:]}{needs} -d {_fished(says)}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _fished(text: str) -> str:

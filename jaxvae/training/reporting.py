@@ -44,13 +44,12 @@ class Reporter:
         self._table: table.Table | None = None
         self._width = self._rows = 0  # of the console when the header was shown, and since then
         self._first = 0  # step of the epoch that runs
-        redrawn = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = Progress(
             *_bar_columns(self._console.width),
             console=self._console,
             transient=True,
             expand=True,
-            disable=quiet or not redrawn or self._notebook is not None,
+            disable=quiet or not self._console.is_terminal or self._notebook is not None,
         )
 
     def __enter__(self) -> "Reporter":

@@ -60,7 +60,7 @@ def test_rows_fit_and_end_where_the_header_ends(width, losses, kls, epochs, own)
         assert len(line) == len(chosen.header)
         for column in chosen.columns:
             begin, end = chosen.span(column.title)
-            assert chosen.header[begin:end].strip() == column.title
+            assert chosen.header[begin:end] == column.title.rjust(column.width)
             assert line[begin:end] == line[begin:end].rstrip() or column.title == "*"
             assert line[end : end + 2].strip() == ""
 
