@@ -1,4 +1,4 @@
-"""What the commands of the command line do: each returns what is printed as JSON, but for `doctor`.
+"""What the commands of the command line do: each returns its result, and `doctor` prints it.
 
 Heavy imports are inside the commands, so that `--help` is quick.
 """
@@ -15,6 +15,7 @@ import tyro
 
 from jaxvae import runs
 from jaxvae.checks import UsageError, require
+from jaxvae.cli import closing
 from jaxvae.cli.options import (
     NO_PREFIX,
     ImportOptions,
@@ -178,17 +179,15 @@ def fit(saved: Saved, components: int = 10, seed: int = 0, limit: int = 10_000) 
 def datasets() -> dict[str, Any]:
     """List the data sets to hand and those that can be fetched: what to type, a line each.
 
-    On a terminal that is all; elsewhere it goes to stderr, and where they are is printed as JSON.
+    Where stdout is not a terminal the list goes to stderr, and where they are is printed as JSON.
     """
     from jaxvae import data
 
     found = data.available()
-    on_terminal = sys.stdout.isatty()
-    width = max(len(entry["name"]) for entry in found)
-    lines = "\n".join(f"{entry['name']:{width}}  {entry['how']}" for entry in found)
-    print(lines, file=sys.stdout if on_terminal else sys.stderr)
-    if on_terminal:
-        raise SystemExit(0)
+    if not sys.stdout.isatty():
+        width = max(len(entry["name"]) for entry in found)
+        lines = (f"{entry['name']:{width}}  {entry['how']}" for entry in found)
+        print("\n".join(lines), file=sys.stderr)
     return {"datasets": found}
 
 
@@ -229,12 +228,13 @@ def doctor(quick: bool = False, json: bool = False) -> NoReturn:
 
     Args:
         quick: Fewer cases and one model, in some 20 seconds.
-        json: Print the findings as JSON instead of as a table.
+        json: Print the findings as JSON on a terminal too, instead of as a table.
     """
     from jaxvae.doctor import examine
 
     report = examine(quick)
-    print(dumps(report.as_json(), indent=2) if json else report.as_text())
+    as_json = json or not sys.stdout.isatty()
+    closing.show(dumps(report.as_json(), indent=2) if as_json else report.as_text())
     raise SystemExit(1 if report.wrong or report.interrupted else 0)
 
 

@@ -1,9 +1,11 @@
 """The command line: `jaxvae train|evaluate|reconstruct|sample|...`.
 
-Results go to stdout as JSON (of `doctor`, as a table), everything else to stderr. Exit status: 0; 1
-when the command failed, or `doctor` found something wrong; 2 when it was used wrongly; 75 when
-training was asked to stop (SIGTERM, SIGINT) and can be resumed.
-The commands are in `commands` and `draw`, what they share in `options`.
+Results go to stdout, for a person where that is a terminal, and as JSON elsewhere and with --json;
+everything else goes to stderr. Exit status: 0; 1 when the command failed, `doctor` found something
+wrong, or nobody reads what is printed; 2 when it was used wrongly; 75 when training was asked to
+stop (SIGTERM, SIGINT) and can be resumed.
+The commands are in `commands` and `draw`, what they share in `options`, how they are parsed in
+`parsing`, and what they say of themselves in `help`, `completion` and `closing`.
 """
 
 import functools
@@ -22,12 +24,29 @@ import tyro
 
 from jaxvae import __version__, runs
 from jaxvae.checks import UsageError
-from jaxvae.cli import commands, draw
+from jaxvae.cli import closing, commands, draw, help
+from jaxvae.cli.completion import Shell, script
 from jaxvae.cli.experiments import experiments
 from jaxvae.cli.options import ImportOptions, TrainOptions
+from jaxvae.cli.parsing import Option, nearest, options_of, parse
 from jaxvae.config import Experiment, Population
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
+HELP = ("-h", "--help", "--help-all")
+
+
+def completion(shell: tyro.conf.Positional[Shell]) -> dict[str, Any]:
+    """Print what makes a shell complete commands, options, choices and paths.
+
+    Args:
+        shell: bash, zsh or fish; the script's first line says how the shell reads it.
+    """
+    described = {
+        name: (" ".join((command.__doc__ or "").partition("\n\n")[0].split()), _options(name, []))
+        for name, command in COMMANDS.items()
+    }
+    return {"shell": shell, "script": script(shell, described)}
+
 
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": commands.train,
@@ -46,44 +65,48 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "doctor": commands.doctor,
     "import-torch": commands.import_torch,
     "export-torch": commands.export_torch,
+    "completion": completion,
 }
 
 
 def _run(args: list[str]) -> dict[str, Any]:
-    """Parse and carry out a command. tyro itself exits with status 2 where it cannot parse."""
-    if old := [a for a in args if re.match("--train.(no-)?tensorboard", a)]:
+    """Parse and carry out a command; or print help, and exit."""
+    if args == ["--version"]:
+        return {"jaxvae": __version__}
+    if not args or args[0] in HELP:
+        if not args:
+            raise UsageError("give a command, such as train; jaxvae --help lists them")
+        closing.show(help.of_program(COMMANDS), help.NAME)
+        sys.exit(0)
+    name, *words = args
+    if old := [word for word in words if re.match("--train.(no-)?tensorboard", word)]:
         raise UsageError(f"{old[0]}: is --train.track tensorboard now")
-    if args[:1] == ["train"]:
-        prog, default = "jaxvae train", _train_defaults(args[1:])
-        options = tyro.cli(
-            TrainOptions,
-            prog=prog,
-            description=commands.train.__doc__,
-            default=default,
-            args=args[1:],
-        )
+    if name not in COMMANDS:
+        hint = nearest(name, [*COMMANDS]) or "; jaxvae --help lists them"
+        raise UsageError(f"{name!r}: no command of jaxvae{hint}")
+    if asked := [word for word in words if word in HELP]:
+        words = [word for word in words if word not in HELP]
+        says, every = COMMANDS[name].__doc__ or "", "--help-all" in asked
+        closing.show(help.of_command(name, says, _options(name, words), every), help.NAME)
+        sys.exit(0)
+    if name == "train":
+        default = _train_defaults(words)
+        options = parse(TrainOptions, name, words, default)
         if options.file != default.file:
             raise UsageError(f"{options.file}: the experiment file comes right after `train`")
         return commands.train(options)
-    if args[:1] == ["import-torch"]:
-        imported = tyro.cli(
-            ImportOptions,
-            prog="jaxvae import-torch",
-            description=commands.import_torch.__doc__,
-            default=_import_defaults(args[1:]),
-            args=args[1:],
-        )
-        return commands.import_torch(imported)
-    if args == ["--version"]:
-        return {"jaxvae": __version__}
-    if args and args[0] in COMMANDS:
-        return tyro.cli(COMMANDS[args[0]], prog=f"jaxvae {args[0]}", args=args[1:])
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="jaxvae",
-        description="Autoencoders in JAX: train, evaluate, look.",
-        args=args,
-    )
+    if name == "import-torch":
+        return commands.import_torch(parse(ImportOptions, name, words, _import_defaults(words)))
+    return parse(COMMANDS[name], name, words)
+
+
+def _options(name: str, words: list[str]) -> list[Option]:
+    """Those of a command; of two of them they depend on an experiment among the words."""
+    if name == "train":
+        return options_of(TrainOptions, _train_defaults(words))
+    if name == "import-torch":
+        return options_of(ImportOptions, _import_defaults(words))
+    return options_of(COMMANDS[name])
 
 
 def _train_defaults(args: list[str]) -> TrainOptions:
@@ -167,11 +190,27 @@ def _quieten() -> None:
     sys.unraisablehook = hook
 
 
+def _for_stderr(message: str) -> str:
+    """On a terminal without lines that would be broken within words; elsewhere as it is."""
+    return help.reflowed(message) if sys.stderr.isatty() else message
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _for_stderr(super().format(record))
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    args = sys.argv[1:] if args is None else args
+    given = sys.argv[1:] if args is None else args
+    args = [word for word in given if word != "--json"]
+    asked = len(args) < len(given)
+    if asked and args[:1] == ["doctor"]:  # which prints its findings itself
+        args.append("--json")
     _quieten()
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("jaxvae").setLevel(logging.INFO)
     try:
         result = _run(args)
@@ -186,11 +225,19 @@ def main(args: list[str] | None = None) -> None:
         prefix = "" if expected else f"{type(error).__name__}: "
         hint = "" if expected else " (JAXVAE_TRACEBACK=1 shows where)"
         message = str(error) if expected else str(error).strip().partition("\n")[0]
-        print(f"jaxvae: {prefix}{_printable(message)}{hint}", file=sys.stderr)
+        print(_for_stderr(f"jaxvae: {prefix}{_printable(message)}{hint}"), file=sys.stderr)
         sys.exit(2 if usage else 1)
     except KeyboardInterrupt:
         print(
             "jaxvae: interrupted; a run with a checkpoint continues with --resume", file=sys.stderr
         )
         sys.exit(1)
-    print(json.dumps(result, indent=2, allow_nan=False))
+    as_json = asked or not sys.stdout.isatty()
+    if args[0] == "completion" and not asked:
+        closing.show(result["script"])
+    elif as_json:
+        closing.show(json.dumps(result, indent=2, allow_nan=False))
+    elif args == ["--version"]:
+        closing.show(f"jaxvae {__version__}")
+    else:
+        closing.show(closing.text(args[0], result), closing.LABEL)

@@ -204,7 +204,9 @@ def _train(
     status = "finished"
     with (
         Checkpoints(folder / "checkpoints") as checkpoints,
-        Reporter(settings.epochs, task.quiet or not first) as reporter,
+        Reporter(
+            settings.epochs, task.quiet or not first, len(everyone), settings.max_steps
+        ) as reporter,
     ):
         run = Run(everyone, program, checkpoints, reporter, stop)
         resumed = resume and bool(checkpoints.steps())

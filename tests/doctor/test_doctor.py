@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -38,9 +39,10 @@ def quick():
     return doctor.examine(quick=True)
 
 
-def printed(capsys, monkeypatch, report, *options):
+def printed(capsys, monkeypatch, report, *options, terminal=True):
     """Exit status, stdout and stderr of the command, where this is what the doctor finds."""
     monkeypatch.setattr(doctor, "examine", lambda quick: replace(report, quick=quick))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     status = 0
     try:
         cli.main(["doctor", *options])
@@ -135,7 +137,9 @@ def test_the_command_prints_a_table_or_json(quick, capsys, monkeypatch):
     assert max(map(len, out.splitlines())) <= 100
     assert "\x1b" not in out
     assert out.rstrip().endswith(quick.summary[-20:])
+    _, elsewhere, _ = printed(capsys, monkeypatch, quick, terminal=False)
     status, out, _ = printed(capsys, monkeypatch, quick, "--json")
+    assert out == elsewhere
     found = json.loads(out)
     assert status == 0 and found["wrong"] == [] and not found["quick"]
     assert found["summary"] == quick.summary

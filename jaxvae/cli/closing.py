@@ -1,0 +1,281 @@
+"""The last lines of a command for a person: what came out, where it is, what may come next.
+
+They are printed where stdout is a terminal; elsewhere, and with --json, there is JSON.
+"""
+
+import os
+import re
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxvae import runs
+from jaxvae.cli.help import wrapped
+
+Facts = list[tuple[str, str]]
+"""What a line is about, and what it says; empty where it goes on with the one before."""
+
+LABEL = r"^\S+( \S+)*(?=  )"
+
+Result = Mapping[str, Any]
+TERMS = ("loss", "recon", "kl", "mse")
+SETTINGS = 8
+"""Settings of a population that are listed; summary.json has all."""
+
+
+def show(text: str, bold: str | None = None) -> None:
+    """Print to stdout; end the process where nobody reads it any more, as after `| head -1`.
+
+    Args:
+        text: as it is.
+        bold: a regular expression; where it matches, letters are bold on a terminal.
+    """
+    if bold is not None and sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        styled = Text(text)
+        styled.highlight_regex(re.compile(bold, re.MULTILINE), "bold")
+        Console(highlight=False).print(styled, soft_wrap=True)
+        return
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would be flushed, and fail, once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def text(command: str, result: Result) -> str:
+    """The lines, as long as the terminal is wide; what is there to be copied stays whole."""
+    facts = facts_of(command, result)
+    column = max((len(name) for name, _ in facts), default=0) + 2
+    lines = []
+    for name, says in facts:
+        whole = says.startswith(("jaxvae ", "in Python"))
+        first = f"{name:{column}}"
+        lines += [first + says] if whole else wrapped(says, first, " " * column)
+    return "\n".join(lines)
+
+
+def facts_of(command: str, result: Result) -> Facts:
+    """What is to be said of a command's result."""
+    match command:
+        case "train" if "members" in result:
+            return population(result)
+        case "train" | "extract":
+            return run(result)
+        case "evaluate":
+            return evaluated(result)
+        case "reconstruct" | "sample" | "embed" | "interpolate" | "traverse":
+            return drawn(result)
+        case "figures":
+            return figures(result)
+        case "fit":
+            return fitted(result)
+        case "experiments":
+            return experiments(result)
+        case "datasets":
+            return [(entry["name"], entry["how"]) for entry in result["datasets"]]
+        case "info":
+            return information(result)
+        case "import-torch" if "run" in result:
+            return imported(result)
+    return [(name, _plain(value)) for name, value in result.items()]
+
+
+def run(summary: Result) -> Facts:
+    """Of `train` and `extract`."""
+    folder = Path(summary["folder"])
+    best, last = summary["best"], summary["last"]
+    facts: Facts = []
+    if best is not None:
+        facts.append(("best", f"epoch {best['epoch']:.0f}, {_loss(best, folder, 'val_')}"))
+    if last is not None and best is not None and last["epoch"] != best["epoch"]:
+        facts.append(("last", f"epoch {last['epoch']:.0f}, {_loss(last, folder, 'val_')}"))
+    if "active" in summary.get("active_latents", {}):
+        active = summary["active_latents"]
+        facts.append(("latents", f"{active['active']} of {active['of']} active"))
+    return [*facts, *_where(summary), *_next(folder, "sample", "evaluate")]
+
+
+def population(summary: Result) -> Facts:
+    """Of `train` with several members."""
+    folder, members = Path(summary["folder"]), summary["members"]
+    finite = [m for m in members if m["best"] is not None and m["failed_epoch"] is None]
+    facts: Facts = [("members", f"{len(members)}, of which {summary['num_finite']} stayed finite")]
+    if not finite:
+        return [*facts, *_where(summary)]
+    best = min(finite, key=lambda member: member["best"]["val_loss"])
+    losses = [member["best"]["val_loss"] for member in finite]
+    row, mean = best["best"], statistics.fmean(losses)
+    which = _setting(best, members)
+    facts += [
+        ("best", f"member {best['member']} ({which}), epoch {row['epoch']:.0f}"),
+        ("", _loss(row, folder, "val_")),
+        ("all", f"{_nats(min(losses))} to {_nats(max(losses))}, mean {_nats(mean)}"),
+    ]
+    settings = summary["settings"] if len(summary["settings"]) > 1 else []
+    for each in settings[:SETTINGS]:
+        if (spread := each["best"]) is not None:
+            terms = (
+                f"{t} {spread[f'val_{t}']['mean']:.2f} ± {spread[f'val_{t}']['std']:.2f}"
+                for t in TERMS[:3]
+            )
+            facts.append(("", f"{_setting(each, settings)}: {', '.join(terms)}"))
+    if len(settings) > SETTINGS:
+        facts.append(("", f"and {len(settings) - SETTINGS} more settings in summary.json"))
+    out = f"{folder}-{best['member']}"
+    then = f"jaxvae extract {folder} --member {best['member']} --out {out}"
+    return [*facts, *_where(summary), ("next", then)]
+
+
+def evaluated(result: Result) -> Facts:
+    """Of `evaluate`."""
+    begin = list(result).index("z") + 1
+    terms = {name: result[name] for name in list(result)[begin : list(result).index("beta_eff")]}
+    own = {name: value for name, value in terms.items() if name not in TERMS}
+    step, of = result["checkpoint_step"], f"of {result['source']}, split {result['split']}"
+    facts = [
+        ("loss", _loss(terms, Path(result["run"]), "")),
+        *([("terms", ", ".join(f"{n} {_nats(v)}" for n, v in own.items()))] if own else []),
+        ("images", f"{result['images']:,} {of}; z {result['z']}"),
+        ("model", f"{result['run']}, {result['checkpoint']} checkpoint, of step {step:,}"),
+    ]
+    if "per_image" in result:
+        return [*facts, ("written", f"a row per image in {result['per_image']}")]
+    return [*facts, *_next(Path(result["run"]), "reconstruct")]
+
+
+def drawn(result: Result) -> Facts:
+    """Of the commands that write arrays and their picture."""
+    shapes = (f"{name} {'x'.join(map(str, s)) or '()'}" for name, s in result["shapes"].items())
+    first = next(iter(result["shapes"]))
+    facts = [("picture", result["picture"])] if result["picture"] else []
+    facts += [("arrays", f"{result['arrays']}: {', '.join(shapes)}")]
+    facts += [("table", result["table"])] if "table" in result else []
+    return [*facts, ("next", f'in Python: numpy.load("{result["arrays"]}")["{first}"]')]
+
+
+def experiments(result: Result) -> Facts:
+    """Of `experiments`: what each is, and the number to expect."""
+    facts: Facts = []
+    for each in result["experiments"]:
+        facts.append((each["name"], each["title"]))
+        facts += [("", f"expect: {each['number']}")] if each["number"] else []
+    return facts
+
+
+def figures(result: Result) -> Facts:
+    """Of `figures`."""
+    paths = [Path(path) for path in result["figures"]]
+    return [
+        ("figures", f"{len(paths)} in {paths[0].parent}: {', '.join(path.stem for path in paths)}")
+    ]
+
+
+def fitted(result: Result) -> Facts:
+    """Of `fit`."""
+    count, dims = result["codes"]
+    run = Path(result["density"]).parent
+    return [
+        ("fitted", f"{result['components']} Gaussians on {count:,} codes of {dims} latents"),
+        ("fit", f"mean log density {_nats(result['mean_log_prob'])} nats per code"),
+        ("file", result["density"]),
+        ("next", f"jaxvae sample {run} --prior fitted"),
+    ]
+
+
+def information(result: Result) -> Facts:
+    """Of `info`."""
+    settings, summary = result["config"]["experiment"], result["summary"] or {}
+    model, last = settings["model"], result["last_epoch"]
+    widths = ", ".join(map(str, model["hidden_dims"]))
+    latents = "" if model["family"] == "CAE" else f", {model['latent_dim']} latents"
+    facts: Facts = [
+        ("run", f"{settings['name']}: {summary.get('status', 'has not ended')}"),
+        ("data", f"{settings['data']['source']}, batches of {settings['data']['batch_size']}"),
+        ("model", f"{model['family']}, {model['network']} layers of {widths}{latents}"),
+    ]
+    for name, row in (("best", summary.get("best")), ("last", last)):
+        if isinstance(row, Mapping) and row.get("val_loss") is not None and "epoch" in row:
+            facts.append(
+                (name, f"epoch {row['epoch']:.0f}, validation loss {_nats(row['val_loss'])}")
+            )
+    steps = ", ".join(map(str, result["checkpoints"])) or "none"
+    best = result["best_checkpoint"]
+    facts.append(("saved", f"steps {steps}" + ("" if best is None else f"; the best is {best}")))
+    return [*facts, ("more", "--json: all settings and results")]
+
+
+def imported(result: Result) -> Facts:
+    """Of `import-torch`, where it made a run."""
+    folder = Path(result["run"])
+    facts = [
+        ("run", f"{folder}: {result['parameters']:,} parameters of {result['source']}"),
+        ("map", result["map"]),
+    ]
+    if result["left_out"]:
+        facts.append(("left out", ", ".join(result["left_out"])))
+    if result["checked"] is None:
+        facts.append(("checked", "no: --check compares with results of the PyTorch model"))
+    else:
+        facts.append(("checked", "its results are those of the PyTorch model"))
+    return [*facts, *_next(folder, "evaluate")]
+
+
+def _where(summary: Result) -> Facts:
+    folder = Path(summary["folder"])
+    drawn = len(list((folder / "figures").glob("*.png")))
+    pictures = f"; {_count(drawn, 'figure')} in {folder / 'figures'}" if drawn else ""
+    took = f" in {summary['total_seconds']:,.0f} s" if "total_seconds" in summary else ""
+    ended = "" if summary["status"] == "finished" else f"; {summary['status']}"
+    return [("run", f"{folder}: {_count(summary['epochs'], 'epoch')}{took}{ended}{pictures}")]
+
+
+def _next(folder: Path, *commands: str) -> Facts:
+    """Commands on a run that it can carry out: without a prior there are no samples."""
+    config = runs.saved_config(folder)
+    own = not all(str(name).startswith("jaxvae.") for name in config["classes"].values())
+    file = " --experiment FILE" if own else ""
+    if config["experiment"]["model"]["family"] != "VAE":
+        commands = tuple("reconstruct" if c == "sample" else c for c in commands)
+    lines = [f"jaxvae {command} {folder}{file}" for command in commands]
+    return [("next" if i == 0 else "", line) for i, line in enumerate(lines)]
+
+
+def _loss(row: Result, folder: Path, prefix: str) -> str:
+    """299.20 nats per image (recon 293.65, kl 5.55), and the error per pixel where kl is none."""
+    kind = "example" if runs.saved_config(folder)["info"]["maximum"] is None else "image"
+    recon, kl = row[f"{prefix}recon"], row[f"{prefix}kl"]
+    parts = f" (recon {_nats(recon)}, kl {_nats(kl)})" if kl else ""
+    each = "value" if kind == "example" else "pixel"
+    error = row.get(f"{prefix}mse")
+    mse = f", MSE {error:.3g} per {each}" if error is not None and (not kl or not prefix) else ""
+    return f"{_nats(row[f'{prefix}loss'])} nats per {kind}{parts}{mse}"
+
+
+def _setting(which: Result, others: Sequence[Result]) -> str:
+    """In what it differs from the others: beta 0.5, seed 3."""
+    end = next(name for name in ("beta_eff", "num_members") if name in which)
+    names = list(which)[: list(which).index(end)]
+    differ = [n for n in names if n != "member" and len({other[n] for other in others}) > 1]
+    return ", ".join(f"{n.rpartition('.')[2].replace('_', ' ')} {which[n]:g}" for n in differ)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _nats(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items()) or "none"
+    return str(value)

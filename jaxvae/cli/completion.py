@@ -1,0 +1,142 @@
+"""Scripts that let a shell complete commands, options, choices and paths.
+
+They hold plain words, so that completing starts no Python. What is no option and has no choices is
+a path, which the shell completes by itself. Options that a variant's own file adds are not known.
+"""
+
+from collections.abc import Mapping, Sequence
+from shlex import quote
+from typing import Literal
+
+from jaxvae.cli.help import EVERYWHERE
+from jaxvae.cli.parsing import Option
+
+Shell = Literal["bash", "zsh", "fish"]
+Commands = Mapping[str, tuple[str, Sequence[Option]]]
+"""Of each command what it does, in a line, and its options."""
+
+BASH = """\
+# jaxvae in bash: source <(jaxvae completion bash)
+_jaxvae() {{
+  local word=${{COMP_WORDS[COMP_CWORD]}} words=
+  if (( COMP_CWORD == 1 )); then
+    words={commands}
+  else
+    case "${{COMP_WORDS[1]}} ${{COMP_WORDS[COMP_CWORD-1]}}" in
+{choices}
+    esac
+    if [[ -z $words && $word == -* ]]; then
+      case ${{COMP_WORDS[1]}} in
+{options}
+      esac
+    fi
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o bashdefault -o default -F _jaxvae jaxvae
+"""
+
+ZSH = """\
+#compdef jaxvae
+# jaxvae in zsh, after compinit: source <(jaxvae completion zsh)
+_jaxvae() {{
+  local -a found
+  if (( CURRENT == 2 )); then
+    found=({commands})
+    _describe command found
+    return
+  fi
+  case "$words[2] $words[CURRENT-1]" in
+{choices}
+  esac
+  if (( $#found )); then
+    compadd -a found
+  elif [[ $words[CURRENT] == -* ]]; then
+    case $words[2] in
+{options}
+    esac
+    _describe option found
+  else
+    _files
+  fi
+}}
+compdef _jaxvae jaxvae
+"""
+
+
+def script(shell: Shell, commands: Commands) -> str:
+    """What the shell is to read."""
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands).strip()
+
+
+def _bash(commands: Commands) -> str:
+    options = [
+        f"        {name}) words={quote(' '.join(flag for flag, _ in _flags(of_command)))} ;;"
+        for name, (_, of_command) in commands.items()
+    ]
+    choices = [
+        f"      {quote(f'{name} {flag}')}) words={quote(' '.join(option.choices))} ;;"
+        for name, flag, option in _named(commands)
+        if option.choices
+    ]
+    return BASH.format(
+        commands=quote(" ".join(commands)), choices="\n".join(choices), options="\n".join(options)
+    )
+
+
+def _zsh(commands: Commands) -> str:
+    def described(name: str, says: str) -> str:
+        return quote(f"{name}:{says}")
+
+    options = []
+    for name, (_, of_command) in commands.items():
+        words = [described(flag, says) for flag, says in _flags(of_command)]
+        options.append(f"      {name}) found=({' '.join(words)}) ;;")
+    choices = [
+        f"    {quote(f'{name} {flag}')}) found=({' '.join(map(quote, option.choices))}) ;;"
+        for name, flag, option in _named(commands)
+        if option.choices
+    ]
+    return ZSH.format(
+        commands=" ".join(described(name, says) for name, (says, _) in commands.items()),
+        choices="\n".join(choices),
+        options="\n".join(options),
+    )
+
+
+def _fish(commands: Commands) -> str:
+    lines = ["# jaxvae in fish: jaxvae completion fish | source"]
+    for name, (says, _) in commands.items():
+        lines.append(f"complete -c jaxvae -f -n __fish_use_subcommand -a {name} -d {_fished(says)}")
+    takes = {(name, flag): option for name, flag, option in _named(commands)}
+    for name, (_, of_command) in commands.items():
+        for flag, says in _flags(of_command):
+            option = takes.get((name, flag))
+            needs = "" if option is None or not option.value else " -r"
+            if option is not None and option.choices:
+                needs = f" -x -a {_fished(' '.join(option.choices))}"
+            seen = f"'__fish_seen_subcommand_from {name}'"
+            lines.append(f"complete -c jaxvae -n {seen} -l {flag[2:]}{needs} -d {_fished(says)}")
+    return "\n".join(lines)
+
+
+def _fished(text: str) -> str:
+    """A word for fish, in which only the quote and the backslash need one before them."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _flags(options: Sequence[Option]) -> list[tuple[str, str]]:
+    """Each --name, and what it does."""
+    own = [(flag, option.help) for option in options for flag in option.flags]
+    return own + [(name.rpartition(" ")[2], says) for name, says in EVERYWHERE.items()]
+
+
+def _named(commands: Commands) -> list[tuple[str, str, Option]]:
+    """Of each command each --name, and the option that it is of."""
+    return [
+        (name, flag, option)
+        for name, (_, of_command) in commands.items()
+        for option in of_command
+        for flag in option.flags
+    ]
