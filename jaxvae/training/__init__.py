@@ -3,10 +3,12 @@
 from jaxvae.training.epoch import NonFiniteError
 from jaxvae.training.loop import train
 from jaxvae.training.optimizer import make_optimizer, make_schedule
+from jaxvae.training.start import Beginning
 from jaxvae.training.state import TrainState, Variables, initial_state
 from jaxvae.training.step import make_advance, make_train_step
 
 __all__ = [
+    "Beginning",
     "NonFiniteError",
     "TrainState",
     "Variables",
