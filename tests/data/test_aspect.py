@@ -57,12 +57,13 @@ def test_on_the_host(how, shape, background):
         np.testing.assert_array_equal(ours, theirs, err_msg=f"{image} to {size}")
 
 
-@pytest.mark.parametrize("how", ["crop", "pad"])
-@pytest.mark.parametrize("background", ["white", "black"])
-@pytest.mark.parametrize("maximum", [255, 1000])
+@pytest.mark.parametrize(
+    "how, background, maximum",
+    [("crop", "white", 1000), ("pad", "white", 1000), ("pad", "black", 255)],
+)
 def test_on_the_device(how, background, maximum):
     """Pillow's filter in floating point, from whole to whole images, of any aspect."""
-    for seed, (image, size) in enumerate(CASES[::3]):  # each is compiled
+    for seed, (image, size) in enumerate(CASES[::5]):  # each is compiled
         if not has_room(image, size):
             continue
         images = noise(seed, 2, *image, 3)
