@@ -27,7 +27,8 @@ def differs(saved: str, values: Any, part: object) -> str | None:
     or a notebook: it has the same qualified name and the same fields. What the fields are of the
     same module's class is seen when they are read.
     """
-    cls, packages = type(part), [class_name(x) for x in vars(Experiment(name="run")).values()]
+    cls, plain = type(part), Experiment(name="run")
+    packages = [class_name(getattr(plain, name)) for name in PARTS]
     if saved == class_name(part):
         return None
     own = saved not in packages and class_name(part) not in packages
