@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 Settings = TypeVar("Settings")
 
 # In Python also arrays, which become a name (`jaxvae.held`); on the command line always words.
+# A size is two numbers once it is checked, and may be given as one.
 if TYPE_CHECKING:
     Source = Any
+    Size = Any
 else:
     Source = str
+    Size = tuple[int, ...]
 
 
 def with_fields(settings: Settings, values: Mapping[str, Any]) -> Settings:
@@ -73,6 +76,15 @@ def _short(self: Any) -> str:
     return text if len(text) <= 200 else f"{text[:196]}...)"
 
 
+def _two(given: Any) -> tuple[int, int]:
+    """Height and width, which may be one number."""
+    size = tuple(given) if isinstance(given, tuple | list) else (given,)
+    whole = len(size) in (1, 2) and all(isinstance(n, int) and n >= 1 for n in size)
+    allowed = "None, a height and a width of at least 1 pixel, or one number for both"
+    require(whole, "data.resize", given, allowed)
+    return size[0], size[-1]
+
+
 @dataclass(frozen=True, repr=False)
 class Data:
     """Which images, how they are split, and how a `uint8` image becomes the model's input."""
@@ -100,13 +112,16 @@ class Data:
     TensorFlow Datasets and folders of images (extra `stream`)."""
     seed: int = 0
     """Seed of the split and of static binarization; it does not follow the experiment's seed."""
-    resize: tuple[int, int] | None = None
-    """Height and width to resize to (bilinear, antialiased)."""
+    resize: Size | None = None
+    """Height and width to resize to (bilinear, antialiased); one number: a square."""
+    aspect: Literal["stretch", "crop", "pad"] = "stretch"
+    """Where `resize` is of another aspect than an image. stretch: the image is. crop: its middle is
+    used. pad: it is resized to within that size, on `background`."""
     resize_rule: Literal["jax", "pillow"] = "jax"
     """jax: resized on the device, in floats. pillow: as Pillow does it, rounded to whole numbers,
     which some published numbers rest on."""
     background: Literal["white", "black"] = "white"
-    """What is seen where images are transparent."""
+    """What is seen where images are transparent, and around them with `aspect` pad."""
     pad: int = 0
     """Rows and columns of zeros added on each side."""
     quantize: int | None = None
@@ -140,14 +155,12 @@ class Data:
         allowed = "at least 2 with data.labelled: one labelled, one not"
         require(n is None or self.batch_size >= 2, "data.batch_size", self.batch_size, allowed)
         require(0 <= self.seed < 2**32, "data.seed", self.seed, "in 0..2**32-1")
-        require(
-            self.resize is None or min(self.resize) >= 1,
-            "data.resize",
-            self.resize,
-            "None or a height and a width of at least 1",
-        )
-        rule, allowed = self.resize_rule, "'jax' where data.resize is None"
-        require(self.resize is not None or rule == "jax", "data.resize_rule", rule, allowed)
+        if self.resize is not None:
+            object.__setattr__(self, "resize", _two(self.resize))
+        for name in ("resize_rule", "aspect"):
+            value, usual = getattr(self, name), getattr(Data, name)
+            allowed = f"{usual!r} where data.resize is None"
+            require(self.resize is not None or value == usual, f"data.{name}", value, allowed)
         require(self.pad >= 0, "data.pad", self.pad, "at least 0")
         q = self.quantize
         require(q is None or 1 <= q <= 255, "data.quantize", q, "None or in 1..255")

@@ -21,7 +21,7 @@ from jaxvae import runs
 from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
-from jaxvae.runs import guards
+from jaxvae.runs import code, guards
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,12 +83,14 @@ def train(
         elif data is not None:
             experiment = replace(experiment, data=replace(experiment.data, source=data))
         experiment = with_changes(experiment, changes)
+        from jaxvae.training import Beginning
+
         begins = init_from.folder if isinstance(init_from, Run) else init_from
         return _train(
             experiment,
             folder,
             callbacks,
-            init_from=None if begins is None else Path(begins),
+            init_from=None if begins is None else Beginning(Path(begins)),
             population=population,
             parallel=parallel,
             quiet=quiet,
@@ -99,6 +101,7 @@ def load(
     folder: str | Path,
     checkpoint: Literal["best", "latest"] = "best",
     like: str | Path | Experiment | None = None,
+    trust_code: bool = False,
 ) -> "Run":
     """A run that was trained before.
 
@@ -106,6 +109,7 @@ def load(
         folder: its folder.
         checkpoint: the best by validation, or the latest.
         like: its experiment, or the file of it, needed only where that has classes of its own.
+        trust_code: instead of `like`, execute the copy of that file which the run folder keeps.
 
     Raises:
         UsageError: not a run folder, or classes that are not at hand.
@@ -113,6 +117,7 @@ def load(
     with python_words():
         if like is not None and not isinstance(like, Experiment):
             like = runs.load_experiment(like)
+        like = code.experiment_for(Path(folder), like, trust_code)
         experiment, *_ = runs.read_config(Path(folder), like)
         return Run(Path(folder), experiment, checkpoint)
 

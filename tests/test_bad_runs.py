@@ -112,7 +112,7 @@ def test_configurations_that_are_something_else(capsys, run, content):
 CHANGES = [
     *[("data.batch_size", value) for value in ("64", 1.5, True, [64], None, {}, 0, -(10**30))],
     *[("data.range", value) for value in ([0], [0, "1"], [1, 0], "01", {"0": 1})],
-    *[("data.resize", value) for value in ([28], [28.5, 28], [True, 28], 28)],
+    *[("data.resize", value) for value in ([28] * 3, [28.5, 28], [True, 28], 28)],
     *[("data.source", value) for value in (None, 3, ["digits"], "")],
     *[("model.hidden_dims", value) for value in (256, ["256"], [256, True], [[256]], None)],
     *[("model.family", value) for value in ("GAN", None, 3, ["VAE"])],

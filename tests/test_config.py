@@ -30,7 +30,9 @@ BAD = [
     ("data.batch_size", {"batch_size": 1, "labelled": 10}),
     *[("data.seed", {"seed": n}) for n in (-1, 2**32)],
     *[("data.resize", {"resize": size}) for size in ((0, 28), (28, -1))],
+    *[("data.resize", {"resize": size}) for size in (0, (), (28, 28, 28), 28.5, "28")],
     ("data.resize_rule", {"resize_rule": "pillow"}),
+    ("data.aspect", {"aspect": "crop"}),
     ("data.pad", {"pad": -1}),
     *[("data.quantize", {"quantize": q}) for q in (0, 256)],
     ("data.quantize", {"quantize": 27, "binarize": "static"}),
@@ -198,6 +200,7 @@ RECIPES = {
     "digits_vae": ("digits", 32, (256, 128), 2, 1e-3, 100, 1),
     "fashion_mnist_ae": ("fashion_mnist", 64, (128,), 64, 1e-3, 10, 0),
     "fashion_mnist_vae_sgd": ("fashion_mnist", 32, (400,), 20, 1e-3, 300, 19.6),
+    "images_vae": ("./photos", 32, (32, 64, 128, 256), 128, 1e-3, 20, 1),
     "mnist_ae": ("mnist", 64, (128,), 64, 1e-3, 10, 0),
     "mnist_cae": ("mnist", 64, (16, 32), None, 1e-3, 10, 0),
     "mnist_conv_vae": ("mnist", 64, (64, 64, 64, 64), 2, 5e-4, 200, 0.5),
@@ -241,6 +244,10 @@ def test_what_sets_some_recipes_apart():
     conv = load_experiment(FOLDER / "mnist_conv_vae.py")
     assert (conv.model.strides, conv.model.activation) == ((1, 2, 2, 1), "leaky_relu")
     assert conv.data.validation_fraction == 0.2
+    images = load_experiment(FOLDER / "images_vae.py")
+    assert (images.data.resize, images.data.aspect) == ((64, 64), "crop")
+    assert (images.model.network, images.model.kernel_size) == ("conv", 4)
+    assert (images.objective.likelihood, images.objective.sigma) == ("gaussian", 0.1)
     for name in ("mnist_ae", "fashion_mnist_ae", "mnist_cae", "mnist_conv_vae"):
         experiment = load_experiment(FOLDER / f"{name}.py")
         assert (experiment.objective.likelihood, experiment.model.output) == ("mse", "sigmoid")

@@ -14,6 +14,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jaxvae import Experiment, Model, Objective, axis, noise
 from jaxvae.batch import Batch, Examples
+from jaxvae.data.preprocess import seen_shape
 from jaxvae.evaluation import make_batch_sums, make_evaluate
 from jaxvae.info import Info
 from jaxvae.noise import Noise
@@ -59,7 +60,7 @@ def test_experiments_lower_for_every_platform(file, devices):
     """The training loop, the evaluation, and images from the prior or, without one, from codes."""
     experiment = load_experiment(file)
     batch_size = experiment.data.batch_size
-    steps, info = TRAIN // batch_size, Info(SHAPE, num_examples=TRAIN)
+    steps, info = TRAIN // batch_size, Info(seen_shape(experiment.data, SHAPE), num_examples=TRAIN)
     module = experiment.model.build(info)
     step = make_train_step(experiment, module, info, steps)
     state = jax.eval_shape(lambda: initial_state(experiment, module, info))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -38,6 +39,8 @@ class Recipe(NamedTuple):
     """Stepped after each epoch (a plateau by the validation loss); a cosine after each step."""
     inputs: Callable[[Tensor], Tensor] = lambda images: images / 255
     """From stored pixels 0..255, as floats, to what the model sees."""
+    channels: int = 1
+    """Of the stored images: 3 of an experiment for photos, which is compared at half its size."""
 
 
 def adam(learning_rate: float) -> Callable[[Iterable[Tensor]], torch.optim.Optimizer]:
@@ -47,6 +50,23 @@ def adam(learning_rate: float) -> Callable[[Iterable[Tensor]], torch.optim.Optim
 def mean_squared_error(pixels: Tensor, mean: None, logvar: None, x: Tensor) -> Tensor:
     """Mean over all elements."""
     return F.mse_loss(pixels, x)
+
+
+def bilinear(images: Tensor, side: int) -> Tensor:
+    """Images (batch, height, width, channels), enlarged to a square."""
+    found = F.interpolate(images.movedim(-1, 1), (side, side), mode="bilinear")
+    return found.movedim(1, -1)
+
+
+def gaussian(sigma: float) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """-log N(x; pixels, sigma) and KL: sums over an image, mean over the batch."""
+
+    def loss(pixels: Tensor, mean: Tensor, logvar: Tensor, x: Tensor) -> Tensor:
+        log_likelihood = Normal(pixels, sigma).log_prob(x).flatten(1).sum(dim=1)
+        kl = kl_divergence(Normal(mean, torch.exp(0.5 * logvar)), Normal(0, 1.0)).sum(dim=1)
+        return (kl - log_likelihood).mean()
+
+    return loss
 
 
 def dense_ae() -> AE:
@@ -94,6 +114,17 @@ def conv_vae() -> VAE:
     )
 
 
+def images_vae() -> VAE:
+    """Four convolutions k4 s2 p1 of 32 to 256 channels, ReLU, 128 latents; mirrored, sigmoid."""
+    image, channels, geometry = (3, 32, 32), [32, 64, 128, 256], [(4, 2, 1)] * 4
+    return VAE(
+        conv_encoder(Layers(), image, channels, geometry),
+        256 * 2 * 2,
+        128,
+        conv_decoder(Layers(), image, channels, geometry, nn.Sigmoid(), latent_dim=128),
+    )
+
+
 RECIPES = {
     "mnist_ae": Recipe(dense_ae, mean_squared_error, adam(1e-3)),
     "fashion_mnist_ae": Recipe(dense_ae, mean_squared_error, adam(1e-3)),
@@ -119,4 +150,11 @@ RECIPES = {
     ),
     "mnist_conv_vae": Recipe(conv_vae, LOSSES["disentanglement_lib"], adam(5e-4)),
     "digits_vae": Recipe(lambda: dense_vae(256, 128, latent_dim=2), LOSSES["flax"], adam(1e-3)),
+    "images_vae": Recipe(
+        images_vae,
+        gaussian(0.1),
+        adam(1e-3),
+        inputs=lambda images: bilinear(images / 255, 32),
+        channels=3,
+    ),
 }

@@ -38,13 +38,26 @@ WEIGHTS_TOLERANCE = 1e-6
 NEARNESS = 0.5
 
 
-def small(experiment: Experiment) -> tuple[Experiment, Dataset]:
-    """The experiment on a few of scikit-learn's digits, which are always at hand."""
+def small(experiment: Experiment, channels: int = 1) -> tuple[Experiment, Dataset]:
+    """The experiment on a few of scikit-learn's digits, which are always at hand.
+
+    As colours of an image serve several digits. What is resized is so to half the size.
+    """
     digits = load(Data("digits"))
-    train = Split(digits.train.images[: BATCH * STEPS_PER_EPOCH], None)
-    held_out = Split(digits.validation.images[:64], None)
+
+    def part(split: Split, n: int) -> Split:
+        images = [split.images[i : i + n] for i in range(channels)]
+        return Split(np.concatenate(images, axis=-1), None)
+
+    train, held_out = part(digits.train, BATCH * STEPS_PER_EPOCH), part(digits.validation, 64)
     dataset = digits._replace(train=train, validation=held_out, test=held_out)
-    data = replace(experiment.data, batch_size=BATCH, validation_fraction=None)
+    size = experiment.data.resize
+    data = replace(
+        experiment.data,
+        batch_size=BATCH,
+        validation_fraction=None,
+        resize=None if size is None else (size[0] // 2, size[1] // 2),
+    )
     return replace(experiment, data=data, train=replace(experiment.train, epochs=EPOCHS)), dataset
 
 
@@ -74,10 +87,10 @@ def away_from_kinks(
 
 def compare_experiment(name: str, dtype: str, seed: int = 0) -> Comparison:
     """One batch, and a training of 50 steps with its schedule; `seed` is that of the weights."""
-    experiment, dataset = small(experiment_of(name))
     recipe = RECIPES[name]
+    experiment, dataset = small(experiment_of(name), recipe.channels)
     images = dataset.train.images[:BATCH]
-    height, width, channels = images.shape[1:]
+    height, width, channels = seen_shape(experiment.data, images.shape[1:])
     weight_map = reference_map(experiment.model, (height, width, channels))
     torch.manual_seed(seed)
     model = perturbed(recipe.model(), seed)

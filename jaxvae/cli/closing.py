@@ -239,7 +239,7 @@ def _next(folder: Path, *commands: str) -> Facts:
     """Commands on a run that it can carry out: without a prior there are no samples."""
     config = runs.saved_config(folder)
     own = not all(str(name).startswith("jaxvae.") for name in config["classes"].values())
-    file = " --experiment FILE" if own else ""
+    file = (" --trust-code" if "code" in config else " --experiment FILE") if own else ""
     if config["experiment"]["model"]["family"] != "VAE":
         commands = tuple("reconstruct" if c == "sample" else c for c in commands)
     lines = [f"jaxvae {command} {folder}{file}" for command in commands]

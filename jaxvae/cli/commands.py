@@ -40,6 +40,8 @@ def train(options: Annotated[TrainOptions, NO_PREFIX]) -> dict[str, Any]:
                 "--init-from: not allowed with --resume, which has all of its own state"
             )
         return _train(options, options.resume, resume=True)
+    if options.trust_code and options.init_from is None:
+        raise UsageError("--trust-code: left out without --resume and --init-from")
     if options.file is None:
         log.info(
             "no experiment is named: training the demo, %s; `jaxvae experiments` lists the others",
@@ -63,7 +65,11 @@ def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[st
     """The experiment, or a population of it."""
     from jaxvae import processes, training
 
-    parallel = options.parallel
+    parallel, begins_with = options.parallel, options.init_from
+    if options.resume is not None and options.trust_code:
+        # Without a checkpoint it has to begin again.
+        origin = runs.origin_of(folder)
+        begins_with = None if origin is None else Path(origin["run"])
     if parallel.distributed:
         processes.start_process(parallel.coordinator, parallel.processes, parallel.index)
     return training.train(
@@ -73,12 +79,16 @@ def _train(options: TrainOptions, folder: Path, resume: bool = False) -> dict[st
         parallel=parallel,
         may_change=[name.replace("-", "_") for name in options.may_change],
         population=options.population,
-        init_from=options.init_from,
+        init_from=begins_with and training.Beginning(begins_with, options.trust_code),
     )
 
 
 def extract(
-    run: tyro.conf.Positional[Path], member: int, out: Path, experiment: Path | None = None
+    run: tyro.conf.Positional[Path],
+    member: int,
+    out: Path,
+    experiment: Path | None = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Make a member of a population a run of its own: to evaluate, to draw, to train on.
 
@@ -87,11 +97,12 @@ def extract(
         member: Which one, from 0, as summary.json lists them.
         out: The new run folder.
         experiment: Its experiment, a name or a file; needed only when that defines classes.
+        trust_code: Execute the copy of it that the run folder keeps, instead.
     """
     from jaxvae.training.extract import extract as extracted
 
     like = None if experiment is None else runs.load_experiment(experiment)
-    return extracted(run, member, out, like)
+    return extracted(run, member, out, like, trust_code)
 
 
 def evaluate(
@@ -266,6 +277,7 @@ def export_torch(
     checkpoint: Literal["best", "latest"] = "best",
     map: str | None = None,
     experiment: Path | None = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Write the weights of a run as a PyTorch state dict.
 
@@ -275,8 +287,9 @@ def export_torch(
         checkpoint: The best by validation, or the latest.
         map: As in import-torch; by default the one of the import, or `reference`.
         experiment: The run's, a name or a file; needed only when that defines classes.
+        trust_code: Execute the copy of it that the run folder keeps, instead.
     """
     from jaxvae.interop import convert
 
     like = None if experiment is None else runs.load_experiment(experiment)
-    return convert.export_torch(run, path, checkpoint, map, like)
+    return convert.export_torch(run, path, checkpoint, map, like, trust_code)

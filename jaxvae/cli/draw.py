@@ -7,6 +7,7 @@ from jaxvae import runs
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
 from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run
+from jaxvae.runs import guards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,7 @@ def sample(
     seed: int = 0,
     label: int | None = None,
     prior: Literal["model", "fitted"] = "model",
+    each: Path | None = None,
 ) -> dict[str, Any]:
     """Decode draws from the model's own prior, or from a density that was fitted on its codes.
 
@@ -53,10 +55,16 @@ def sample(
         seed: Of the draws.
         label: Of what is drawn, for a model that knows labels; by default each in turn.
         prior: The model's own, or what `jaxvae fit` has kept with the run.
+        each: Also write every image as a file of its own, sample-0000.png and so on, into this
+            folder, which is new or empty.
     """
-    from jaxvae.evaluation import pictures
+    from jaxvae.evaluation import pictures, single
 
+    if each is not None:
+        guards.refuse_existing(each, "give another --each")
     trained, step = load_run(saved)
+    if each is not None:
+        single.refuse(trained)
     density = None
     if prior == "fitted":
         from jaxvae.evaluation.density import read
@@ -64,7 +72,12 @@ def sample(
         density = read(saved.run)
         allowed = f"{step}, as of the {saved.checkpoint} checkpoint; fit it again: jaxvae fit"
         require(density.step == step, "step of the fitted density", density.step, allowed)
-    return _write(saved, out, "sample", pictures.samples(trained, n, seed, label, density))
+    arrays, figure = pictures.samples(trained, n, seed, label, density)
+    result = _write(saved, out, "sample", (arrays, figure))
+    if each is not None:
+        single.write(trained, arrays["images"], each, "sample")
+        result["each"] = str(each)
+    return result
 
 
 def embed(

@@ -116,11 +116,15 @@ def _train_defaults(args: list[str]) -> TrainOptions:
     experiment = None if file is None else runs.load_experiment(file)
     population, init_from = Population(), None
     if resume := _value_of("--resume", args):
+        from jaxvae.runs import code
         from jaxvae.training.metrics import read_population
 
         folder = Path(resume)
+        trusted = {"--trust-code", "--trust_code"} & {*args}
+        if experiment is None and trusted:
+            experiment = code.experiment_for(folder, None, trust_code=True)
         saved, *_ = runs.read_config(folder, like=experiment)
-        if experiment is not None and experiment.name != saved.name:
+        if file is not None and experiment is not None and experiment.name != saved.name:
             raise UsageError(f"{folder}: a run of {saved.name!r}, not of {experiment.name!r}")
         experiment = saved
         population = read_population(folder) or population

@@ -28,12 +28,15 @@ class TrainOptions:
     """The run folder; by default the first of runs/NAME, runs/NAME-2, ... that is free."""
     resume: Path | None = None
     """Continue this run exactly where its latest checkpoint stands, with its own settings. The
-    experiment is then needed only when it defines classes of its own."""
+    experiment is then needed only when it defines classes of its own (or --trust-code)."""
     or_resume: bool = False
     """Where --out already holds this run, continue it: the same command starts and restarts."""
     init_from: Path | None = None
     """Begin with the parameters of another run's best checkpoint, on other images too: those of the
     same path and shape, and BatchNorm's statistics and codebooks. Everything else is new."""
+    trust_code: bool = False
+    """Execute the copy of its experiment file that the run folder of --resume or --init-from
+    keeps, where that defines classes of its own."""
     may_change: tuple[str, ...] = ()
     """Settings in which a resumed run may differ from before, such as optimizer.learning_rate."""
     convention: Annotated[str | None, tyro.conf.arg(name="objective.convention")] = None
@@ -92,6 +95,8 @@ class SavedRun:
     """The best by validation, or the latest."""
     experiment: Path | None = None
     """The run's experiment, a name or a file; needed only when that defines classes of its own."""
+    trust_code: bool = False
+    """Execute the copy of its experiment file that the run folder keeps, instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +122,7 @@ def load_run(saved: SavedRun) -> tuple["Trained", int]:
     from jaxvae.training.load import load
 
     like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
-    return load(saved.run, saved.checkpoint, like)
+    return load(saved.run, saved.checkpoint, like, saved.trust_code)
 
 
 def open_run(

@@ -17,6 +17,7 @@ import numpy as np
 from jaxvae import config, processes
 from jaxvae.checks import UsageError, require
 from jaxvae.data import looks
+from jaxvae.data.aspect import BACKGROUNDS
 from jaxvae.data.decode import resized
 from jaxvae.data.found import Found, as_found, classes_in_words
 from jaxvae.data.lazy import LazyImages, concatenate
@@ -43,7 +44,7 @@ def load(data: config.Data) -> Dataset:
         UsageError: the source is unknown, damaged, does not hold what `data` asks for, or cannot be
             streamed.
     """
-    found = _found(data)
+    found = _found(data).fitted(data)
     line = found.line(data)
     _say(logging.INFO, line)
     source = _read(found, data)
@@ -73,7 +74,7 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
     Raises:
         FileNotFoundError, UsageError: as `load`.
     """
-    found = _found(data)
+    found = _found(data).fitted(data)
     total = sum(found.counts.values())
     _say(logging.INFO, "; ".join([f"{found.name}: {total:,} {found.what}", *found.notes]))
     source = _read(found, data)
@@ -108,8 +109,9 @@ def _resized(part: Split, data: config.Data) -> Split:
     images, size = part.images, data.resize
     if isinstance(images, LazyImages) or size is None or images.shape[1:3] == size:
         return part  # files are resized when they are decoded
+    background = BACKGROUNDS[data.background]
     require(images.dtype == np.uint8, "data.resize_rule", "pillow", "'jax' for 16 bits")
-    return part._replace(images=resized(images, size))
+    return part._replace(images=resized(images, size, data.aspect, background))
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:

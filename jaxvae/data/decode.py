@@ -9,26 +9,26 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, require
+from jaxvae.data.aspect import BACKGROUNDS, Size, corner, cropped, within
 from jaxvae.data.headers import GREY_MODES, Encoded, Rules, bits_of, by, opened, read_header
 from jaxvae.data.lazy import consecutive
 from jaxvae.data.splits import Split
-
-BACKGROUNDS = {"white": 255, "black": 0}
 
 
 class Plan(NamedTuple):
     """What every image of a set is decoded to.
 
     `shape` is (height, width, channels) with 1 (grey) or 3 channels (RGB). `resized`: images of
-    another size are resized to it; otherwise they are refused. What is transparent shows the
-    `background`, 0 or 255.
+    another size are resized to it, as `aspect` says; otherwise they are refused. What is
+    transparent shows the `background`, 0 or 255, and so does what is around an image.
     """
 
     shape: tuple[int, int, int]
     resized: bool
     background: int = 255
     bits: int = 8
+    aspect: str = "stretch"
 
     @property
     def dtype(self) -> np.dtype:
@@ -106,17 +106,33 @@ def decode_image(file: Path | bytes, name: str, plan: Plan) -> np.ndarray:
                     f"{name}: {by(pixels.size)} (height x width), where the set has"
                     f" {by((width, height))}"
                 )
-            pixels = pixels.resize((width, height), Image.Resampling.BILINEAR)
+            pixels = fitted(pixels, (height, width), plan.aspect, plan.background)
         array = np.asarray(pixels)
         return (array if plan.bits == 8 else np.rint(array).astype(np.uint16)).reshape(plan.shape)
 
 
-def resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def fitted(image: Image.Image, size: Size, aspect: str, background: int) -> Image.Image:
+    """The image at another size, (height, width), bilinear, as `config.Data.aspect` says."""
+    box, inner = None, size
+    if aspect == "crop":
+        top, left, height, width = cropped(image.size[::-1], size)
+        box = left, top, left + width, top + height
+    elif aspect == "pad":
+        inner = within(image.size[::-1], size)
+    image = image.resize(inner[::-1], Image.Resampling.BILINEAR, box)
+    if inner == size:
+        return image
+    around = Image.new(image.mode, size[::-1], (background,) * len(image.getbands()))
+    around.paste(image, corner(inner, size)[::-1])
+    return around
+
+
+def resized(images: np.ndarray, size: Size, aspect: str, background: int) -> np.ndarray:
     """uint8 images (n, height, width, channels) as Pillow resizes them, bilinear, rounded."""
     found = np.empty((len(images), *size, images.shape[-1]), np.uint8)
     for i, c in np.ndindex(len(images), images.shape[-1]):
         channel = Image.fromarray(np.ascontiguousarray(images[i, ..., c]))
-        found[i, ..., c] = np.asarray(channel.resize(size[::-1], Image.Resampling.BILINEAR))
+        found[i, ..., c] = np.asarray(fitted(channel, size, aspect, background))
     return found
 
 
@@ -149,7 +165,7 @@ def _plan(parts: dict[str, Encoded], rules: Rules) -> Plan:
     if odd is not None and resize is None:
         raise UsageError(
             f"{names[odd]}: {by(sizes[odd])} (height x width), but {names[0]} is {by(sizes[0])};"
-            " give one size for all with --data.resize HEIGHT WIDTH"
+            " give one size for all with --data.resize HEIGHT WIDTH, or one number for both"
         )
     width, height = sizes[0]
     larger = resize is not None and width * height > resize[0] * resize[1]
@@ -167,4 +183,8 @@ def _plan(parts: dict[str, Encoded], rules: Rules) -> Plan:
     if not grey and bits[0] == 16:
         raise UsageError(f"{names[0]}: 16 bits per channel: only grey images are read at that")
     shape = (height, width, 1 if grey else 3)
-    return Plan(shape, resized, BACKGROUNDS[rules.background], bits[0])
+    if bits[0] == 16 and resized and rules.aspect == "pad":
+        # The brightest pixel of the set is seen as 1, and white would be brighter than all.
+        black = "'black' for data.aspect = 'pad' and files of 16 bits"
+        require(rules.background == "black", "data.background", rules.background, black)
+    return Plan(shape, resized, BACKGROUNDS[rules.background], bits[0], rules.aspect)

@@ -36,6 +36,18 @@ class Found(NamedTuple):
         parts = [f"{self.name}: {sum(self.counts.values()):,} {self.what}", self.splits(data)]
         return "; ".join([*parts, *self.notes])
 
+    def fitted(self, data: Data) -> "Found":
+        """The same, which also says how images come to the size that is asked for."""
+        if data.resize is None or data.aspect == "stretch":
+            return self
+        height, width = data.resize
+        done = {
+            "crop": f"resized to {height}x{width}, of another aspect the middle (data.aspect)",
+            "pad": f"resized to within {height}x{width}, of another aspect on {data.background}"
+            " (data.aspect)",
+        }
+        return self._replace(notes=[*self.notes, done[data.aspect]])
+
     def splits(self, data: Data) -> str:
         """Which examples are for what."""
         held_out = number_held_out(self.counts, data, self.name.rstrip("/"))

@@ -34,11 +34,12 @@ class Rules(NamedTuple):
     resize: tuple[int, int] | None
     background: Literal["white", "black"] = "white"
     on_host: bool = False  # Pillow resizes every image, in whole numbers
+    aspect: Literal["stretch", "crop", "pad"] = "stretch"
 
 
 def rules_of(data: Data) -> Rules:
     """Those that settings ask for."""
-    return Rules(data.resize, data.background, data.resize_rule == "pillow")
+    return Rules(data.resize, data.background, data.resize_rule == "pillow", data.aspect)
 
 
 class Encoded(NamedTuple):
@@ -79,8 +80,11 @@ def described(headers: list[Header], rules: Rules) -> tuple[str, list[str]]:
     bits = "16" if all(header.bits == 16 for header in headers) else "8"
     what = f"images of {size}x{channels} (height x width x channels; {', '.join(forms)} of {bits}"
     notes = []
-    if len(sizes) > 1 and rules.resize is not None:
-        notes.append(f"all are resized to {by(rules.resize[::-1])}")
+    if len(sizes) > 1 and rules.resize is not None and rules.aspect == "stretch":
+        height, width = rules.resize
+        odd = any(size[0] * height != size[1] * width for size in sizes)
+        stretched = ", and stretched (data.aspect)" if odd else ""
+        notes.append(f"all are resized to {by((width, height))}{stretched}")
     some = sum(header.mode in GREY_MODES for header in headers)
     if channels == 3 and some:
         notes.append(f"{some} of {len(headers)} are grey, and made RGB")

@@ -14,6 +14,7 @@ import numpy as np
 from jaxvae import noise
 from jaxvae.batch import Batch, Examples
 from jaxvae.config import Data
+from jaxvae.data.aspect import BACKGROUNDS, Size, corner, cropped, within
 from jaxvae.info import Info
 from jaxvae.noise import Noise
 
@@ -53,8 +54,7 @@ def _pixels(data: Data, images: jax.Array, noise: Noise, maximum: int) -> jax.Ar
     """The target from stored images (batch, height, width, channels), in 0..`maximum`."""
     x = jnp.asarray(images).astype(float)
     if data.resize is not None and data.resize != images.shape[1:3]:
-        shape = (images.shape[0], *data.resize, images.shape[3])
-        x = jnp.clip(jax.image.resize(x, shape, "bilinear", antialias=True), 0, maximum)
+        x = _resized(x, data.resize, data, maximum)
     if data.pad:
         x = jnp.pad(x, ((0, 0), (data.pad, data.pad), (data.pad, data.pad), (0, 0)))
 
@@ -70,6 +70,32 @@ def _pixels(data: Data, images: jax.Array, noise: Noise, maximum: int) -> jax.Ar
 
     low, high = data.range
     return x * ((high - low) / levels) + low  # a factor of exactly 1 for integers
+
+
+def _resized(x: jax.Array, size: Size, data: Data, maximum: int) -> jax.Array:
+    """Images (batch, height, width, channels) at another size, as `data.aspect` says."""
+    n, *old, channels = x.shape
+    image = (old[0], old[1])
+    if data.aspect == "crop":
+        top, left, height, width = cropped(image, size)
+        scale = np.array([size[0] / height, size[1] / width])
+        x = jax.image.scale_and_translate(
+            x,
+            (n, *size, channels),
+            (1, 2),
+            jnp.asarray(scale, x.dtype),
+            jnp.asarray([-top, -left] * scale, x.dtype),
+            "linear",
+            antialias=True,
+        )
+        return jnp.clip(x, 0, maximum)
+    inner = within(image, size) if data.aspect == "pad" else size
+    x = jax.image.resize(x, (n, *inner, channels), "bilinear", antialias=True)
+    x = jnp.clip(x, 0, maximum)
+    top, left = corner(inner, size)
+    sides = ((top, size[0] - inner[0] - top), (left, size[1] - inner[1] - left))
+    background = maximum * BACKGROUNDS[data.background] // 255
+    return jnp.pad(x, ((0, 0), *sides, (0, 0)), constant_values=background)
 
 
 def _of_binarization(data: Data, own: Noise) -> Noise:

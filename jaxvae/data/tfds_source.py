@@ -20,7 +20,8 @@ import tensorflow_datasets as tfds
 from jaxvae.checks import UsageError
 from jaxvae.config import Data
 from jaxvae.data import cache
-from jaxvae.data.decode import BACKGROUNDS, Plan, decode, decode_image
+from jaxvae.data.aspect import BACKGROUNDS
+from jaxvae.data.decode import Plan, decode, decode_image
 from jaxvae.data.found import Found
 from jaxvae.data.headers import Encoded, Rules
 from jaxvae.data.lazy import consecutive
@@ -81,7 +82,8 @@ def find(name: str, data: Data) -> Found:
         if key in splits and "test" not in keys:
             keys["test"] = key
     on_host = data.resize_rule == "pillow"
-    rules = Rules(data.resize if sizes_differ or on_host else None, data.background, on_host)
+    resize = data.resize if sizes_differ or on_host else None
+    rules = Rules(resize, data.background, on_host, data.aspect)
     label = features.get("label")
     class_names = label.names if isinstance(label, tfds.features.ClassLabel) else None
 
@@ -254,7 +256,8 @@ def _in_records(
     height, width = resize or (height, width)
     background = BACKGROUNDS[rules.background]
     shape = (height, width, 1 if channels == 1 else 3)
-    plan = Plan(shape, resized=varying or rules.on_host, background=background)
+    resized = varying or rules.on_host
+    plan = Plan(shape, resized, background=background, aspect=rules.aspect)
 
     together = "+".join(keys.values())  # one reader, so that `data.whole` can join the splits
     records = _records(builder, together)

@@ -86,6 +86,7 @@ def embedding(
 ) -> Picture:
     """The codes of a split, flattened to (n, latents), and their scatter plot by class.
 
+    Of images that are files also their `names`: paths within the folder, or archive.
     Labels are not drawn where one is below 0 ("unlabelled") or where they are more than 100.
     """
     codes = evaluation.embed(trained, evaluation.prepare(trained, split), layer)
@@ -94,6 +95,8 @@ def embedding(
         arrays["labels"] = split.labels
         if classes is not None:
             arrays["classes"] = np.array(classes)  # the labels' names
+    if split.names is not None:
+        arrays["names"] = np.array(split.names)
     labels = split.labels
     if labels is not None and (labels.min() < 0 or len(np.unique(labels)) > 100):
         labels = None

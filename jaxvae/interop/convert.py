@@ -23,7 +23,7 @@ from jaxvae.interop import check, files
 from jaxvae.interop.find import GUESS, File, Target, arrays_of, draft, find, named_map, without
 from jaxvae.interop.maps import Layer, Map, Shape, reference_map
 from jaxvae.interop.weights import COUNTER, to_flax, to_torch
-from jaxvae.runs import guards
+from jaxvae.runs import code, guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import Variables, initial_state
 from jaxvae.training.epoch import Progress
@@ -124,7 +124,8 @@ def import_torch(
         run = Path(temporary) / "run"
         with Checkpoints(run / "checkpoints") as checkpoints:
             checkpoints.save(state, progress)
-        runs.write_json(run / "config.json", runs.describe(experiment, shape, info))
+        config = runs.describe(experiment, shape, info) | code.keep(run, experiment)
+        runs.write_json(run / "config.json", config)
         own = {"layers": layers} if fit.name == GUESS else {}
         runs.write_json(run / "import.json", imported | own)
         folder = guards.claim_folder(experiment.name) if out is None else out
@@ -191,6 +192,7 @@ def export_torch(
     checkpoint: str = "best",
     map_name: str | None = None,
     like: Experiment | None = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Write a run's weights as a state dict that `load_state_dict` takes; return what was written.
 
@@ -202,7 +204,7 @@ def export_torch(
         checkpoint: `best` (by validation) or `latest`.
         map_name: as in `import_torch`; by default the one the run was imported by, and `reference`
             for a run that was trained here. An imported run gets back the prefix of its keys.
-        like: the run's experiment, needed only when it has classes of its own.
+        like, trust_code: as for `jaxvae.training.load.load`, where it has classes of its own.
 
     Raises:
         UsageError: not a run folder, another suffix, or a map that does not fit the model.
@@ -212,7 +214,7 @@ def export_torch(
     run, path = Path(run), Path(path)
     if path.exists():
         raise FileExistsError(f"{path}: exists; give another file")
-    trained, step = load(run, checkpoint, like)
+    trained, step = load(run, checkpoint, like, trust_code)
     imported = _imported(run)
     name = map_name or imported["map"]
     if map_name is None and name.endswith(".py"):

@@ -1,12 +1,12 @@
 """Run folders: what is in one, who may write to it, and its checkpoints.
 
-Exported here is what `jaxvae.runs.folder` defines. `guards`, `names` (of the package's experiments)
-and `checkpoint`, which imports Orbax, are imported by name.
+Exported here is what `jaxvae.runs.folder` defines. `guards`, `code`, `names` (of the package's
+experiments) and `checkpoint`, which imports Orbax, are imported by name.
 """
 
+from jaxvae.runs.classes import PARTS
 from jaxvae.runs.folder import (
     COLUMNS,
-    PARTS,
     Interrupted,
     RunError,
     describe,

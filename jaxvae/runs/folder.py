@@ -1,7 +1,8 @@
 """A run folder: config.json, metrics.csv, summary.json, checkpoints/, figures/.
 
-Everything in it is data: nothing from a run folder is executed. A run whose experiment has classes
-of its own needs its experiment file again to be loaded.
+Everything in it is data: nothing from a run folder is executed unasked. A run whose experiment has
+classes of its own needs its experiment file to be loaded, or leave to execute its copy of that file
+(`jaxvae.runs.code`).
 """
 
 import contextlib
@@ -22,9 +23,11 @@ from jaxvae.config import Experiment, with_fields
 from jaxvae.from_json import checked, from_json
 from jaxvae.info import Info
 from jaxvae.runs import names
+from jaxvae.runs.classes import PARTS, class_name, differs
 
-PARTS = ("data", "model", "objective", "optimizer", "train")
 TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
+SOURCE = "__jaxvae_source__"
+"""Name, in the module of an experiment file, of what was executed: the file may change."""
 COLUMNS = ("epoch", "step", *TERMS, "learning_rate")  # of every metrics.csv; most have more
 MODULE = "jaxvae_experiment_"  # and a file's name: where its classes are
 
@@ -62,7 +65,8 @@ def load_experiment(name_or_path: str | Path) -> Experiment:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
             # Not imported: a __pycache__ would be left, and hide an edit within the same second.
-            exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+            content = vars(module)[SOURCE] = path.read_bytes()
+            exec(compile(content, str(path), "exec"), vars(module))
     except Exception as error:
         raise UsageError(
             f"experiment file {str(path)!r}: {type(error).__name__}: {error}"
@@ -163,13 +167,9 @@ def describe(
         "stored_shape": list(stored_shape),
         "info": dataclasses.asdict(info) | {"shape": list(info.shape)},
         "images": images,
-        "classes": {name: _class_name(getattr(experiment, name)) for name in PARTS},
+        "classes": {name: class_name(getattr(experiment, name)) for name in PARTS},
         "experiment": dataclasses.asdict(experiment),
     }
-
-
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def ended_early(experiment: Experiment, error: RunError) -> dict[str, Any]:
@@ -204,6 +204,30 @@ def saved_config(folder: Path) -> dict[str, Any]:
     return saved
 
 
+def saved_code(folder: Path) -> dict[str, str] | None:
+    """What config.json says of the run's copy of its code: `file` and `sha256`; None: it has none.
+
+    Raises:
+        UsageError: not a run folder, or this is damaged.
+    """
+    code = saved_config(folder).get("code")
+    for name in ("file", "sha256") if code is not None else ():
+        if not isinstance(code, dict) or not isinstance(code.get(name), str):
+            raise UsageError(f"{folder / 'config.json'}: code.{name}: must be there, as str")
+    return code
+
+
+def _needed(folder: Path) -> str:
+    """What makes a run's own classes known, in words."""
+    code = saved_code(folder)
+    file = "the experiment file that defines it" if code is None else f"{code['file']!r}"
+    trusted = "" if code is None else "; or --trust-code, to execute the copy in the run folder"
+    return (
+        f"give {file} (--experiment FILE; to resume: train FILE --resume RUN; in Python:"
+        f" like=jaxvae.runs.load_experiment(FILE)){trusted}"
+    )
+
+
 def template_for(folder: Path, experiment: Experiment) -> Experiment:
     """A `like` for a run that need not be one of this experiment: its parts are of the classes that
     config.json names, which are the package's own or those of `experiment`.
@@ -211,15 +235,16 @@ def template_for(folder: Path, experiment: Experiment) -> Experiment:
     Raises:
         UsageError: not a run folder, or it has other classes.
     """
-    classes, plain = saved_config(folder)["classes"], Experiment(name="run")
-    found = {}
-    for name in PARTS if isinstance(classes, dict) else ():
-        parts = (getattr(plain, name), getattr(experiment, name))
-        same = [part for part in parts if _class_name(part) == classes.get(name)]
+    saved, plain = saved_config(folder), Experiment(name="run")
+    classes, values, found = saved["classes"], saved["experiment"], {}
+    for name in PARTS if isinstance(classes, dict) and isinstance(values, dict) else ():
+        parts, cls = (getattr(plain, name), getattr(experiment, name)), str(classes.get(name))
+        same = [part for part in parts if differs(cls, values.get(name), part) is None]
         if not same:
+            copy = "" if saved_code(folder) is None else ", or --trust-code be given: it has a copy"
             raise UsageError(
-                f"{folder}: its {name} is a {str(classes.get(name))[:100]!r}: must be a class of"
-                " the package, or of the experiment file that is given"
+                f"{folder}: its {name} is a {cls[:100]!r}: must be a class of"
+                f" the package, or of the experiment file that is given{copy}"
             )
         found[name] = same[0]
     return with_fields(plain, found)
@@ -265,12 +290,13 @@ def read_config(
     classes, shape = saved["classes"], saved["stored_shape"]
     if not isinstance(classes, dict) or set(classes) != set(PARTS):
         raise UsageError(f"{path}: classes = {reprlib.repr(classes)}: must name those of {PARTS}")
+    values = saved["experiment"]
     for name in PARTS:
-        if classes[name] != _class_name(getattr(template, name)):
+        own = values.get(name) if isinstance(values, dict) else None
+        if (why := differs(str(classes[name]), own, getattr(template, name))) is not None:
             raise UsageError(
-                f"{path}: its {name} is a {str(classes[name])[:100]!r}; give the experiment file"
-                " that defines it (--experiment FILE; to resume: train FILE --resume RUN; in"
-                " Python: like=jaxvae.runs.load_experiment(FILE))"
+                f"{path}: its {name} is a {str(classes[name])[:100]!r}"
+                f"{'' if like is None else ', ' + why}; {_needed(folder)}"
             )
     try:
         experiment = from_json(template, saved["experiment"])

@@ -4,10 +4,12 @@ from jaxvae.training.epoch import NonFiniteError
 from jaxvae.training.listener import Listener, StopTraining
 from jaxvae.training.loop import Task, carry_out, train
 from jaxvae.training.optimizer import make_optimizer, make_schedule
+from jaxvae.training.start import Beginning
 from jaxvae.training.state import TrainState, Variables, initial_state
 from jaxvae.training.step import make_advance, make_train_step
 
 __all__ = [
+    "Beginning",
     "Listener",
     "NonFiniteError",
     "StopTraining",

@@ -11,7 +11,7 @@ from jaxvae import runs
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Optimizer
 from jaxvae.from_json import from_json
-from jaxvae.runs import guards
+from jaxvae.runs import code, guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
@@ -37,7 +37,11 @@ def monitors_of(rows: Rows, settings: Optimizer) -> list[Monitor]:
 
 
 def extract(
-    folder: str | Path, member: int, out: str | Path, like: Experiment | None = None
+    folder: str | Path,
+    member: int,
+    out: str | Path,
+    like: Experiment | None = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Make a member of a population a run folder of its own; return what its summary.json holds.
 
@@ -49,7 +53,8 @@ def extract(
         folder: the run folder of the population.
         member: counts from 0, in the order of `members`.
         out: a new folder.
-        like: the population's experiment, needed only when it has classes of its own.
+        like, trust_code: as for `jaxvae.training.load.load`, where it has classes of its own; its
+            copy of their code is copied too.
 
     Raises:
         UsageError: not a population, or it has no such member.
@@ -61,6 +66,7 @@ def extract(
     population = read_population(folder)
     if population is None:
         raise UsageError(f"{folder}: a single run, not a population")
+    like = code.experiment_for(folder, like, trust_code)
     experiment, stored_shape, info = runs.read_config(folder, like)
     everyone = members(experiment, population)
     require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
@@ -117,5 +123,6 @@ def extract(
     config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
     if (origin := runs.origin_of(folder)) is not None:
         config["init_from"] = origin
+    config |= code.carry(folder, out)
     runs.write_json(out / "config.json", config)  # now it is a run
     return summary

@@ -7,28 +7,35 @@ import jax
 from jaxvae import runs
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
-from jaxvae.runs import guards
+from jaxvae.runs import code, guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.state import initial_state
 
 
 def load(
-    folder: str | Path, checkpoint: str = "best", like: Experiment | None = None
+    folder: str | Path,
+    checkpoint: str = "best",
+    like: Experiment | None = None,
+    trust_code: bool = False,
 ) -> tuple[Trained, int]:
     """The model of a run with the parameters of a checkpoint, and the checkpoint's step.
 
     Args:
         folder: the run folder.
         checkpoint: `best` (by validation) or `latest`.
-        like: the run's experiment, needed only when it has classes of its own.
+        like: an experiment of the run's classes, needed only when it has classes of its own; from
+            whatever file, module or notebook they are.
+        trust_code: instead of `like`, execute the run's own copy of the file that defines them.
 
     Raises:
-        ValueError: not a run folder, a population, or its configuration cannot be read.
+        ValueError: not a run folder, a population, its configuration cannot be read, or its copy of
+            the code was edited.
         FileNotFoundError: it has no complete checkpoint.
         RunError: all of its checkpoints are damaged.
     """
     folder = Path(folder)
     guards.refuse_population(folder)
+    like = code.experiment_for(folder, like, trust_code)
     experiment, stored_shape, info = runs.read_config(folder, like)
     module = experiment.model.build(info)
     abstract = jax.eval_shape(lambda: initial_state(experiment, module, info))

@@ -19,7 +19,7 @@ from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Parallel, Population
 from jaxvae.evaluation import Trained
 from jaxvae.from_json import from_json
-from jaxvae.runs import guards
+from jaxvae.runs import code, guards
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import collapse, devices, members, start
 from jaxvae.training import program as programs
@@ -57,7 +57,7 @@ class Task(NamedTuple):
     quiet: bool = False
     parallel: Parallel = Parallel()
     may_change: Collection[str] = ()
-    init_from: Path | None = None
+    init_from: start.Beginning | None = None
     listener: Listener | None = None  # of a run alone
 
     @property
@@ -74,7 +74,7 @@ def train(
     parallel: Parallel = Parallel(),  # noqa: B008
     may_change: Collection[str] = (),
     population: Population = Population(),  # noqa: B008
-    init_from: str | Path | None = None,
+    init_from: str | Path | start.Beginning | None = None,
 ) -> dict[str, Any]:
     """Train, and leave a run folder; return what its summary.json holds.
 
@@ -92,7 +92,8 @@ def train(
         population: how many seeds, and what to sweep; by default the experiment alone.
         init_from: a run folder whose parameters, statistics and codebooks, of its best checkpoint,
             the run begins with where path and shape agree, on whatever images; everything else is
-            new. A run that is resumed began with it, if it is given.
+            new. A run that is resumed began with it, if it is given. As a `start.Beginning` it may
+            say that the copy of that run's own code is trusted.
 
     Raises:
         UsageError: a setting that the data, the devices, Optax or what is installed do not allow,
@@ -105,7 +106,7 @@ def train(
         Interrupted: SIGTERM or SIGINT came; the state after the chunk that ran is saved.
         RunError: a checkpoint cannot be written, or none can be read.
     """
-    origin = None if init_from is None else Path(init_from)
+    origin = start.Beginning(Path(init_from)) if isinstance(init_from, str | Path) else init_from
     return carry_out(
         Task(experiment, Path(folder), population, resume, quiet, parallel, may_change, origin)
     )
@@ -126,13 +127,14 @@ def carry_out(task: Task) -> dict[str, Any]:
             alone = saved == Population()
             kept = "left out: a single run" if alone else f"that of the run, {saved}"
             require(saved == population, "population", population, kept)
+            code.warn_of_other(folder, experiment)
             guards.refuse_changes(experiment, folder, may_change)
-            guards.refuse_other_origin(folder, init_from)
+            guards.refuse_other_origin(folder, None if init_from is None else init_from.folder)
             guards.remove_unfinished(folder)
         else:
             guards.refuse_existing(folder, "give another --out, or continue it with --resume")
             if init_from is not None:  # early: what follows reads data and compiles
-                guards.refuse_population(init_from)
+                guards.refuse_population(init_from.folder)
 
     with contextlib.ExitStack() as claim, StopRequest() as stop:
         processes.first_decides(refuse)
@@ -188,11 +190,12 @@ def _train(
 
     origin = runs.origin_of(folder) if resume else None
     if task.init_from is not None and not resume:
-        state, origin = start.begin(program, experiment, state, task.init_from)
+        state, origin = start.begin(program, experiment, state, *task.init_from)
     config = runs.describe(experiment, stored_shape, program.info, images)
     if not task.alone:
         config["population"] = asdict(task.population)
     if first and not resume:  # before any checkpoint, which could not be read without it
+        config |= code.keep(folder, experiment)
         runs.write_json(folder / "config.json", config | _noted(origin))
     processes.wait_for_all("compiled")
 
@@ -213,12 +216,14 @@ def _train(
         if resume and not resumed:
             guards.refuse_lost_checkpoints(folder)
             if origin is not None:
-                state, origin = start.begin(program, experiment, state, origin["run"])
+                theirs = task.init_from or start.Beginning(Path(origin["run"]))
+                state, origin = start.begin(program, experiment, state, *theirs)
         best = None if task.alone else members.first_best(state)
         if resumed:
             state, best, progress = _resumed(task, run, state, best, progress)
             rows = first_epochs(folder / "metrics.csv", int(state.step) // steps, task.alone)
         if first and resume:
+            config |= code.keep(folder, experiment)
             runs.write_json(folder / "config.json", config | _noted(origin))
             (folder / "summary.json").unlink(missing_ok=True)  # of before
         tracked = settings.track if first else ()
@@ -367,7 +372,7 @@ def _refuse_disagreement(task: Task, images: dict[str, Any]) -> None:
     """
     if jax.process_count() == 1:
         return
-    experiment, init_from = task.experiment, task.init_from and str(task.init_from)
+    experiment, init_from = task.experiment, task.init_from and str(task.init_from.folder)
     own = {"experiment": asdict(experiment), "images": images, "init_from": init_from}
     first = json.loads(processes.from_first(json.dumps(own)))
     plain = ("images", "init_from")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from jaxvae import runs
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
+from jaxvae.runs import code
 from jaxvae.training.load import load
 from jaxvae.training.program import Program
 from jaxvae.training.state import AXES, TrainState, Variables, state_of
@@ -19,8 +20,19 @@ SCALES = ("columns", "maximum", "center", "scale")
 SHOWN = 3  # arrays of either side in an error; the lines and summary.json name all
 
 
+class Beginning(NamedTuple):
+    """The run that another begins with, and whether its copy of its code may be executed."""
+
+    folder: Path
+    trust_code: bool = False
+
+
 def begin(
-    program: Program, experiment: Experiment, state: TrainState, folder: str | Path
+    program: Program,
+    experiment: Experiment,
+    state: TrainState,
+    folder: str | Path,
+    trust_code: bool = False,
 ) -> tuple[TrainState, dict[str, Any]]:
     """The state before the first step, with the arrays of a run's best checkpoint; and the origin.
 
@@ -32,11 +44,12 @@ def begin(
     here, `not_taken` there, each as "path shape"; and `seen_otherwise`, what of `SCALES` differs.
 
     Raises:
-        UsageError: not a run folder, a population's, one with classes that are not at hand, or no
-            array agrees.
+        UsageError: not a run folder, a population's, one with classes that are not at hand (with
+            `trust_code` those of its own copy are), or no array agrees.
         FileNotFoundError, RunError: it has no checkpoint, or none that is whole.
     """
-    trained, step = load(folder, like=runs.template_for(Path(folder), experiment))
+    like = code.experiment_for(Path(folder), None, trust_code)
+    trained, step = load(folder, like=like or runs.template_for(Path(folder), experiment))
     theirs, own = _arrays(trained.variables), _arrays(state.variables)
     members = program.members is not None
     shapes = {path: x.shape[1:] if members else x.shape for path, x in own.items()}
