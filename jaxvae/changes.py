@@ -1,5 +1,6 @@
 """Fields of an experiment changed by name: a bare one where exactly one part has it, or dotted."""
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -74,6 +75,9 @@ def _replaced(settings: Any, values: Mapping[str, Any], prefix: str = "") -> Any
         else:
             if f"{prefix}{first}" == "data.source" and not isinstance(value, str):
                 value = hold(value)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                with contextlib.suppress(UsageError):  # hidden_dims=64, resize=64
+                    value = checked_value(hints[first], (value,), first)
             own[first] = checked_value(hints[first], value, f"{prefix}{first}")
     for name, inner in parts.items():
         own[name] = _replaced(own.get(name, getattr(settings, name)), inner, f"{prefix}{name}.")

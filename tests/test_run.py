@@ -180,6 +180,8 @@ def test_fields_by_name():
     both = with_changes(SMALL, {"likelihood": "mse", "output": "linear"})  # neither alone is right
     assert both.objective.likelihood == "mse"
     assert with_changes(SMALL, {"hidden_dims": [4, 4]}).model.hidden_dims == (4, 4)
+    assert with_changes(SMALL, {"hidden_dims": 4}).model.hidden_dims == (4,)
+    assert with_changes(SMALL, {"resize": 9}).data.resize == (9, 9)
     assert with_changes(SMALL, {"learning_rate": 1}).optimizer.learning_rate == 1.0
 
 
