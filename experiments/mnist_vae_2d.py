@@ -4,7 +4,7 @@
 per image; Adam 1e-3, 50 epochs.
 
 Expect: test loss 138.1 nats per image at the best epoch (36), 139.7 at the last (kl 6.96; z
-    sampled).
+    sampled). Seeds 0 to 3: 137.8 to 139.1 at the best.
 Run: jaxvae train mnist_vae_2d   (3 min on 2 CPU cores, seed 0)
 """
 

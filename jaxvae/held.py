@@ -1,6 +1,7 @@
 """Examples in memory, in the place of a data set's name."""
 
 import hashlib
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,8 @@ def hold(examples: Any, labels: Any = None) -> Held:
 
     if labels is not None and isinstance(examples, (Mapping, str)):
         raise UsageError(
-            "data.labels: must be left out where data.source is a name, or arrays by name, of which"
-            ' one is "labels"'
+            f"data.labels = {reprlib.repr(labels)}: must be left out where data.source is a name,"
+            ' or arrays by name, of which one is "labels"'
         )
     if isinstance(examples, Mapping):
         given = dict(examples)

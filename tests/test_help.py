@@ -87,7 +87,7 @@ def test_help_fits_the_terminal_and_wraps_once(command, columns, capsys, monkeyp
         ("train FILE --data.pad", "--data.pad: must be given a whole number (INT)"),
         ("train FILE --data.range 1", "--data.range: must be given FLOAT FLOAT"),
         ("train FILE --model.dropout a", "--model.dropout = 'a': must be a number (FLOAT)"),
-        ("train FILE --data.resize a b", "--data.resize = 'a b': must be INT INT"),
+        ("train FILE --data.resize a b", "--data.resize = 'a b': must be INT ..."),
         ("train FILE --model.init torhc", "must be one of flax, torch; did you mean torch?"),
         ("evaluate", "evaluate: give RUN (The run folder)"),
         ("evaluate a b", "'b': more than evaluate takes"),

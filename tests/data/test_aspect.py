@@ -114,7 +114,7 @@ def test_an_image_thinner_than_a_pixel(how):
 def test_arrays_by_pillows_rule_are_those_of_files(how, tmp_path):
     """Whole numbers, also where the images of a folder differ in size."""
     images = noise(0, 6, 20, 30, 3)
-    settings = Data(images, 2, resize=(8, 8), aspect=how, resize_rule="pillow")
+    settings = Data(images, batch_size=2, resize=(8, 8), aspect=how, resize_rule="pillow")
     arrays = data.load(settings)
     for i, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
@@ -148,7 +148,7 @@ SAID = {
 @pytest.mark.parametrize("how", SAID)
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_folder_of_mixed_sizes(how, streaming, mixed, caplog):
-    settings = Data(str(mixed), 2, resize=(8, 6), aspect=how, background="black")
+    settings = Data(str(mixed), batch_size=2, resize=(8, 6), aspect=how, background="black")
     with caplog.at_level(logging.INFO, "jaxvae"):
         dataset = data.load(replace(settings, streaming=streaming))
         images = data.whole(replace(settings, streaming=streaming))[0].images[:]
@@ -165,15 +165,15 @@ def test_a_folder_of_mixed_sizes(how, streaming, mixed, caplog):
 
 
 def test_it_is_said_of_arrays_too():
-    said = data.load(Data(noise(0, 9, 5, 7), 2, resize=4, aspect="pad")).said[0]
+    said = data.load(Data(noise(0, 9, 5, 7), batch_size=2, resize=4, aspect="pad")).said[0]
     assert said.endswith("; resized to within 4x4, of another aspect on white (data.aspect)")
-    assert "aspect" not in data.load(Data(noise(0, 9, 5, 7), 2, resize=4)).said[0]
+    assert "aspect" not in data.load(Data(noise(0, 9, 5, 7), batch_size=2, resize=4)).said[0]
 
 
 def test_sizes_that_differ_in_scale_alone_are_not_stretched(tmp_path):
     for i, size in enumerate([(8, 6), (16, 12), (4, 3)] * 2):
         Image.fromarray(noise(i, *size)).save(tmp_path / f"{i}.png")
-    said = data.load(Data(str(tmp_path), 1, resize=(8, 6))).said[0]
+    said = data.load(Data(str(tmp_path), batch_size=1, resize=(8, 6))).said[0]
     assert said.endswith("; all are resized to 8x6")
 
 
@@ -190,7 +190,7 @@ def test_sixteen_bits(tmp_path):
     for i, size in enumerate([(8, 4), (4, 8), (8, 8)]):
         pixels = np.full(size, 1000 + i, np.uint16)
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    settings = Data(str(tmp_path), 1, resize=8, aspect="pad")
+    settings = Data(str(tmp_path), batch_size=1, resize=8, aspect="pad")
     words = r"data\.background = 'white': must be 'black' for data\.aspect = 'pad' and files of 16"
     with pytest.raises(UsageError, match=words):
         data.load(settings)

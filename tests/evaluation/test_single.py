@@ -34,7 +34,7 @@ def test_files_hold_the_numbers_of_the_data(shape, maximum, mode, tmp_path):
         assert (image.format, image.mode) == ("PNG", mode)
         np.testing.assert_array_equal(np.asarray(image).reshape(shape), level)
     # They are a folder of images again.
-    again = data.whole(Data(str(tmp_path / "new" / "each"), 1))[0].images
+    again = data.whole(Data(str(tmp_path / "new" / "each"), batch_size=1))[0].images
     np.testing.assert_array_equal(again, levels)
 
 
