@@ -1,15 +1,11 @@
 """Training and trained runs as values: `jaxvae.train`, `jaxvae.load`, `jaxvae.Run`."""
 
-import contextlib
 import functools
-import inspect
-import logging
 import math
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,16 +18,13 @@ from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
 from jaxvae.runs import code, guards
+from jaxvae.words import python_words, said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from jaxvae.data import Dataset, Split
     from jaxvae.evaluation import Trained
-
-WORDS = {"out": "folder", "resume": "jaxvae.load(folder).resume()", "source": "data"}
-"""Options of the command line whose argument has another name."""
-EXISTS = "give another folder, or continue it with jaxvae.load(folder).resume()"
 
 
 def train(
@@ -329,6 +322,12 @@ class Run:
             shutil.copytree(self.folder, folder, dirs_exist_ok=True)
             return Run(Path(folder), self.experiment, self._checkpoint)
 
+    def standing(self, trained: "Trained") -> "Run":
+        """The run as it stands while it trains, with the latest parameters."""
+        run = Run(self.folder, self.experiment)
+        run.trained = trained
+        return run
+
     def _split(self, x: Any) -> "Split":
         """Examples as a split; by default those of the test set."""
         from jaxvae import data
@@ -349,6 +348,7 @@ def _train(
 ) -> Run:
     """Train and return the run; `options` are fields of `training.Task`."""
     from jaxvae import training
+    from jaxvae.callbacks import Callbacks
     from jaxvae.training.interrupt import is_interactive
 
     if callbacks and options["population"] != Population():
@@ -357,7 +357,7 @@ def _train(
         temporary = _temporary_folder()
         folder = temporary.name
     run = Run(Path(folder), experiment, temporary=temporary)
-    told = _Callbacks(run, callbacks) if callbacks else None
+    told = Callbacks(callbacks, run.standing) if callbacks else None
     try:
         with said(options.get("quiet", False)):
             training.carry_out(training.Task(experiment, run.folder, listener=told, **options))
@@ -370,89 +370,6 @@ def _train(
     return run
 
 
-class _Callbacks:
-    """A `training.Listener` that tells callbacks."""
-
-    def __init__(self, run: Run, callbacks: Sequence[Any]):
-        self._run, self._callbacks = run, callbacks
-
-    def all(self, name: str, *args: Any) -> list[Any]:
-        """What every callback returns that has such a method."""
-        methods = (getattr(callback, name, None) for callback in self._callbacks)
-        return [method(*args) for method in methods if method is not None]
-
-    def begin(self, trained: "Trained") -> None:
-        self.all("on_train_begin", self._standing(trained))
-
-    def epoch(self, trained: "Trained", row: Mapping[str, float]) -> dict[str, float]:
-        run = self._standing(trained)
-        columns: dict[str, float] = {}
-        functions = [each for each in self._callbacks if inspect.isroutine(each)]
-        for found in [*(f(run, dict(row)) for f in functions), *self.all("on_epoch_end", run, row)]:
-            columns |= found or {}
-        return columns
-
-    def _standing(self, trained: "Trained") -> Run:
-        """The run as it stands, with the latest parameters."""
-        run = Run(self._run.folder, self._run.experiment)
-        run.trained = trained
-        return run
-
-
 def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
     """A folder that is there as long as the value is."""
     return tempfile.TemporaryDirectory(prefix="jaxvae-", ignore_cleanup_errors=True)
-
-
-@contextlib.contextmanager
-def python_words() -> Iterator[None]:
-    """Errors that name options of the command line name arguments, without Orbax's narration."""
-    absl = logging.getLogger("absl")
-    level = absl.level
-    absl.setLevel(logging.CRITICAL)
-    try:
-        yield
-    except (UsageError, FileExistsError, FileNotFoundError) as error:
-        if len(error.args) != 1 or not isinstance(error.args[0], str) or "--" not in error.args[0]:
-            raise
-        raise type(error)(in_python(error.args[0])) from error
-    finally:
-        absl.setLevel(level)
-
-
-@contextlib.contextmanager
-def said(quiet: bool) -> Iterator[None]:
-    """What is read is said, unless the caller has set up the log of jaxvae."""
-    log = logging.getLogger("jaxvae")
-    if quiet or log.handlers or log.level != logging.NOTSET:
-        yield
-        return
-    handler = logging.StreamHandler()
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(logging.NOTSET)
-        log.propagate = True
-
-
-def in_python(message: str) -> str:
-    """A message in which options are arguments: --data.batch-size is data.batch_size.
-
-    Whole commands stay what they are.
-    """
-    message = message.replace("give another --out, or continue it with --resume", EXISTS)
-    parts = re.split(r"(\bjaxvae [a-z-]+ .*?(?=;|$))", message)
-    return "".join(part if part.startswith("jaxvae ") else _arguments(part) for part in parts)
-
-
-def _arguments(text: str) -> str:
-    text = re.sub(r"--no-([\w.-]+\w)", r"--\1=False", text)
-    return re.sub(
-        r"(?<![\w-])--([a-z][\w.-]*\w)",
-        lambda found: WORDS.get(found[1], found[1].replace("-", "_")),
-        text,
-    )

@@ -29,7 +29,10 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = FLOORS[-1]
 
-ONE_ROOM = {"build": "config", "changes": "config", "conventions": "config"}
+ONE_ROOM = {
+    **dict.fromkeys(("build", "changes", "conventions"), "config"),
+    **dict.fromkeys(("callbacks", "words"), "run"),
+}
 """Modules of one room beside the package's others: settings, what they build, and named ones."""
 FLOOR |= {module: FLOOR[room] for module, room in ONE_ROOM.items()}
 FLAX_ELSEWHERE = {

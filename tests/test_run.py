@@ -14,7 +14,7 @@ import jaxvae
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Population, Train, training
 from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError
-from jaxvae.run import in_python
+from jaxvae.words import in_python
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 6, 6), np.uint8)
 LABELS = np.arange(60) % 3

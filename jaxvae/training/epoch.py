@@ -28,7 +28,7 @@ class NonFiniteError(runs.RunError):
     """Training stopped because a term of the loss, or its gradient, is not finite."""
 
 
-class Run(NamedTuple):
+class Training(NamedTuple):
     """What training works with: one member is a run alone, several are a population."""
 
     everyone: Sequence[Experiment]
@@ -91,7 +91,7 @@ def basis(experiment: Experiment) -> dict[str, list[Any]]:
 
 
 def train_epoch(
-    run: Run, state: TrainState, best: TrainState | None, progress: Progress, epoch: int
+    run: Training, state: TrainState, best: TrainState | None, progress: Progress, epoch: int
 ) -> tuple[TrainState, Progress]:
     """Advance to the end of the epoch, or to `max_steps`, with checkpoints on the way.
 
@@ -117,7 +117,7 @@ def train_epoch(
 
 
 def _advance(
-    run: Run, state: TrainState, progress: Progress, step: int, until: int
+    run: Training, state: TrainState, progress: Progress, step: int, until: int
 ) -> tuple[TrainState, Progress]:
     """From `step` to `until`, chunk by chunk, within one epoch, or till it is asked to stop.
 
@@ -155,7 +155,7 @@ def _advance(
     return state, progress if running is None else fetched(*running)
 
 
-def epoch_rows(run: Run, state: TrainState, progress: Progress, epoch: int) -> Rows:
+def epoch_rows(run: Training, state: TrainState, progress: Progress, epoch: int) -> Rows:
     """Validate, and return the epoch's row of metrics.csv for each member."""
     steps, seconds, step = run.program.steps_per_epoch, progress.seconds, int(state.step)
     validation = _validate(run, state, f"epoch {epoch}")
@@ -195,7 +195,7 @@ def finite_members(values: Mapping[str, Sequence[float]]) -> list[bool]:
     return np.isfinite(np.array(list(values.values()))).all(axis=0).tolist()
 
 
-def _validate(run: Run, state: TrainState, after: str) -> dict[str, list[float]]:
+def _validate(run: Training, state: TrainState, after: str) -> dict[str, list[float]]:
     """Means over the validation images. A state is saved only after this has found them finite."""
     means = _numbers(run.program.validate(state.variables))
     if not any(finite_members(means)):
@@ -203,7 +203,7 @@ def _validate(run: Run, state: TrainState, after: str) -> dict[str, list[float]]
     return means
 
 
-def _refuse_non_finite(run: Run, values: Mapping[str, Sequence[float]], where: str) -> None:
+def _refuse_non_finite(run: Training, values: Mapping[str, Sequence[float]], where: str) -> None:
     """Of no member they are finite."""
     bad = not_finite({name: sum(numbers) for name, numbers in values.items()})
     steps = run.checkpoints.steps()

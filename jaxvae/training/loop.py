@@ -26,7 +26,7 @@ from jaxvae.training import program as programs
 from jaxvae.training.epoch import (
     NonFiniteError,
     Progress,
-    Run,
+    Training,
     basis,
     epoch_rows,
     train_epoch,
@@ -211,7 +211,7 @@ def _train(
             settings.epochs, task.quiet or not first, len(everyone), settings.max_steps
         ) as reporter,
     ):
-        run = Run(everyone, program, checkpoints, reporter, stop)
+        run = Training(everyone, program, checkpoints, reporter, stop)
         resumed = resume and bool(checkpoints.steps())
         if resume and not resumed:
             guards.refuse_lost_checkpoints(folder)
@@ -299,7 +299,7 @@ def _noted(origin: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _resumed(
-    task: Task, run: Run, state: TrainState, best: TrainState | None, progress: Progress
+    task: Task, run: Training, state: TrainState, best: TrainState | None, progress: Progress
 ) -> tuple[TrainState, TrainState | None, Progress]:
     """Where the latest checkpoint stands."""
     if best is None:
@@ -327,7 +327,7 @@ def _resumed(
 
 
 def _closed(
-    run: Run, state: TrainState, best: TrainState | None, progress: Progress, epoch: int
+    run: Training, state: TrainState, best: TrainState | None, progress: Progress, epoch: int
 ) -> tuple[TrainState, TrainState | None]:
     """The state at the beginning of the next epoch, and of a population each member's best one."""
     state = _scaled(run, state, progress)
@@ -337,7 +337,7 @@ def _closed(
     return state, best
 
 
-def _scaled(run: Run, state: TrainState, progress: Progress) -> TrainState:
+def _scaled(run: Training, state: TrainState, progress: Progress) -> TrainState:
     """The state with the learning rate's factor that the plateau schedule has come to."""
     factors = [standing.monitor.lr_scale for standing in progress.standings]
     return replace(state, lr_scale=run.program.per_member(factors))

@@ -9,7 +9,7 @@ import jax
 
 from jaxvae.config import Experiment
 from jaxvae.data import Dataset
-from jaxvae.training.epoch import Progress, Run
+from jaxvae.training.epoch import Progress, Training
 from jaxvae.training.members import swept
 from jaxvae.training.metrics import Rows, rows_of
 from jaxvae.training.monitor import Standing
@@ -18,7 +18,7 @@ from jaxvae.training.state import TrainState
 TERMS = ("val_loss", "val_recon", "val_kl")
 
 
-def first_line(run: Run, dataset: Dataset, state: TrainState, folder: Path) -> str:
+def first_line(run: Training, dataset: Dataset, state: TrainState, folder: Path) -> str:
     """What is trained, on what, and where it is kept."""
     experiment, program, count = run.experiment, run.program, len(run.everyone)
     each = f"{count} members; " if count > 1 else ""
@@ -41,7 +41,7 @@ def stale(standings: Sequence[Standing], patience: int | None) -> str:
 
 
 def summary_of(
-    run: Run,
+    run: Training,
     dataset: Dataset,
     state: TrainState,
     progress: Progress,
@@ -100,7 +100,7 @@ def summary_of(
     }
 
 
-def num_parameters(run: Run, state: TrainState) -> int:
+def num_parameters(run: Training, state: TrainState) -> int:
     """Of the model and the objective together, of one member."""
     return sum(x.size for x in jax.tree.leaves(state.params)) // len(run.everyone)
 

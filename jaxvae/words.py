@@ -1,0 +1,66 @@
+"""What Python users are told: arguments in the place of options, and what was read."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+
+from jaxvae.checks import UsageError
+
+WORDS = {"out": "folder", "resume": "jaxvae.load(folder).resume()", "source": "data"}
+"""Options of the command line whose argument has another name."""
+EXISTS = "give another folder, or continue it with jaxvae.load(folder).resume()"
+
+
+@contextlib.contextmanager
+def python_words() -> Iterator[None]:
+    """Errors that name options of the command line name arguments, without Orbax's narration."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (UsageError, FileExistsError, FileNotFoundError) as error:
+        if len(error.args) != 1 or not isinstance(error.args[0], str) or "--" not in error.args[0]:
+            raise
+        raise type(error)(in_python(error.args[0])) from error
+    finally:
+        absl.setLevel(level)
+
+
+@contextlib.contextmanager
+def said(quiet: bool) -> Iterator[None]:
+    """What is read is said, unless the caller has set up the log of jaxvae."""
+    log = logging.getLogger("jaxvae")
+    if quiet or log.handlers or log.level != logging.NOTSET:
+        yield
+        return
+    handler = logging.StreamHandler()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+        log.propagate = True
+
+
+def in_python(message: str) -> str:
+    """A message in which options are arguments: --data.batch-size is data.batch_size.
+
+    Whole commands stay what they are.
+    """
+    message = message.replace("give another --out, or continue it with --resume", EXISTS)
+    parts = re.split(r"(\bjaxvae [a-z-]+ .*?(?=;|$))", message)
+    return "".join(part if part.startswith("jaxvae ") else _arguments(part) for part in parts)
+
+
+def _arguments(text: str) -> str:
+    text = re.sub(r"--no-([\w.-]+\w)", r"--\1=False", text)
+    return re.sub(
+        r"(?<![\w-])--([a-z][\w.-]*\w)",
+        lambda found: WORDS.get(found[1], found[1].replace("-", "_")),
+        text,
+    )
