@@ -1,30 +1,53 @@
 """Callbacks: what a caller of `jaxvae.train` has done while a run trains."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jaxvae.checks import UsageError
 from jaxvae.evaluation import Trained
+
+METHODS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Callbacks:
-    """A `training.Listener` that tells callbacks."""
+    """A `training.Listener` that tells callbacks.
+
+    Args:
+        callbacks: functions `f(run, row)`, called at an epoch's end, and objects that have some of
+            `METHODS`.
+        run_at: from the model as it stands to what callbacks are given.
+
+    Raises:
+        UsageError: one is neither.
+    """
 
     def __init__(self, callbacks: Sequence[Any], run_at: Callable[[Trained], Any]):
-        self._callbacks, self._run_at = callbacks, run_at
-
-    def all(self, name: str, *args: Any) -> list[Any]:
-        """What every callback returns that has such a method."""
-        methods = (getattr(callback, name, None) for callback in self._callbacks)
-        return [method(*args) for method in methods if method is not None]
+        self._run_at = run_at
+        self._methods: dict[str, list[Callable[..., Any]]] = {name: [] for name in METHODS}
+        for callback in callbacks:
+            own = {name: getattr(callback, name) for name in METHODS if hasattr(callback, name)}
+            if not own and callable(callback) and not isinstance(callback, type):
+                own = {"on_epoch_end": callback}
+            if not own or isinstance(callback, type):
+                raise UsageError(
+                    f"callbacks: {callback!r}: must be a function, or an object that has one of"
+                    f" {', '.join(METHODS)}"
+                )
+            for name, method in own.items():
+                self._methods[name].append(method)
 
     def begin(self, trained: Trained) -> None:
-        self.all("on_train_begin", self._run_at(trained))
+        for method in self._methods["on_train_begin"]:
+            method(self._run_at(trained))
 
     def epoch(self, trained: Trained, row: Mapping[str, float]) -> dict[str, float]:
         run = self._run_at(trained)
         columns: dict[str, float] = {}
-        functions = [each for each in self._callbacks if inspect.isroutine(each)]
-        for found in [*(f(run, dict(row)) for f in functions), *self.all("on_epoch_end", run, row)]:
-            columns |= found or {}
+        for method in self._methods["on_epoch_end"]:
+            columns |= method(run, dict(row)) or {}
         return columns
+
+    def end(self, run: Any) -> None:
+        """The training has ended, or was interrupted."""
+        for method in self._methods["on_train_end"]:
+            method(run)

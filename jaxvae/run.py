@@ -366,7 +366,7 @@ def _train(
             raise
         print(f"{error}; resume() goes on", file=sys.stderr)
     if told is not None:
-        told.all("on_train_end", run)
+        told.end(run)
     return run
 
 

@@ -1,5 +1,6 @@
 """The Python face: training and runs as values."""
 
+import functools
 import gc
 import math
 import os
@@ -261,6 +262,21 @@ def test_a_callback_stops_the_training():
 def test_columns_that_are_none(columns, message):
     with pytest.raises(UsageError, match=message):
         jaxvae.train(SMALL, callbacks=[lambda run, row: columns], quiet=True)
+
+
+@pytest.mark.parametrize("callback", [3, "print", object(), Watching])
+def test_what_is_no_callback(callback):
+    with pytest.raises(UsageError, match=r"callbacks: .* must be a function, or an object"):
+        jaxvae.train(SMALL, callbacks=[callback], quiet=True)
+
+
+def test_any_function_is_one():
+    def at(name, run, row):
+        seen.append((name, row["epoch"]))
+
+    seen: list[tuple[str, int]] = []
+    jaxvae.train(SMALL, epochs=1, callbacks=[functools.partial(at, "partial")], quiet=True)
+    assert seen == [("partial", 1)]
 
 
 def test_a_population_has_no_callbacks():
