@@ -45,7 +45,7 @@ def draw(name: str, title: str, lines: list[str]) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        words = ["experiments/digits_vae.py", "--train.epochs", "12"]
+        words = ["digits_vae", "--train.epochs", "12"]
         out = f"{folder}/digits_vae"
         _, written = at_terminal("train", *words, "--out", out)
         written = written.replace(folder, "runs")
@@ -53,18 +53,21 @@ def main() -> None:
         # While it trained: what had been written when the bar was drawn in epoch 9.
         until = [m.end() for m in re.finditer(r"epoch  9/12 step 44/44[^\r]*", written)][-1]
         draw("training", f"jaxvae train {' '.join(words)}", screen(written[:until]))
-        words = ["experiments/digits_vae.py", "--population.seeds", "2"]
+        words = ["digits_vae", "--population.seeds", "2"]
         words += ["--population.sweep", "objective.beta=0.5,1,4", "--train.epochs", "6"]
         _, written = at_terminal("train", *words, "--out", f"{folder}/pop")
         draw("population", "jaxvae train --population", screen(written.replace(folder, "runs")))
         _, written = at_terminal("evaluate", out)
-        asked = ["train experiments/digits_vae.py --lr 1", "trian"]
+        asked = ["train digits_vae --lr 1", "trian"]
         lines = ["$ jaxvae evaluate runs/digits_vae", *screen(written.replace(folder, "runs"))[:-1]]
         for words in map(str.split, asked):
             lines += [f"$ jaxvae {' '.join(words)}", *screen(at_terminal(*words)[1])[:-1]]
         draw("evaluate", "jaxvae", lines)
-        help = screen(at_terminal("train", "experiments/digits_vae.py", "--help")[1])
-        draw("help", "jaxvae train experiments/digits_vae.py --help", help)
+        # As on a machine that has used none of them.
+        nothing = {"TFDS_DATA_DIR": f"{folder}/sets", "JAXVAE_CACHE": f"{folder}/cache"}
+        draw("datasets", "jaxvae datasets", screen(at_terminal("datasets", **nothing)[1]))
+        help = screen(at_terminal("train", "digits_vae", "--help")[1])
+        draw("help", "jaxvae train digits_vae --help", help)
 
 
 if __name__ == "__main__":
