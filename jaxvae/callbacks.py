@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxvae.checks import UsageError
+from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained
+from jaxvae.training.listener import Heard, StopTraining, check_columns
 
 METHODS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
@@ -21,7 +23,7 @@ class Callbacks:
         UsageError: one is neither.
     """
 
-    def __init__(self, callbacks: Sequence[Any], run_at: Callable[[Trained], Any]):
+    def __init__(self, callbacks: Sequence[Any], run_at: Callable[[Trained, Dataset], Any]):
         self._run_at = run_at
         self._methods: dict[str, list[Callable[..., Any]]] = {name: [] for name in METHODS}
         for callback in callbacks:
@@ -36,18 +38,24 @@ class Callbacks:
             for name, method in own.items():
                 self._methods[name].append(method)
 
-    def begin(self, trained: Trained) -> None:
+    def begin(self, trained: Trained, dataset: Dataset) -> None:
+        self._dataset = dataset
         for method in self._methods["on_train_begin"]:
-            method(self._run_at(trained))
+            method(self._run_at(trained, dataset))
 
-    def epoch(self, trained: Trained, row: Mapping[str, float]) -> dict[str, float]:
-        run = self._run_at(trained)
+    def epoch(self, trained: Trained, row: Mapping[str, float]) -> Heard:
+        run, reason = self._run_at(trained, self._dataset), None
         columns: dict[str, float] = {}
         for method in self._methods["on_epoch_end"]:
-            columns |= method(run, dict(row)) or {}
-        return columns
+            try:
+                found = method(run, dict(row)) or {}
+            except StopTraining as stop:
+                reason = str(stop) or "no reason given"
+            else:
+                columns |= check_columns(found, {**row, **columns})
+        return Heard(columns, reason)
 
     def end(self, run: Any) -> None:
-        """The training has ended, or was interrupted."""
+        """The training has ended; at a prompt or in a notebook, also where it was interrupted."""
         for method in self._methods["on_train_end"]:
             method(run)

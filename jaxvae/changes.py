@@ -1,6 +1,5 @@
 """Fields of an experiment changed by name: a bare one where exactly one part has it, or dotted."""
 
-import contextlib
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -75,10 +74,16 @@ def _replaced(settings: Any, values: Mapping[str, Any], prefix: str = "") -> Any
         else:
             if f"{prefix}{first}" == "data.source" and not isinstance(value, str):
                 value = hold(value)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                with contextlib.suppress(UsageError):  # hidden_dims=64, resize=64
-                    value = checked_value(hints[first], (value,), first)
-            own[first] = checked_value(hints[first], value, f"{prefix}{first}")
+            if isinstance(value, Mapping) and is_dataclass(getattr(settings, first)):
+                parts.setdefault(first, {}).update(value)
+                continue
+            try:
+                own[first] = checked_value(hints[first], value, f"{prefix}{first}")
+            except UsageError:
+                if not isinstance(value, int | float) or isinstance(value, bool):
+                    raise
+                # hidden_dims=64, resize=64
+                own[first] = checked_value(hints[first], (value,), f"{prefix}{first}")
     for name, inner in parts.items():
         own[name] = _replaced(own.get(name, getattr(settings, name)), inner, f"{prefix}{name}.")
     return replace(settings, **own)

@@ -10,6 +10,7 @@ its own experiment file. Fields that it adds appear on the command line like any
 
 import copy
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, InitVar, dataclass, field, fields, is_dataclass, replace
 from pathlib import PurePath
@@ -139,6 +140,8 @@ class Data:
     """Standard deviation (gaussian), or fraction of the pixels hit (masking, salt_pepper)."""
 
     def __post_init__(self, labels: Any = None) -> None:  # noqa: RUF033 - subclasses lack it
+        if isinstance(self.source, os.PathLike):
+            object.__setattr__(self, "source", os.fspath(self.source))
         if labels is not None or not isinstance(self.source, str):
             object.__setattr__(self, "source", hold(self.source, labels))
         require(self.source != "", "data.source", self.source, "a data set's name or a path")
@@ -197,6 +200,9 @@ class Model:
     """An AE, CAE or VAE over dense or convolutional networks."""
 
     __repr__ = _short
+
+    def __init_subclass__(cls) -> None:
+        setattr(cls, "__repr__", _short)  # noqa: B010 - in the place of the dataclass's own
 
     family: Literal["AE", "CAE", "VAE"] = "VAE"
     """AE: a vector code. CAE: convolutional, the code is a feature map. VAE: Gaussian posterior."""
@@ -361,6 +367,9 @@ class Objective:
     """
 
     __repr__ = _short
+
+    def __init_subclass__(cls) -> None:
+        setattr(cls, "__repr__", _short)  # noqa: B010 - in the place of the dataclass's own
 
     likelihood: Literal[
         "bernoulli", "gaussian", "gaussian_learned", "laplace", "mse", "half_mse"

@@ -83,6 +83,8 @@ class Autoencoder(TransformerMixin, BaseEstimator):
             train=Train(epochs=self.epochs, figures_every=None),
         )
         run = train(experiment, quiet=True)
+        if run.summary["status"].startswith("interrupted"):
+            raise KeyboardInterrupt  # not fitted; at a prompt `train` returns what there is
         # In memory alone, so that it can be pickled: the run's folder goes with `run`.
         trained = run.trained
         self.trained_ = trained._replace(variables=jax.device_get(trained.variables))

@@ -63,11 +63,11 @@ def hold(examples: Any, labels: Any = None) -> Held:
     if isinstance(examples, Mapping):
         given = dict(examples)
     else:
-        array = _array("data.source", examples)
+        array = as_array("data.source", examples)
         given = {"values" if array.ndim == 2 else "images": array}
         if labels is not None:
             given["labels"] = labels
-    arrays = {str(name): _array(str(name), value) for name, value in given.items()}
+    arrays = {str(name): as_array(str(name), value) for name, value in given.items()}
     if not arrays:
         raise UsageError("data.source = {}: must hold an array")
     found = hashlib.blake2b(digest_size=16)
@@ -79,7 +79,12 @@ def hold(examples: Any, labels: Any = None) -> Held:
     return Held(f"{PREFIX}: {first.dtype} of {shape}, {found.hexdigest()}", arrays)
 
 
-def _array(name: str, value: Any) -> "np.ndarray":
+def as_array(name: str, value: Any) -> "np.ndarray":
+    """An array of NumPy, JAX or PyTorch, or lists of numbers, as NumPy's.
+
+    Raises:
+        UsageError: it is none; the message calls it `name`.
+    """
     import numpy as np
 
     if hasattr(value, "detach"):  # a tensor of PyTorch, on whichever device

@@ -5,6 +5,7 @@ import math
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from jaxvae import runs
 from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
+from jaxvae.held import as_array
 from jaxvae.runs import code, guards
 from jaxvae.words import python_words, said
 
@@ -110,6 +112,7 @@ def load(
     with python_words():
         if like is not None and not isinstance(like, Experiment):
             like = runs.load_experiment(like)
+        require(checkpoint in ("best", "latest"), "checkpoint", checkpoint, "'best' or 'latest'")
         like = code.experiment_for(Path(folder), like, trust_code)
         experiment, *_ = runs.read_config(Path(folder), like)
         return Run(Path(folder), experiment, checkpoint)
@@ -130,19 +133,19 @@ class Run:
         folder: Path,
         experiment: Experiment,
         checkpoint: Literal["best", "latest"] = "best",
-        temporary: "tempfile.TemporaryDirectory[str] | None" = None,
+        temporary: "Temporary | None" = None,
     ):
         self.folder, self.experiment = folder, experiment
         self._checkpoint, self._temporary = checkpoint, temporary
 
     def __repr__(self) -> str:
         rows = runs.read_metrics(self.folder / "metrics.csv")
-        said = [f"{len({row['epoch'] for row in rows})} epochs"]
-        if rows:
-            best = min(rows, key=lambda row: row["val_loss"])
-            said.append(f"validation loss {best['val_loss']:.5g} at epoch {best['epoch']}")
+        stands = [f"{len({row['epoch'] for row in rows})} epochs"]
+        if finite := [row for row in rows if math.isfinite(row["val_loss"])]:
+            best = min(finite, key=lambda row: row["val_loss"])
+            stands.append(f"validation loss {best['val_loss']:.5g} at epoch {best['epoch']}")
         where = "not kept: save(folder)" if self._temporary else str(self.folder)[-60:]
-        return f"<Run {self.experiment.name[:40]}: {', '.join(said)}; {where}>"
+        return f"<Run {self.experiment.name[:40]}: {', '.join(stands)}; {where}>"
 
     @functools.cached_property
     def trained(self) -> "Trained":
@@ -152,15 +155,11 @@ class Run:
             UsageError: a population, whose members are `member(i)`.
             FileNotFoundError: nothing was saved.
         """
-        return self._loaded[0]
-
-    @functools.cached_property
-    def _loaded(self) -> "tuple[Trained, int]":
         from jaxvae.training.load import load
 
         with python_words():
-            trained, step = load(self.folder, self._checkpoint, self.experiment)
-            return trained._replace(experiment=self.experiment), step
+            trained, _ = load(self.folder, self._checkpoint, self.experiment)
+            return trained._replace(experiment=self.experiment)  # which may hold arrays
 
     @functools.cached_property
     def dataset(self) -> "Dataset":
@@ -205,6 +204,7 @@ class Run:
         from jaxvae.evaluation import density, embed, pictures, prepare
 
         with python_words():
+            require(prior in ("model", "fitted"), "prior", prior, "'model' or 'fitted'")
             fitted = None
             if prior == "fitted":
                 train = pictures.first(self.dataset.train, 10_000)
@@ -242,6 +242,7 @@ class Run:
         from jaxvae.evaluation.score import mean_terms
 
         with python_words():
+            require(z in ("sampled", "mean"), "z", z, "'sampled' or 'mean'")
             split = as_stored(self.trained, self._split(x))
             return mean_terms(self.trained, split, sampled=z == "sampled")[0]
 
@@ -261,13 +262,20 @@ class Run:
                 raise UsageError(f"name = {name!r}: must be another one for this model and data")
             return figure
 
-    def resume(self, data: Any = None, callbacks: Sequence[Any] = (), **changes: Any) -> "Run":
+    def resume(
+        self,
+        data: Any = None,
+        callbacks: Sequence[Any] = (),
+        quiet: bool = False,
+        **changes: Any,
+    ) -> "Run":
         """Go on where the latest checkpoint stands, exactly; return the run.
 
         Args:
             data: the same examples, where they were given in memory and `load` knows their name
                 alone.
             callbacks: as for `train`.
+            quiet: print nothing.
             **changes: of fields that a run may change, such as `epochs=20`.
 
         Raises:
@@ -280,8 +288,12 @@ class Run:
             if data is not None:
                 source = data.source if isinstance(data, Data) else data
                 experiment = replace(experiment, data=replace(experiment.data, source=source))
+            population = read_population(self.folder) or Population()
             changed = guards.differences(self.experiment, experiment)
-            may_change = [name for name in changed if name in guards.CHANGEABLE]
+            own = [name for name in guards.CHANGEABLE if name != "data.source"]
+            may_change = [name for name in own if name in changed]
+            if population != Population():  # whose epochs may change, and nothing else
+                may_change = []
             return _train(
                 experiment,
                 self.folder,
@@ -289,7 +301,8 @@ class Run:
                 self._temporary,
                 resume=True,
                 may_change=may_change,
-                population=read_population(self.folder) or Population(),
+                population=population,
+                quiet=quiet,
             )
 
     def member(self, i: int, folder: str | Path | None = None) -> "Run":
@@ -303,7 +316,7 @@ class Run:
         with python_words():
             temporary = None
             if folder is None:
-                temporary = _temporary_folder()
+                temporary = Temporary()
                 folder = temporary.name
             where = Path(folder)
             extract(self.folder, i, where, self.experiment)
@@ -318,14 +331,22 @@ class Run:
             FileExistsError: `folder` is not empty.
         """
         with python_words():
-            guards.refuse_existing(Path(folder))
-            shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-            return Run(Path(folder), self.experiment, self._checkpoint)
+            folder = Path(folder)
+            guards.refuse_existing(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as whole:
+                copy = Path(whole, "run")
+                # Followed by a tracker is the original, not its copy.
+                shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("trackers.json"))
+                if (copy / "summary.json").exists():
+                    runs.write_json(copy / "summary.json", self.summary | {"folder": str(folder)})
+                copy.rename(folder)  # at once: there are no halves of a run
+            return Run(folder, self.experiment, self._checkpoint)
 
-    def standing(self, trained: "Trained") -> "Run":
+    def _standing(self, trained: "Trained", dataset: "Dataset") -> "Run":
         """The run as it stands while it trains, with the latest parameters."""
         run = Run(self.folder, self.experiment)
-        run.trained = trained
+        run.trained, run.dataset = trained, dataset
         return run
 
     def _split(self, x: Any) -> "Split":
@@ -335,34 +356,42 @@ class Run:
         if x is None:
             return self.dataset.test
         if isinstance(x, Data):
-            return data.whole(x)[0]
-        return data.Split(np.asarray(x), None)
+            split, _ = data.whole(x)
+            return split if x.limit is None else split.take(range(min(x.limit, len(split.images))))
+        return data.Split(as_array("examples", x), None)
 
 
 def _train(
     experiment: Experiment,
     folder: str | Path | None,
     callbacks: Sequence[Any],
-    temporary: "tempfile.TemporaryDirectory[str] | None" = None,
+    temporary: "Temporary | None" = None,
     **options: Any,
 ) -> Run:
     """Train and return the run; `options` are fields of `training.Task`."""
-    from jaxvae import training
+    from jaxvae import processes, training
     from jaxvae.callbacks import Callbacks
     from jaxvae.training.interrupt import is_interactive
 
     if callbacks and options["population"] != Population():
         raise UsageError("callbacks: must be left out with several members")
+    parallel = options.get("parallel", Parallel())
+    if parallel.distributed:
+        require(folder is not None, "folder", folder, "one for all processes")
+        processes.start_process(parallel.coordinator, parallel.processes, parallel.index)
     if folder is None:
-        temporary = _temporary_folder()
+        temporary = Temporary()
         folder = temporary.name
     run = Run(Path(folder), experiment, temporary=temporary)
-    told = Callbacks(callbacks, run.standing) if callbacks else None
+    told = Callbacks(callbacks, run._standing) if callbacks else None
     try:
         with said(options.get("quiet", False)):
             training.carry_out(training.Task(experiment, run.folder, listener=told, **options))
-    except runs.Interrupted as error:
-        if not is_interactive():
+    except BaseException as error:
+        if not isinstance(error, runs.Interrupted) or not is_interactive():
+            if temporary is not None and any(run.folder.glob("checkpoints/*")):
+                temporary.keep()  # what was saved would go with `run`, which nobody gets
+                error.add_note(f"What was saved is kept: jaxvae.load({str(folder)!r})")
             raise
         print(f"{error}; resume() goes on", file=sys.stderr)
     if told is not None:
@@ -370,6 +399,12 @@ def _train(
     return run
 
 
-def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder that is there as long as the value is."""
-    return tempfile.TemporaryDirectory(prefix="jaxvae-", ignore_cleanup_errors=True)
+class Temporary:
+    """A folder that is there as long as this value is, unless it is to be kept."""
+
+    def __init__(self) -> None:
+        self.name = tempfile.mkdtemp(prefix="jaxvae-")
+        self._end = weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+    def keep(self) -> None:
+        self._end.detach()

@@ -21,9 +21,9 @@ def python_words() -> Iterator[None]:
     try:
         yield
     except (UsageError, FileExistsError, FileNotFoundError) as error:
-        if len(error.args) != 1 or not isinstance(error.args[0], str) or "--" not in error.args[0]:
-            raise
-        raise type(error)(in_python(error.args[0])) from error
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (in_python(error.args[0]),)
+        raise
     finally:
         absl.setLevel(level)
 
@@ -32,10 +32,10 @@ def python_words() -> Iterator[None]:
 def said(quiet: bool) -> Iterator[None]:
     """What is read is said, unless the caller has set up the log of jaxvae."""
     log = logging.getLogger("jaxvae")
-    if quiet or log.handlers or log.level != logging.NOTSET:
+    if log.hasHandlers() or log.level != logging.NOTSET:
         yield
         return
-    handler = logging.StreamHandler()
+    handler = logging.NullHandler() if quiet else logging.StreamHandler()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -50,8 +50,11 @@ def said(quiet: bool) -> Iterator[None]:
 def in_python(message: str) -> str:
     """A message in which options are arguments: --data.batch-size is data.batch_size.
 
-    Whole commands stay what they are.
+    Whole commands stay what they are, and so does a message that has its own words for Python.
     """
+    if "--" not in message or "in Python" in message:
+        return message
+    message = re.sub(r"; unless told so: --may-change .*", "", message)
     message = message.replace("give another --out, or continue it with --resume", EXISTS)
     parts = re.split(r"(\bjaxvae [a-z-]+ .*?(?=;|$))", message)
     return "".join(part if part.startswith("jaxvae ") else _arguments(part) for part in parts)

@@ -4,9 +4,12 @@ import functools
 import gc
 import math
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,9 +85,49 @@ def test_resuming_is_exact(run, tmp_path):
     again = jaxvae.load(tmp_path / "run")
     with pytest.raises(UsageError, match="give the same arrays"):
         again.resume(epochs=4)
+    with pytest.raises(UsageError, match=r"cannot change data\.source") as refused:
+        again.resume(data=Data(255 - IMAGES, LABELS), epochs=4)
+    assert "may_change" not in str(refused.value)
     with pytest.raises(UsageError, match=r"model\.latent_dim"):
         again.resume(data=Data(IMAGES, LABELS), latent_dim=3)
     assert len(again.resume(data=Data(IMAGES, LABELS), epochs=4).history["epoch"]) == 4
+
+
+def test_what_was_saved_stays_where_a_training_fails():
+    """Without a folder of its own it would go with the run that nobody got."""
+
+    def fails(run, row):
+        if row["epoch"] == 2:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as failed:
+        jaxvae.train(SMALL, callbacks=[fails], quiet=True)
+    (note,) = failed.value.__notes__
+    folder = note.partition("load('")[2].removesuffix("')")
+    assert jaxvae.load(folder).history["epoch"] == [1]
+    shutil.rmtree(folder)
+
+
+def test_a_copy_is_a_run_of_its_own(tmp_path):
+    run = jaxvae.train(SMALL, tmp_path / "run", epochs=1, quiet=True)
+    (tmp_path / "run" / "trackers.json").write_text('{"mlflow": "1"}')
+    copy = run.save(tmp_path / "new" / "copy")
+    assert copy.summary == run.summary | {"folder": str(tmp_path / "new" / "copy")}
+    assert not (copy.folder / "trackers.json").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda run: run.evaluate(z="sample"), "z = 'sample': must be 'sampled' or 'mean'"),
+        (lambda run: run.sample(prior="fit"), "prior = 'fit': must be 'model' or 'fitted'"),
+        (lambda run: jaxvae.load(run.folder, "last"), "checkpoint = 'last': must be 'best' or"),
+    ],
+)
+def test_misspelt_choices(run, call, message):
+    with pytest.raises(UsageError, match=message):
+        call(run)
 
 
 def test_it_begins_with_another_run(run):
@@ -108,6 +151,7 @@ def test_members_of_a_population(run):
     )
     with pytest.raises(UsageError, match=r"run\.member\(0\)"):
         population.sample()
+    assert population.resume(epochs=4, quiet=True).history["epoch"][-1] == 4
 
 
 # What a run does
@@ -175,6 +219,8 @@ def test_reprs_are_short(run):
 
 
 def test_fields_by_name():
+    inner = with_changes(SMALL, {"optimizer": {"learning_rate": 0.5}})
+    assert inner.optimizer == Optimizer("sgd", 0.5)  # and not Adam, the default
     found = with_changes(SMALL, {"epochs": 7, "latent_dim": 3, "seed": 4, "data.seed": 1})
     assert (found.train.epochs, found.model.latent_dim) == (7, 3)
     assert (found.seed, found.data.seed) == (4, 1)
@@ -211,6 +257,22 @@ def test_labels_beside_images():
         Data("mnist", LABELS)
 
 
+@dataclass(frozen=True)
+class Own(Objective):
+    gamma: Any = 1.0
+
+
+def test_fields_of_a_variant():
+    """Also those of any type; and its repr is as short as the others'."""
+    own = replace(SMALL, objective=Own())
+    assert with_changes(own, {"gamma": 2.0}).objective.gamma == 2.0
+    assert repr(Own(beta=3.0, gamma=2)) == "Own(beta=3.0, gamma=2)"
+
+
+def test_a_path_is_a_name():
+    assert Data(Path("photos")) == Data("photos")
+
+
 # Callbacks
 
 
@@ -245,12 +307,16 @@ def test_callbacks_see_the_run_as_it_stands():
 
 
 def test_a_callback_stops_the_training():
+    """What another one has measured in that epoch stays; columns need not be there always."""
+
     def enough(run, row):
         if row["epoch"] == 2:
             raise jaxvae.StopTraining("seen enough")
+        return {"val_mine": math.nan}
 
-    run = jaxvae.train(SMALL, callbacks=[enough], quiet=True)
-    assert run.history["epoch"] == [1, 2]
+    run = jaxvae.train(SMALL, callbacks=[enough, lambda run, row: {"other": 1}], quiet=True)
+    assert run.history["epoch"] == [1, 2] and run.history["other"] == [1, 1]
+    assert run.summary["last"]["other"] == 1 and run.summary["best"]["epoch"] == 2
     assert run.summary["status"] == "stopped by a callback: seen enough"
     assert run.resume().history["epoch"] == [1, 2, 3]
 
@@ -268,6 +334,19 @@ def test_columns_that_are_none(columns, message):
 def test_what_is_no_callback(callback):
     with pytest.raises(UsageError, match=r"callbacks: .* must be a function, or an object"):
         jaxvae.train(SMALL, callbacks=[callback], quiet=True)
+
+
+def test_a_run_that_a_callback_keeps():
+    """It stays what it was: the next step does not take its parameters."""
+    kept = []
+    jaxvae.train(SMALL, callbacks=[lambda run, row: kept.append(run)], quiet=True)
+    first, *_, last = [run.embed(IMAGES) for run in kept]
+    assert (first != last).any()
+
+
+def test_a_column_of_two_callbacks():
+    with pytest.raises(UsageError, match="column of a callback = 'mine': must be a name that no"):
+        jaxvae.train(SMALL, callbacks=[lambda run, row: {"mine": 1}] * 2, quiet=True)
 
 
 def test_any_function_is_one():

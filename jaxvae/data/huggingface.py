@@ -61,8 +61,9 @@ def _files_of(path: Path) -> dict[str, list[Path]]:
         return {folder.name: sorted(folder.glob("*.arrow")) for folder in folders}
     if (path / "state.json").is_file():
         return {"train": sorted(path.glob("*.arrow"))}
-    beside = [file for file in path.iterdir() if not file.name.startswith(".")]
-    if any(f.suffix.lower() in SUFFIXES or (f.is_dir() and f.name != "data") for f in beside):
+    beside = [*path.iterdir(), *path.glob("data/*")]
+    beside = [file for file in beside if not file.name.startswith(".") and file != path / "data"]
+    if any(file.suffix.lower() in SUFFIXES or file.is_dir() for file in beside):
         return {}
     files: dict[str, list[Path]] = {}
     for file in sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")]):
@@ -157,6 +158,8 @@ def _array(column: Any) -> np.ndarray:
 
 def _stored_names(table: Any, name: str | None) -> tuple[str, ...] | None:
     """Names of the classes of a column, where Hugging Face noted them beside the table."""
-    stored = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = stored.get("info", {}).get("features", {}).get(name, {})
-    return tuple(feature.get("names", ())) or None
+    try:
+        stored = json.loads((table.schema.metadata or {})[b"huggingface"])
+        return tuple(map(str, stored["info"]["features"][name]["names"])) or None
+    except (KeyError, TypeError, ValueError):  # there are none, or in another form
+        return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, reason
 from jaxvae.config import Data
 from jaxvae.data.arrays import Given, of_arrays
 from jaxvae.data.found import Found
@@ -67,7 +67,10 @@ def find_parquet(path: Path, data: Data) -> Found:
     table = read_tables([path])
     if image := next((name for name in IMAGE if name in table.column_names), None):
         return of_images(path, {"train": table}, image, data, [], {})
-    columns = {name: table[name].to_numpy() for name in table.column_names}
+    try:
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+    except Exception as error:  # columns of lists, of other tables, ...: each has its own
+        raise UsageError(f"{path}: not a table of numbers ({reason(error)})") from error
     return of_columns(path, columns, [])
 
 

@@ -123,7 +123,8 @@ def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
 
 def uses_observed(experiment: Experiment, module: Any, info: Info) -> bool:
     """Whether the loss of an example depends on which of its values were observed."""
-    one = dummy(info)
+    ones = jnp.ones((1, *info.shape))  # unlike what a model begins with, which may be 0
+    one = replace(dummy(info), input=ones, target=ones)
 
     @jax.jit
     def loss(observed: jax.Array) -> jax.Array:

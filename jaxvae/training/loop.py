@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxvae import data as datasets
 from jaxvae import processes, runs
@@ -32,7 +33,7 @@ from jaxvae.training.epoch import (
     train_epoch,
 )
 from jaxvae.training.interrupt import StopRequest
-from jaxvae.training.listener import Listener, told
+from jaxvae.training.listener import Listener
 from jaxvae.training.metrics import (
     Rows,
     first_epochs,
@@ -188,6 +189,9 @@ def _train(
     def at(state: TrainState) -> Trained:
         return trained._replace(variables=devices.local(state.variables))
 
+    def kept(state: TrainState) -> Trained:  # the next step takes the state's own arrays
+        return trained._replace(variables=jax.tree.map(jnp.copy, at(state).variables))
+
     origin = runs.origin_of(folder) if resume else None
     if task.init_from is not None and not resume:
         state, origin = start.begin(program, experiment, state, *task.init_from)
@@ -232,7 +236,7 @@ def _train(
         for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
             reporter.say(line)
         if task.listener is not None:
-            task.listener.begin(at(state))
+            task.listener.begin(kept(state), dataset)
         for epoch in range(int(state.step) // steps + 1, settings.epochs + 1):
             if all(s.is_stale(epoch, settings.early_stopping) for s in progress.standings):
                 status = stale(progress.standings, settings.early_stopping)
@@ -251,7 +255,8 @@ def _train(
             )
             reason = None
             if task.listener is not None:
-                of_epoch[0], reason = told(task.listener, at(state), of_epoch[0])
+                columns, reason = task.listener.epoch(kept(state), without_member(of_epoch[0]))
+                of_epoch[0] |= columns
             standing = zip(of_epoch, before, strict=True)
             rows += [row for row, s in standing if s.failed_epoch is None]
             if first:
@@ -269,7 +274,7 @@ def _train(
                     trackers.figures(folder / "figures" / f"epoch-{epoch:04d}", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
             if processes.any_process(reason is not None):
-                status = f"stopped by a callback: {reason}"
+                status = f"stopped by a callback: {reason or 'of another process'}"
                 break
         last_best = best or (checkpoints.restore("best", state)[0] if rows else state)
 

@@ -1,5 +1,6 @@
 """What a run and a population say of themselves: the first line, summary.json, a figure."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,9 +107,16 @@ def num_parameters(run: Training, state: TrainState) -> int:
 
 
 def best_and_last(rows: Rows, standing: Standing) -> dict[str, Any]:
-    """The rows of a member's best epoch and of its last."""
+    """The rows of a member's best epoch and of its last; None where a callback's number is none."""
+
+    def plain(row: dict[str, float]) -> dict[str, float | None]:
+        return {name: value if math.isfinite(value) else None for name, value in row.items()}
+
     best = next((row for row in rows if row["epoch"] == standing.monitor.best_epoch), None)
-    return {"best": best, "last": rows[-1] if rows else None}
+    return {
+        "best": None if best is None else plain(best),
+        "last": plain(rows[-1]) if rows else None,
+    }
 
 
 def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Table:
     def row(self, cells: Sequence[Cell]) -> str:
         """A line as long as the header."""
         values = {cell.title: cell.value for cell in cells}
-        return GAP.join(column.written(values[column.title]) for column in self.columns)
+        return GAP.join(column.written(values.get(column.title, "")) for column in self.columns)
 
     def span(self, title: str) -> tuple[int, int]:
         """Where a column begins and ends in a line; nowhere if it was left out."""

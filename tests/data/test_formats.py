@@ -287,6 +287,10 @@ def test_a_table_beside_images_is_not_their_set(tmp_path):
     write_parquet(tmp_path / "set" / "train.parquet", [0])
     split, _ = data.whole(config.Data(str(tmp_path / "set")))
     np.testing.assert_array_equal(split.images[..., 0], IMAGES[SORTED])
+    (tmp_path / "set").rename(tmp_path / "data")  # whose name the hub's folders have, too
+    write_parquet(tmp_path / "labels.parquet", [0])
+    split, _ = data.whole(config.Data(str(tmp_path)))
+    np.testing.assert_array_equal(split.images[..., 0], IMAGES[SORTED])
 
 
 # Tables.
