@@ -129,7 +129,8 @@ def _fished(text: str) -> str:
 def _flags(options: Sequence[Option]) -> list[tuple[str, str]]:
     """Each --name, and what it does."""
     own = [(flag, option.help) for option in options for flag in option.flags]
-    return own + [(name.rpartition(" ")[2], says) for name, says in EVERYWHERE.items()]
+    also = {**EVERYWHERE, "--help-all": "Show every option."}
+    return own + [(name.rpartition(" ")[2], says) for name, says in also.items()]
 
 
 def _named(commands: Commands) -> list[tuple[str, str, Option]]:

@@ -62,6 +62,8 @@ def sample(
 
     if each is not None:
         guards.refuse_existing(each, "give another --each")
+        apart = out is None or out.resolve().parent != each.resolve()
+        require(apart, "--each", str(each), "another folder than that of --out")
     trained, step = load_run(saved)
     if each is not None:
         single.refuse(trained)

@@ -34,7 +34,6 @@ class Option(NamedTuple):
     about: str
     """What the group is."""
     required: bool
-    is_path: bool
 
     @property
     def name(self) -> str:
@@ -127,7 +126,6 @@ def _option(argument: Any, source: Any = None) -> Option:
         group="" if source is None else source.extern_prefix,
         about="" if source is None else " ".join(source.description.partition("\n\n")[0].split()),
         required=bool(lowered.required),
-        is_path="Path" in str(field.type_stripped) or field.extern_name == "source",
     )
 
 
