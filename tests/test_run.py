@@ -395,6 +395,7 @@ import os, signal, sys
 import numpy as np
 import jaxvae
 sys.ps1 = ">>> "  # as at Python's prompt
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without it
 images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), np.uint8)
 experiment = jaxvae.Experiment(
     "interrupted",

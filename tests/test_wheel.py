@@ -155,7 +155,7 @@ def test_experiments_are_listed_and_shown(use):
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)["experiments"]
     assert {f"experiments/{item['name']}.py" for item in listed} == EXPERIMENTS
-    assert done.stderr.startswith("digits_vae ") and "site-packages" in listed[0]["path"]
+    assert listed[0]["name"] == "digits_vae" and "site-packages" in listed[0]["path"]
     done = use("jaxvae", "experiments", "burgess_vae")
     assert done.stdout == (ROOT / "experiments" / "published" / "burgess_vae.py").read_text()
 

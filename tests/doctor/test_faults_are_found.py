@@ -61,7 +61,8 @@ def shifted_by_a_pixel(monkeypatch):
 
 
 def biased_running_variance(monkeypatch):
-    monkeypatch.setattr(layers, "max", lambda less, one: less + 1, raising=False)  # n / n
+    # As of so many rows that n / (n - 1) is 1.
+    monkeypatch.setattr(layers, "axis", Faulty(layers.axis, size=lambda: 10**9))
 
 
 def other_momentum(monkeypatch):
