@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
@@ -16,7 +16,7 @@ from jaxvae.config import Data, Experiment, Model, Objective, Optimizer, Train
 from jaxvae.run import train
 
 
-class Autoencoder(TransformerMixin, BaseEstimator):
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A dense VAE or AE of rows (n, features).
 
     Features are standardised, and come back in their own units. All rows train; of the epochs the
@@ -95,7 +95,8 @@ class Autoencoder(TransformerMixin, BaseEstimator):
         """Codes (n, latents): posterior means."""
         from jaxvae.evaluation import embed, prepare
 
-        return embed(self.trained_, prepare(self.trained_, self._rows(X)))
+        rows = self._rows(X)
+        return embed(self.trained_, prepare(self.trained_, rows))
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Rows (n, features) from codes (n, latents): the mean of p(x|z)."""
@@ -112,7 +113,8 @@ class Autoencoder(TransformerMixin, BaseEstimator):
         from jaxvae.evaluation import as_stored
         from jaxvae.evaluation.score import terms_per_example
 
-        split = as_stored(self.trained_, Split(self._rows(X), None))
+        rows_given = self._rows(X)
+        split = as_stored(self.trained_, Split(rows_given, None))
         rows = terms_per_example(self.trained_, split, sampled=False).rows
         score: np.ndarray = -(rows["recon"] + rows["kl"])
         return score
@@ -120,6 +122,10 @@ class Autoencoder(TransformerMixin, BaseEstimator):
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """The mean of `score_samples`."""
         return float(self.score_samples(X).mean())
+
+    @property
+    def _n_features_out(self) -> int:  # for get_feature_names_out, and with it set_output
+        return self.latent_dim
 
     def _rows(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)

@@ -40,8 +40,8 @@ def refuse_name_alone(source: str) -> None:
     if source.startswith(PREFIX) and not isinstance(source, Held):
         raise UsageError(
             f"data.source = {source!r}: give the same arrays, as jaxvae.Data(arrays) in the"
-            " experiment (in Python: run.resume(data=arrays)), or others: --source FILE (in Python:"
-            " run.evaluate(arrays), and the like)"
+            " experiment (in Python: jaxvae.load(folder, data=arrays)), or others: --source FILE"
+            " (in Python: run.evaluate(arrays), and the like)"
         )
 
 

@@ -97,6 +97,7 @@ def load(
     checkpoint: Literal["best", "latest"] = "best",
     like: str | Path | Experiment | None = None,
     trust_code: bool = False,
+    data: Any = None,
 ) -> "Run":
     """A run that was trained before.
 
@@ -105,6 +106,7 @@ def load(
         checkpoint: the best by validation, or the latest.
         like: its experiment, or the file of it, needed only where that has classes of its own.
         trust_code: instead of `like`, execute the copy of that file which the run folder keeps.
+        data: its examples, where they were in memory; or others, as `Data` takes them.
 
     Raises:
         UsageError: not a run folder, or classes that are not at hand.
@@ -115,6 +117,9 @@ def load(
         require(checkpoint in ("best", "latest"), "checkpoint", checkpoint, "'best' or 'latest'")
         like = code.experiment_for(Path(folder), like, trust_code)
         experiment, *_ = runs.read_config(Path(folder), like)
+        if data is not None:
+            source = data.source if isinstance(data, Data) else data
+            experiment = replace(experiment, data=replace(experiment.data, source=source))
         return Run(Path(folder), experiment, checkpoint)
 
 
@@ -383,6 +388,7 @@ def _train(
         temporary = Temporary()
         folder = temporary.name
     run = Run(Path(folder), experiment, temporary=temporary)
+    callbacks = [callbacks] if callable(callbacks) else callbacks
     told = Callbacks(callbacks, run._standing) if callbacks else None
     try:
         with said(options.get("quiet", False)):

@@ -61,7 +61,7 @@ def in_python(message: str) -> str:
 
 
 def _arguments(text: str) -> str:
-    text = re.sub(r"--no-([\w.-]+\w)", r"--\1=False", text)
+    text = re.sub(r"--([\w.]*)no-([\w-]+)", r"--\1\2=False", text)
     return re.sub(
         r"(?<![\w-])--([a-z][\w.-]*\w)",
         lambda found: WORDS.get(found[1], found[1].replace("-", "_")),

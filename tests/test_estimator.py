@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -45,6 +46,10 @@ def test_it_is_a_value(fitted):
     np.testing.assert_array_equal(again.transform(ROWS), fitted.transform(ROWS))
     assert clone(fitted).get_params() == fitted.get_params()
     assert len(fitted.history_["epoch"]) == 60
+    assert [*fitted.get_feature_names_out()] == ["autoencoder0"]
+    for method in ("transform", "inverse_transform", "score_samples"):
+        with pytest.raises(NotFittedError):
+            getattr(Autoencoder(), method)(ROWS)
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ def test_a_run_is_kept_and_opened_again(run, tmp_path):
         run.save(tmp_path / "kept")
     with pytest.raises(UsageError, match="give the same arrays"):
         again.evaluate()
+    whole = jaxvae.load(tmp_path / "kept", data=Data(IMAGES, LABELS))
+    assert whole.evaluate() == run.evaluate()
 
 
 def test_a_cell_that_is_run_twice(tmp_path):
@@ -323,7 +325,11 @@ def test_a_callback_stops_the_training():
 
 @pytest.mark.parametrize(
     "columns, message",
-    [({"val_loss": 0.0}, "val_loss"), ({"mine": "many"}, "column mine of a callback = 'str'")],
+    [
+        ("no", "returned = 'str'"),
+        ({"val_loss": 0.0}, "val_loss"),
+        ({"mine": "many"}, "column mine of a callback = 'str'"),
+    ],
 )
 def test_columns_that_are_none(columns, message):
     with pytest.raises(UsageError, match=message):
@@ -371,7 +377,7 @@ def test_a_population_has_no_callbacks():
     [
         ("--label = 5: must be", "label = 5: must be"),
         ("give --data.resize HEIGHT WIDTH", "give data.resize HEIGHT WIDTH"),
-        ("(or --no-data.standardise)", "(or data.standardise=False)"),
+        ("(or --data.no-standardise)", "(or data.standardise=False)"),
         ("--may-change = 'x'", "may_change = 'x'"),
         ("first: jaxvae extract RUN --member 0 --out RUN", None),
         ("from -1 to 1 -- or so", None),

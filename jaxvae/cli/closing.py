@@ -156,6 +156,7 @@ def drawn(result: Result) -> Facts:
     facts = [("picture", result["picture"])] if result["picture"] else []
     facts += [("arrays", f"{result['arrays']}: {', '.join(shapes)}")]
     facts += [("table", result["table"])] if "table" in result else []
+    facts += [("each", f"{result['each']}: a file of every image")] if "each" in result else []
     return [*facts, ("next", f'in Python: numpy.load("{result["arrays"]}")["{first}"]')]
 
 

@@ -35,6 +35,8 @@ def check_columns(columns: Mapping[str, object], taken: Mapping[str, object]) ->
     Raises:
         UsageError: a name is taken, or one is no number.
     """
+    kind = type(columns).__name__
+    require(isinstance(columns, Mapping), "what a callback returned", kind, "numbers by name")
     for name, value in columns.items():
         kind = type(value).__name__
         require(name not in taken, "column of a callback", name, "a name that no other column has")

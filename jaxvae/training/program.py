@@ -187,7 +187,7 @@ def refuse_outside_unit(experiment: Experiment, split: Split) -> None:
     images = split.images
     if experiment.objective.likelihood != "bernoulli" or images.dtype.kind == "u":
         return
-    allowed = "another one, such as 'gaussian', for standardised values (or --no-data.standardise)"
+    allowed = "another one, such as 'gaussian', for standardised values (or --data.no-standardise)"
     standardise = experiment.data.standardise
     require(not standardise, "objective.likelihood", "bernoulli", allowed)
     low, high = float(np.nanmin(images[:])), float(np.nanmax(images[:]))
