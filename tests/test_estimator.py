@@ -19,6 +19,9 @@ ROWS = LINE + RNG.normal(size=LINE.shape) * [0.3, 0.1, 0.05, 2.0]
 """Along a line, with a tenth of its spread around it."""
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
+
+
 @pytest.fixture(scope="module")
 def fitted():
     return Autoencoder(1, epochs=60, learning_rate=3e-3, random_state=0).fit(ROWS)
@@ -52,8 +55,6 @@ def test_it_is_a_value(fitted):
             getattr(Autoencoder(), method)(ROWS)
 
 
-@pytest.mark.slow
-@pytest.mark.ci
 def test_in_a_pipeline_and_a_search():
     model = make_pipeline(MinMaxScaler(), Autoencoder(epochs=2, random_state=0))
     search = GridSearchCV(model, {"autoencoder__latent_dim": [1, 2]}, cv=2).fit(ROWS)

@@ -230,7 +230,7 @@ def test_bash_completes_paths_where_somebody_types(scripts, tmp_path):
 
 def test_scripts_quote_what_they_hold():
     says = 'It\'s \\ "odd": $HOME `x`'
-    option = parsing.Option(("--a.b",), "INT", (), "", says, "", "", False, False)
+    option = parsing.Option(("--a.b",), "INT", (), "", says, "", "", False)
     for shell, quoted in {
         "fish": "'It\\'s \\\\ \"odd\": $HOME `x`'",
         "zsh": "'--a.b:It'\"'\"'s \\ \"odd\": $HOME `x`'",

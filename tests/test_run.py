@@ -145,6 +145,8 @@ def test_arrays_alone_leave_the_other_settings(run):
     assert whole.experiment.data.batch_size == 6
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_members_of_a_population(run):
     population = jaxvae.train(SMALL, population=Population(seeds=2), quiet=True)
     assert set(population.history["member"]) == {0, 1}
@@ -199,6 +201,8 @@ def test_figures_that_a_notebook_shows(run, name):
     assert run.figure(name)._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_figures_that_are_not(run):
     with pytest.raises(UsageError, match="name = 'latent': must be one of latents, "):
         run.figure("latent")

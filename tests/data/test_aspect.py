@@ -57,6 +57,8 @@ def test_on_the_host(how, shape, background):
         np.testing.assert_array_equal(ours, theirs, err_msg=f"{image} to {size}")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "how, background, maximum",
     [("crop", "white", 1000), ("pad", "white", 1000), ("pad", "black", 255)],

@@ -146,6 +146,8 @@ def test_the_command_prints_a_table_or_json(quick, capsys, monkeypatch):
     assert len(found["computes"]) == len(quick.computes)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_exit_status_where_something_is_wrong(options, quick, capsys, monkeypatch):
     bad = Check("dense layer", math.inf, 1e-5, WRONG)
