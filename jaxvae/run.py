@@ -206,14 +206,13 @@ class Run:
         Raises:
             UsageError: the model has no prior, or does not look at labels.
         """
-        from jaxvae.evaluation import density, embed, pictures, prepare
+        from jaxvae.evaluation import density, pictures
 
         with python_words():
             require(prior in ("model", "fitted"), "prior", prior, "'model' or 'fitted'")
             fitted = None
             if prior == "fitted":
-                train = pictures.first(self.dataset.train, 10_000)
-                fitted = density.fit(embed(self.trained, prepare(self.trained, train)), 0)
+                fitted, _ = density.fit_on(self.trained, self.dataset.train, step=0)
             arrays, _ = pictures.samples(self.trained, n, seed, label, fitted)
             return arrays["images"]
 

@@ -170,14 +170,12 @@ def fit(saved: Saved, components: int = 10, seed: int = 0, limit: int = 10_000) 
         limit: Codes of at most so many training examples.
     """
     from jaxvae import data
-    from jaxvae.evaluation import density, embed, prepare
-    from jaxvae.evaluation.pictures import first
+    from jaxvae.evaluation import density
 
     require(limit >= 1, "--limit", limit, "at least 1")
     trained, step = load_run(saved)
-    train = first(data.load(trained.experiment.data).train, limit)
-    codes = embed(trained, prepare(trained, train))
-    fitted = density.fit(codes, step, components, seed)
+    train = data.load(trained.experiment.data).train
+    fitted, codes = density.fit_on(trained, train, step, components, seed, limit)
     return {
         "density": str(density.save(fitted, saved.run)),
         "checkpoint_step": step,

@@ -12,6 +12,8 @@ from sklearn.mixture import GaussianMixture
 
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
+from jaxvae.data import Split
+from jaxvae.evaluation.trained import Trained, embed, prepare
 
 FILE = "density.npz"
 
@@ -60,6 +62,23 @@ def fit(codes: np.ndarray, step: int, components: int = 10, seed: int = 0) -> De
     rows = np.asarray(codes, float).reshape(len(codes), -1)
     found = GaussianMixture(components, covariance_type="full", random_state=seed).fit(rows)
     return Density(found.weights_, found.means_, found.covariances_, codes.shape[1:], step)
+
+
+def fit_on(
+    trained: Trained,
+    examples: Split,
+    step: int,
+    components: int = 10,
+    seed: int = 0,
+    limit: int = 10_000,
+) -> tuple[Density, np.ndarray]:
+    """`fit` on the codes of the first `limit` examples, and these codes.
+
+    Raises:
+        UsageError: as `fit`.
+    """
+    codes = embed(trained, prepare(trained, examples.take(range(min(limit, len(examples.images))))))
+    return fit(codes, step, components, seed), codes
 
 
 def save(density: Density, folder: Path) -> Path:

@@ -231,10 +231,10 @@ def figure(
     test = dataset.test
     one = evaluation.prepare(trained, first(test, 1))
     code = evaluation.embed(trained, one)
-    many = first(test, min(SCATTERED, SCATTERED_NUMBERS // code.size))
+    scattered = min(SCATTERED, SCATTERED_NUMBERS // code.size)
     match name:
         case "latents":
-            return embedding(trained, many, dataset.classes)[1]
+            return embedding(trained, first(test, scattered), dataset.classes)[1]
         case "reconstructions":
             return reconstructions(trained, first(test, _reconstructed(trained)))[1]
         case "curves" if rows:
@@ -247,8 +247,11 @@ def figure(
             return traversals(trained, first(test, 1000))[1]
         case "manifold" if code.shape[1:] == (2,) and not evaluation.knows_labels(trained):
             standard = evaluation.kl_per_latent(trained, one) is not None
-            codes = evaluation.embed(trained, evaluation.prepare(trained, many))
-            return manifold(trained, codes, standard)[1]
+            if not standard:  # the grid lies where the codes are
+                code = evaluation.embed(
+                    trained, evaluation.prepare(trained, first(test, scattered))
+                )
+            return manifold(trained, code, standard)[1]
     return None
 
 
