@@ -111,11 +111,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         but then differ from call to call."""
         from jaxvae.data import Split
         from jaxvae.evaluation import as_stored
-        from jaxvae.evaluation.score import terms_per_example
+        from jaxvae.evaluation.score import terms
 
         rows_given = self._rows(X)
         split = as_stored(self.trained_, Split(rows_given, None))
-        rows = terms_per_example(self.trained_, split, sampled=False).rows
+        rows = terms(self.trained_, split, sampled=False).rows
         score: np.ndarray = -(rows["recon"] + rows["kl"])
         return score
 

@@ -1,5 +1,6 @@
 """Training and trained runs as values: `jaxvae.train`, `jaxvae.load`, `jaxvae.Run`."""
 
+import dataclasses
 import functools
 import math
 import shutil
@@ -238,17 +239,45 @@ class Run:
             return reconstruct(self.trained, prepare(self.trained, self._split(x)))
 
     def evaluate(
-        self, x: Any = None, z: Literal["sampled", "mean"] = "sampled"
-    ) -> dict[str, float]:
+        self,
+        *what: Any,
+        x: Any = None,
+        z: Literal["sampled", "mean"] = "sampled",
+        **settings: int,
+    ) -> dict[str, Any]:
         """Means over examples, by default the test set's: loss, recon and kl in nats per example,
-        mse, and whatever else the objective measures. `z`: decode a sample, or the mean."""
-        from jaxvae.evaluation import as_stored
-        from jaxvae.evaluation.score import mean_terms
+        mse, and whatever else the objective measures.
+
+        With names of groups (docs/evaluation.md), such as "nll", what these measure, by group:
+        `run.evaluate("nll", num_samples=5000)["nll"]["nll"]`.
+
+        Args:
+            *what: groups, of `jaxvae.evaluation.groups.GROUPS`, or "all"; and other examples.
+            x: other examples, by name.
+            z: decode a sample, or the mean; of the means over examples.
+            **settings: fields of `jaxvae.evaluation.subject.Measuring`.
+
+        Raises:
+            UsageError: no such group or setting, or one that does not apply.
+        """
+        from jaxvae.evaluation import as_stored, groups, score
+        from jaxvae.evaluation.subject import Measuring, Subject
 
         with python_words():
+            metrics = [each for each in what if isinstance(each, str)]
+            examples = [each for each in (*what, x) if not (each is None or isinstance(each, str))]
+            require(len(examples) <= 1, "x", f"{len(examples)} arrays", "one array, or Data")
             require(z in ("sampled", "mean"), "z", z, "'sampled' or 'mean'")
-            split = as_stored(self.trained, self._split(x))
-            return mean_terms(self.trained, split, sampled=z == "sampled")[0]
+            groups.names_of(metrics)
+            fields = [field.name for field in dataclasses.fields(Measuring)]
+            for name in settings:
+                require(name in fields, "setting", name, f"one of {', '.join(fields)}")
+            split = as_stored(self.trained, self._split(*examples))
+            if not metrics:
+                return score.means(score.terms(self.trained, split, sampled=z == "sampled"))
+            subject = Subject(self.trained, split, lambda: self.dataset, Measuring(**settings))
+            found, _ = groups.examine(subject, metrics)
+            return {name: group.values for name, group in found.items()}
 
     def figure(self, name: str = "reconstructions") -> "Figure":
         """A figure of the run, which a notebook shows: one of `jaxvae.evaluation.pictures.FIGURES`.
@@ -353,7 +382,7 @@ class Run:
         run.trained, run.dataset = trained, dataset
         return run
 
-    def _split(self, x: Any) -> "Split":
+    def _split(self, x: Any = None) -> "Split":
         """Examples as a split; by default those of the test set."""
         from jaxvae import data
 

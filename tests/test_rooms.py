@@ -20,7 +20,7 @@ FLOORS = [
     ["training"],
     ["runs"],
     ["evaluation"],
-    ["figures", "data"],
+    ["figures", "data", "metrics"],
     ["config"],
     ["models"],
     ["objectives"],

@@ -144,9 +144,26 @@ def evaluated(result: Result) -> Facts:
         ("images", f"{result['images']:,} {of}; z {result['z']}"),
         ("model", f"{result['run']}, {result['checkpoint']} checkpoint, of step {step:,}"),
     ]
+    facts += measured(result)
     if "per_image" in result:
         return [*facts, ("written", f"a row per image in {result['per_image']}")]
     return [*facts, *_next(Path(result["run"]), "reconstruct")]
+
+
+def measured(result: Result) -> Facts:
+    """The groups that were asked for: a value per line, its standard error, and what to know."""
+    facts: Facts = []
+    for group, values in result.get("metrics", {}).items():
+        names = [name for name in values if not name.endswith("_se")]
+        width = max(map(len, names))
+        for i, name in enumerate(names):
+            error = values.get(f"{name}_se")
+            says = f"{name:{width}}  {values[name]:.5g}"
+            says += "" if error is None else f" ± {error:.2g}"
+            facts.append((group if i == 0 else "", says))
+        facts += [("", f"({note})") for note in result["notes"][group]]
+    refused = result.get("refused", {})
+    return [*facts, *((name, f"left out: {why}") for name, why in refused.items())]
 
 
 def drawn(result: Result) -> Facts:

@@ -108,37 +108,51 @@ def extract(
 def evaluate(
     saved: Saved,
     shown: Shown,
+    metrics: tuple[str, ...] = (),
     z: Literal["sampled", "mean"] = "sampled",
     limit: int | None = None,
     per_image: Path | None = None,
+    num_samples: int = 500,
+    generated: int = 10_000,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Evaluate a run: loss, recon and kl in nats per image, and the pixels' mean squared error.
+    """Evaluate a run: loss, recon and kl in nats per image, the pixels' mean squared error, and
+    whatever else --metrics asks for (docs/evaluation.md).
 
     Args:
         saved: the run.
         shown: the images.
+        metrics: Groups of measures, such as nll units; all: every group that applies.
         z: Decode a sample of the posterior (as the ELBO says), or its mean.
         limit: Only the first so many images, in the order of their split.
         per_image: Also write a new .npz with a row per image: each term, index, label and, where
             there are files, name. What depends on the other images of a batch is left out.
+        num_samples: K, draws of the code for each image: groups nll and anomaly.
+        generated: Samples that group samples compares with as many images.
+        seed: Of what the groups draw.
     """
+    from jaxvae import data
+    from jaxvae.evaluation import groups, score
     from jaxvae.evaluation import per_image as scoring
-    from jaxvae.evaluation import score
+    from jaxvae.evaluation.subject import Measuring, Subject
 
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
         scoring.refuse_path(per_image)
+    settings = Measuring(num_samples, generated, seed)
+    groups.names_of(metrics)  # before anything is read
     trained, step, images, _ = open_run(saved, shown)
     if limit is not None:
         images = images.take(range(min(limit, len(images.images))))
     try:
-        values, count = score.mean_terms(trained, images, z == "sampled")
+        scores = score.terms(trained, images, z == "sampled")
+        subject = Subject(trained, images, lambda: data.load(trained.experiment.data), settings)
+        examined = groups.examine(subject, metrics)
     except score.NotFinite as error:
         raise runs.RunError(f"{saved.run}: {error}") from error
     written: dict[str, Any] = {}
     if per_image is not None:
-        scores = score.terms_per_example(trained, images, z == "sampled")
-        scoring.save(scores, images, per_image)
+        scoring.save(scores.rows | examined.rows, images, per_image)
         written = {"per_image": str(per_image), "not_per_image": list(scores.across)}
         if scores.across:
             log.warning(
@@ -151,11 +165,12 @@ def evaluate(
         "checkpoint_step": step,
         "source": shown.source or trained.experiment.data.source,
         "split": shown.which,
-        "images": count,
+        "images": scores.number,
         "limit": limit,
         "z": z,
-        **values,
+        **score.means(scores),
         "beta_eff": trained.experiment.beta_eff(math.prod(trained.info.shape)),
+        **examined.as_json(),
         **written,
     }
 

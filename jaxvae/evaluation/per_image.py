@@ -1,7 +1,7 @@
 """The terms of every image: scores, by which those that a model does not expect stand out."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +20,17 @@ RESERVED = ("index", "label", "name", "file", "allow_pickle")  # ours, and the a
 class Scores(NamedTuple):
     """rows: what belongs to an image alone, each (n,), in nats but for `mse`.
 
-    across: names of what depends on the other images of a batch as well, so no image has it.
+    across: the means of what depends on the other images of a batch as well, so no image has it:
+        over full batches alone, where there is one.
     """
 
     rows: dict[str, np.ndarray]
-    across: tuple[str, ...]
+    across: dict[str, float]
+
+    @property
+    def number(self) -> int:
+        """Over how many examples."""
+        return len(self.rows["mse"])
 
 
 def score(
@@ -50,6 +56,7 @@ def score(
     """
     n = counted_examples(len(split.images), batch_size, across)
     parts: list[dict[str, np.ndarray]] = []
+    sizes: list[int] = []
     copied: dict[str, np.ndarray] = {}
     with contextlib.closing(padded_batches(split, n, batch_size)) as batches:
         for examples, counted in batches:
@@ -59,9 +66,14 @@ def score(
                 copied = jax.device_get(terms(variables, copies, key))
             found = jax.device_get(terms(variables, examples, key))
             parts.append({name: x if x.ndim == 0 else x[counted] for name, x in found.items()})
+            sizes.append(int(counted.sum()))
     own = [name for name, x in parts[0].items() if x.ndim and _same(x[0], copied[name][0])]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in own}
-    return Scores(rows, tuple(name for name in parts[0] if name not in own))
+    means = {}
+    for name in (name for name in parts[0] if name not in own):
+        of_batches = [part[name].mean(dtype=np.float64) for part in parts]
+        means[name] = float(np.average(of_batches, weights=sizes))
+    return Scores(rows, means)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -77,18 +89,19 @@ def refuse_path(path: Path) -> None:
         raise FileExistsError(f"{path}: exists; give another file")
 
 
-def save(scores: Scores, split: Split, path: Path) -> None:
-    """Write an .npz with a row per image: the terms, `index` in the split, `label` (-1: none), and
+def save(rows: Mapping[str, np.ndarray], split: Split, path: Path) -> None:
+    """Write an .npz with a row per image: `rows`, `index` in the split, `label` (-1: none), and
     `name`, that of its file, where the source has names.
 
     Raises:
-        UsageError, FileExistsError: as `refuse_path`; or a term has the name of another array.
+        UsageError, FileExistsError: as `refuse_path`; or a row has the name of another array.
     """
     refuse_path(path)
-    if taken := [name for name in scores.rows if name in RESERVED]:
+    if taken := [name for name in rows if name in RESERVED]:
         raise UsageError(f"objective.terms: {taken[0]!r} cannot be written: another name is needed")
-    n = len(scores.rows["mse"])
-    arrays = {"index": np.arange(n, dtype=np.int32), "label": split.every_label[:n], **scores.rows}
+    n = min(len(row) for row in rows.values())
+    cut = {name: row[:n] for name, row in rows.items()}
+    arrays = {"index": np.arange(n, dtype=np.int32), "label": split.every_label[:n], **cut}
     if split.names is not None:
         arrays["name"] = np.array(split.names[:n])
     with atomic(path) as temporary, temporary.open("wb") as file:

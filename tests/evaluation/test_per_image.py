@@ -69,7 +69,7 @@ def assert_means(scores: Scores, means) -> None:
 def test_means_of_the_rows_whatever_the_batch(batch_size):
     """Batches that divide 10, that do not, and one that is larger than the split."""
     scores, means = scored(tiny(batch_size))
-    assert scores.across == () and {len(rows) for rows in scores.rows.values()} == {N}
+    assert scores.across == {} and {len(rows) for rows in scores.rows.values()} == {N}
     assert_means(scores, means)
     rows = scores.rows
     # The objective image by image: loss = recon + beta kl.
@@ -111,23 +111,23 @@ def test_variants(name):
 
 
 def test_files(tmp_path):
-    scores = Scores({"loss": np.ones(2), "mse": np.zeros(2)}, ())
-    save(scores, SPLIT, tmp_path / "a.npz")
+    scores = Scores({"loss": np.ones(2), "mse": np.zeros(2)}, {})
+    save(scores.rows, SPLIT, tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz") as arrays:
         assert sorted(arrays) == ["index", "label", "loss", "mse"]
         assert arrays["index"].tolist() == arrays["label"].tolist() == [0, 1]
     before = (tmp_path / "a.npz").read_bytes()
-    save(scores, SPLIT._replace(names=["x.png", "cats/é.png", "z.png"]), tmp_path / "named.npz")
+    save(scores.rows, SPLIT._replace(names=["x.png", "cats/é.png", "z.png"]), tmp_path / "named.npz")
     with np.load(tmp_path / "named.npz") as arrays:
         assert arrays["name"].tolist() == ["x.png", "cats/é.png"]
     (tmp_path / "named.npz").unlink()
     with pytest.raises(FileExistsError, match=r"a\.npz: exists; give another file"):
-        save(scores, SPLIT, tmp_path / "a.npz")
+        save(scores.rows, SPLIT, tmp_path / "a.npz")
     with pytest.raises(UsageError, match=r"--per-image = '.*a\.csv': must end in \.npz"):
-        save(scores, SPLIT, tmp_path / "a.csv")
+        save(scores.rows, SPLIT, tmp_path / "a.csv")
     for name in ("label", "name", "file"):
         with pytest.raises(UsageError, match=f"{name!r} cannot be written"):
-            save(Scores(scores.rows | {name: np.ones(2)}, ()), SPLIT, tmp_path / "b.npz")
+            save(scores.rows | {name: np.ones(2)}, SPLIT, tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 

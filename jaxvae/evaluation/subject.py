@@ -1,0 +1,73 @@
+"""What a group of measures is given, and what it returns."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvae.checks import require
+from jaxvae.data import Dataset, Split
+from jaxvae.evaluation.trained import Trained
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How the groups measure; a field of no group that was asked for has no use."""
+
+    num_samples: int = 500
+    """K of the bounds of groups nll and anomaly: draws of the code for each example."""
+    generated: int = 10_000
+    """How many samples group samples compares with as many images."""
+    seed: int = 0
+    """Of what is drawn: samples, divisions, classifiers."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "generated"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model, and the examples that it is measured on.
+
+    trained: the model.
+    split: its examples, stored as the run's own are (`as_stored`).
+    load: reads the run's own data.
+    settings: how it is measured.
+    """
+
+    trained: Trained
+    split: Split
+    load: Callable[[], Dataset]
+    settings: Measuring = field(default_factory=Measuring)
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The run's own data, for what is fitted on training examples."""
+        return self.load()
+
+
+class Findings(NamedTuple):
+    """values: by name, in the order in which they are shown; `NAME_se` is the standard error of
+        NAME, a mean over examples.
+    notes: sentences that a reader of the values has to know.
+    rows: what each example has of its own, (n,) each, in the order of the split.
+    """
+
+    values: dict[str, float]
+    notes: tuple[str, ...] = ()
+    rows: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+def mean_of(name: str, values: np.ndarray) -> dict[str, float]:
+    """The mean over examples, (n,), and where there are several its standard error."""
+    values = np.asarray(values, np.float64)
+    found = {name: float(values.mean())}
+    if len(values) > 1:
+        found[f"{name}_se"] = float(values.std(ddof=1) / math.sqrt(len(values)))
+    return found
