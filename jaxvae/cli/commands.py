@@ -141,12 +141,14 @@ def evaluate(
         scoring.refuse_path(per_image)
     settings = Measuring(num_samples, generated, seed)
     groups.names_of(metrics)  # before anything is read
-    trained, step, images, _ = open_run(saved, shown)
+    trained, step, images, _, dataset = open_run(saved, shown)
     if limit is not None:
         images = images.take(range(min(limit, len(images.images))))
     try:
         scores = score.terms(trained, images, z == "sampled")
-        subject = Subject(trained, images, lambda: data.load(trained.experiment.data), settings)
+        subject = Subject(
+            trained, images, lambda: dataset or data.load(trained.experiment.data), settings
+        )
         examined = groups.examine(subject, metrics)
     except score.NotFinite as error:
         raise runs.RunError(f"{saved.run}: {error}") from error

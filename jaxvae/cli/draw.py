@@ -29,7 +29,7 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
     from jaxvae.evaluation import pictures
 
     require(n >= 1, "--n", n, "at least 1")
-    trained, _, images, _ = open_run(saved, shown)
+    trained, _, images, *_ = open_run(saved, shown)
     arrays, figure = pictures.reconstructions(trained, pictures.first(images, n))
     result = _write(saved, out, "reconstruct", (arrays, figure))
     if "columns" in arrays:
@@ -95,7 +95,7 @@ def embed(
     """
     from jaxvae.evaluation import pictures
 
-    trained, _, images, classes = open_run(saved, shown)
+    trained, _, images, classes, _ = open_run(saved, shown)
     return _write(saved, out, "embed", pictures.embedding(trained, images, classes, layer))
 
 
@@ -119,7 +119,7 @@ def interpolate(
     """
     from jaxvae.evaluation import pictures
 
-    trained, _, images, _ = open_run(saved, shown)
+    trained, _, images, *_ = open_run(saved, shown)
     if len(first) != len(second) or not first:
         raise UsageError(f"--second = {second}: must name one image for each of {first}")
     _check_indices("--first", first, len(images.images))
@@ -148,7 +148,7 @@ def traverse(
     """
     from jaxvae.evaluation import pictures
 
-    trained, _, images, _ = open_run(saved, shown)
+    trained, _, images, *_ = open_run(saved, shown)
     _check_indices("--index", (index,), len(images.images))
     picture = pictures.traversals(trained, images, index, steps, dims)
     return _write(saved, out, "traverse", picture)

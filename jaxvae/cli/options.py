@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
@@ -11,7 +11,7 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, Parallel, Population
 
 if TYPE_CHECKING:
-    from jaxvae.data import Split
+    from jaxvae.data import Dataset, Split
     from jaxvae.evaluation import Trained
 
 NO_PREFIX = tyro.conf.arg(name="")  # the fields of a dataclass become options without a prefix
@@ -125,10 +125,21 @@ def load_run(saved: SavedRun) -> tuple["Trained", int]:
     return load(saved.run, saved.checkpoint, like, saved.trust_code)
 
 
-def open_run(
-    saved: SavedRun, shown: Images
-) -> tuple["Trained", int, "Split", tuple[str, ...] | None]:
-    """The model, its checkpoint's step, the images that were asked for, and their classes."""
+class Opened(NamedTuple):
+    """A run's model, its checkpoint's step, the images that were asked for, and their classes.
+
+    dataset: the run's own data, where it was read for them.
+    """
+
+    trained: "Trained"
+    step: int
+    images: "Split"
+    classes: tuple[str, ...] | None
+    dataset: "Dataset | None"
+
+
+def open_run(saved: SavedRun, shown: Images) -> Opened:
+    """What a command is to look at, and with what."""
     from jaxvae import data
     from jaxvae.evaluation import as_stored
 
@@ -136,6 +147,7 @@ def open_run(
     settings = trained.experiment.data
     if shown.source is not None:
         settings = dataclasses.replace(settings, source=shown.source, batch_size=1, streaming=False)
+    dataset = None
     if shown.which == "all":
         images, classes = data.whole(settings)
     else:
@@ -147,4 +159,5 @@ def open_run(
         given = settings.source if shown.source is None else shown.source
         name = "--source" if shown.source else "data.source"
         raise UsageError(f"{name} = {given!r}: {error}") from error
-    return trained, step, images, classes
+    own = dataset if shown.source is None else None
+    return Opened(trained, step, images, classes, own)

@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import bounds
+from jaxvae.evaluation import bounds, posterior
 from jaxvae.evaluation.subject import Findings, Subject
 
 GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "elbo": bounds.elbo,
+    "nll": bounds.nll,
+    "units": posterior.units,
+    "decomposition": posterior.decomposition,
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 

@@ -199,6 +199,20 @@ def kl_per_latent(trained: Trained, batch: Batch) -> np.ndarray | None:
     )
 
 
+def gaussian_posterior(trained: Trained, batch: Batch) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and logvar of q(z|x) of prepared examples, (n, latents) each.
+
+    None where they are not Gaussians whose prior is N(0, I).
+    """
+
+    def of(batch: Batch) -> tuple[jax.Array, jax.Array] | None:
+        aux = _apply(trained.model, trained.variables.model, batch, None).aux
+        return (aux["mean"], aux["logvar"]) if "kl_per_latent" in aux else None
+
+    found: tuple[np.ndarray, np.ndarray] | None = _in_batches(of, batch)
+    return found
+
+
 def decode(trained: Trained, z: ArrayLike, label: ArrayLike | None = None) -> np.ndarray:
     """Examples from codes, (n, ...): the mean of p(x|z), pixels in [0, 1].
 

@@ -45,6 +45,33 @@ def bernoulli_nll(logits: jax.Array, x: jax.Array, observed: Observed = None) ->
     return _summed(softplus - logits * _beside(x, logits), observed)
 
 
+def bernoulli_nll_of_samples(
+    logits: jax.Array, x: jax.Array, observed: Observed = None
+) -> jax.Array:
+    """`bernoulli_nll` without gradients, for many samples: a logarithm for up to 16 values.
+
+    sum_d log(1 + exp(-|l_d|)) is the logarithm of a product of factors in (1, 2], which for so few
+    of them cannot overflow. One reduction multiplies these and adds up max(l, 0) - l x.
+    """
+    logits = _rows(logits, x)
+    factor, linear = 1.0 + jnp.exp(-jnp.abs(logits)), jnp.maximum(logits, 0.0)
+    linear -= logits * _beside(x, logits)
+    if observed is not None:
+        seen = _beside(observed, logits)
+        factor, linear = jnp.where(seen, factor, 1.0), jnp.where(seen, linear, 0.0)
+    length = logits.shape[-1]
+    # What is left of each group is a row that vector instructions fill.
+    group = next((g for g in range(16, 1, -1) if length % (16 * g) == 0), 1)
+    grouped = (*logits.shape[:-1], group, length // group)
+    product, total = jax.lax.reduce(
+        (factor.reshape(grouped), linear.reshape(grouped)),
+        (jnp.ones((), factor.dtype), jnp.zeros((), linear.dtype)),
+        lambda one, other: (one[0] * other[0], one[1] + other[1]),
+        (logits.ndim - 1,),
+    )
+    return jnp.sum(total + jnp.log(product), axis=-1)
+
+
 def gaussian_nll(
     x: jax.Array, mean: jax.Array, logvar: jax.Array | float, observed: Observed = None
 ) -> jax.Array:
