@@ -11,8 +11,33 @@ from jaxvae.evaluation import Trained
 from jaxvae.evaluation.active import active_latents
 from jaxvae.training.monitor import Standing
 
+UNUSED = 0.005
+"""Nats of KL below which no latent can be active: KL(N(m, s) || N(0, 1)) is at least m^2 / 2, so
+the variance of a posterior mean is at most twice the KL, 0.01."""
+
 Active = dict[str, Any] | None
 """Of `active_latents`."""
+
+
+def begun(of_epoch: Sequence[dict[str, float]], before: Sequence[dict[str, float]]) -> list[str]:
+    """A line for each member whose KL has come to nothing in this epoch, while one can still stop.
+
+    Args:
+        of_epoch: the rows of metrics.csv of an epoch, one of each member.
+        before: those of the epochs before it.
+    """
+    lines = []
+    for row in of_epoch:
+        earlier = [r["val_kl"] for r in before if r.get("member") == row.get("member")]
+        # Exactly 0 is the KL of a model that has none.
+        if 0 < row["val_kl"] < UNUSED and not (earlier and 0 < earlier[-1] < UNUSED):
+            whose = f"member {row['member']:.0f}: " if len(of_epoch) > 1 else ""
+            lines.append(
+                f"{whose}validation kl {row['val_kl']:.1g} nats: none of the latents is active so"
+                " far, and the codes say nothing about the examples; a smaller objective.beta may"
+                " help, or a warm-up (objective.warmup_steps)"
+            )
+    return lines
 
 
 def active_of_members(

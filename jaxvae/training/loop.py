@@ -263,6 +263,8 @@ def _train(
                 write_rows(folder / "metrics.csv", rows, task.alone)
             trackers.row(without_member(of_epoch[0]))
             reporter.end_epoch(of_epoch, progress.standings)
+            for line in collapse.begun(of_epoch, rows[: -len(of_epoch)]):
+                reporter.say(line)
 
             state, best = _closed(run, state, best, progress, epoch)
             run.save(state, best, progress, epoch)

@@ -120,6 +120,20 @@ def test_of_a_population_by_member(tmp_path, capsys):
     assert "is active" not in capsys.readouterr().err
 
 
+def test_a_kl_of_nothing_is_told_once_while_training():
+    """Below 0.005 nats, of the member that it belongs to; not of a model without a KL."""
+
+    def rows(*kls):
+        return [{"member": i, "val_kl": kl} for i, kl in enumerate(kls)]
+
+    (said,) = collapse.begun(rows(0.004, 0.006), rows(1.0, 1.0))
+    assert said.startswith("member 0: validation kl 0.004 nats")
+    assert not collapse.begun(rows(0.003, 0.006), rows(0.004, 1.0))  # told before
+    assert not collapse.begun(rows(0.0), []) and not collapse.begun(rows(0.0), rows(0.0))
+    (again,) = collapse.begun(rows(0.002), rows(0.1))
+    assert again.startswith("validation kl 0.002")
+
+
 def test_who_is_told_of():
     """Nobody without a posterior; of a population those without a latent, and none that failed."""
     dead, alive = {"active": 0, "of": 2}, {"active": 1, "of": 2}

@@ -1,5 +1,7 @@
 """ELBO <= bound of K <= log p(x): where log p(x) is known, and whatever the parts and devices."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,17 +47,17 @@ def test_from_the_posterior_every_bound_is_the_evidence(number):
 
 
 def test_elbo_below_the_bound_below_the_evidence():
-    """In the mean over 300 rows, with posteriors that are twice too wide: by five standard errors
-    of the difference at each step, and close to the evidence with 2000 draws."""
-    trained, columns, b = linear_gaussian(2, spread=2.0)
+    """In the mean over 300 rows, with posteriors that are three times too wide: by five standard errors
+    of the difference at each step, and close to the evidence with 2000 draws (0.02: ten standard
+    errors of what one draw of 2000 leaves)."""
+    trained, columns, b = linear_gaussian(2, spread=3.0)
     split = drawn(columns, b, 300)
     log_p = evidence(columns, b, split.images)
-    found = [-nll(trained, split, number)[0] for number in (1, 10, 2000)]
-    for lower, upper in zip(found, [*found[1:], log_p + 1e-3], strict=True):
+    bounds_found = [-nll(trained, split, number)[0] for number in (1, 10, 2000)]
+    for lower, upper in itertools.pairwise([*bounds_found[:2], log_p]):
         gap = upper - lower
-        assert gap.mean() > 5 * gap.std() / len(gap) ** 0.5 or upper is not found[1]
-        assert gap.mean() > -1e-3
-    np.testing.assert_allclose(found[2].mean(), log_p.mean(), atol=0.02)
+        assert gap.mean() > 5 * gap.std() / len(gap) ** 0.5
+    assert bounds_found[2].mean() == pytest.approx(log_p.mean(), abs=0.02)
 
 
 def test_with_one_draw_it_is_the_elbo_of_that_draw():
@@ -116,9 +118,11 @@ def test_the_grid_integrates_to_the_evidence():
     np.testing.assert_allclose(found, evidence(columns, b, split.images), atol=2e-4)
     with pytest.raises(UsageError, match="two latents: this model has 3"):
         bounds.log_p_by_grid(linear_gaussian(3)[0], split)
-    values = bounds.nll(subject(linear_gaussian(2, spread=3.0)[0], split, num_samples=20)).values
+    # Three times too wide: 5.8 nats below, and with 5 draws some 0.5, of means that scatter by 0.1.
+    trained, columns, b = linear_gaussian(2, spread=3.0)
+    values = bounds.nll(subject(trained, drawn(columns, b, 50), num_samples=5)).values
     assert values["grid_elbo"] < values["grid_bound"] < values["grid_log_p"]
-    assert values["grid_images"] == 4
+    assert values["grid_images"] == 50
 
 
 def test_a_group_says_elbo_bits_and_what_is_no_bound():
