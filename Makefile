@@ -2,6 +2,7 @@
 # make test-ci: of the slow tests, one of each kind.   make test-all: every test, half an hour more.
 # make test-numeric: what rests on arithmetic, under other orders of summation; an hour.
 # make parity: compare every experiment with PyTorch.
+# make results: train what docs/results.json, from which the texts' numbers come, has no entry of.
 # make gpu: all that is to be known on a machine with an accelerator, in 9 minutes, with the JAX and
 # the PyTorch of $(PYTHON); GPU="--phases speed" adds options.   make gpu-pack: what it lacks.
 # All but make gpu create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one.
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
 
-.PHONY: demo test test-ci test-slow test-all test-numeric parity gpu gpu-pack lint clean
+.PHONY: demo test test-ci test-slow test-all test-numeric parity results gpu gpu-pack lint clean
 
 demo: .venv/installed
 	$(BIN)/jaxvae train
@@ -32,6 +33,9 @@ test-numeric: .venv/installed-test
 
 parity: .venv/installed-test
 	$(BIN)/python -m torch_parity
+
+results: .venv/installed
+	$(BIN)/python docs/results.py $(RESULTS)
 
 gpu:
 	$(PYTHON) -m gpu $(GPU)

@@ -1,0 +1,146 @@
+"""Fill docs/results.json: what each experiment came to, where, and in what time.
+
+README, docs and docstrings say these numbers, and `tests/test_results.py` compares them with the
+file. What is there already is left alone, so that the command goes on where it was stopped.
+
+    make results                                   each experiment that has no entry
+    make results RESULTS="mnist_vae --again"       this one, once more
+    make results RESULTS="mnist_vae --seeds"       seeds 0 to 3, as a population
+    make results RESULTS="--run runs/a"            a run that was trained elsewhere, as on a card
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from jaxvae import Experiment, runs
+from jaxvae.atomic import atomic
+
+LEDGER = Path(__file__).with_name("results.json")
+ROOT = LEDGER.parents[1]
+SEEDS = 4
+SLOW = ("fashion_mnist_vae_sgd", "images_vae")
+"""Not run unless named: a quarter of an hour, and images of one's own."""
+SHORT = {"mnist_conv_vae": ["--train.epochs", "5"]}
+"""What a CPU does of an experiment that is made for a card."""
+
+
+def names() -> list[str]:
+    """The experiments that have a number to expect."""
+    files = sorted((ROOT / "experiments").rglob("*.py"))
+    return [path.stem for path in files if "\nExpect:" in path.read_text()]
+
+
+def read() -> dict[str, Any]:
+    """The ledger."""
+    found: dict[str, Any] = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
+    return found
+
+
+def digest(settings: dict[str, Any]) -> str:
+    """Of an experiment's settings, as config.json has them: other settings, other numbers.
+
+    A setting that has its default does not count, since a later version may have more of them; nor
+    does how long a run takes and what it writes.
+    """
+    usual = json.loads(json.dumps(asdict(Experiment(settings["name"]))))
+    for part, fields in settings.items():
+        if part != "train" and isinstance(fields, dict):
+            own = {n: x for n, x in fields.items() if n not in usual[part] or usual[part][n] != x}
+            settings = settings | {part: own}
+    text = json.dumps({n: x for n, x in settings.items() if n != "train"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Those of the experiment as it is now, as config.json would have them."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(runs.load_experiment(name))))
+    return found
+
+
+def entry(folder: Path, command: str, seconds: float | None = None) -> dict[str, Any]:
+    """What a run's folder says; `seconds` are those of the whole command, where they are known."""
+    config, summary = runs.saved_config(folder), runs.read_json(folder / "summary.json")
+
+    def row(of: dict[str, Any]) -> dict[str, float]:
+        return {name: x for name, x in of.items() if name == "epoch" or name.startswith("val_")}
+
+    found = {
+        "command": command,
+        "settings": digest(config["experiment"]),
+        "epochs": config["experiment"]["train"]["epochs"],
+        "versions": {"jaxvae": config["jaxvae"], "jax": config["jax"]},
+        "device": machine(summary["device"]),
+        "seconds": round(summary["total_seconds"] if seconds is None else seconds, 1),
+    }
+    if "members" in summary:
+        bests = [row(member["best"]) for member in summary["members"]]
+        return found | {"seeds": [member["seed"] for member in summary["members"]], "best": bests}
+    seed = config["experiment"]["seed"]
+    return found | {"seed": seed, "best": row(summary["best"]), "last": row(summary["last"])}
+
+
+def machine(device: str) -> str:
+    """The device in words, a CPU by its name and number of cores."""
+    if device != "cpu":
+        return device
+    cores = len(os.sched_getaffinity(0))
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2] for line in lines if line.startswith("model name")), "CPU")
+    short = model.split("@")[0].replace("(R)", "").replace(" Processor", "").replace(" CPU", "")
+    return f"{cores} cores of {' '.join(short.split())}"
+
+
+def run(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Train it as a user would, in a folder that goes away again."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["train", name, *options]
+        out = ["--out", f"{folder}/run"]
+        began = perf_counter()
+        subprocess.run([sys.executable, "-m", "jaxvae", *command, *out], check=True, stdout=2)
+        return entry(Path(folder, "run"), " ".join(["jaxvae", *command]), perf_counter() - began)
+
+
+def write(ledger: dict[str, Any]) -> None:
+    """In one piece, sorted."""
+    with atomic(LEDGER) as temporary:
+        temporary.write_text(json.dumps(ledger, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="experiments; by default each without an entry")
+    parser.add_argument("--seeds", action="store_true", help=f"seeds 0 to {SEEDS - 1} instead")
+    parser.add_argument("--again", action="store_true", help="those too that have an entry")
+    parser.add_argument("--run", type=Path, help="a run folder, instead of training")
+    given = parser.parse_args()
+    if given.run is not None:
+        name = runs.saved_config(given.run)["experiment"]["name"]
+        found = entry(given.run, f"jaxvae train {name}")
+        write(read() | {f"{name}/seeds" if "seeds" in found else name: found})
+        return
+    chosen = given.names or [name for name in names() if name not in SLOW]
+    for name in chosen:
+        key = f"{name}/seeds" if given.seeds else name
+        if key in read() and not given.again:
+            continue
+        population = ["--population.seeds", str(SEEDS), "--train.figures-every", "None"]
+        options = SHORT.get(name, [])
+        write(read() | {key: run(name, [*options, *(population if given.seeds else [])])})
+        print(f"{key}: {json.dumps(read()[key]['best'])[:200]}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    print(f"jax {version('jax')}, {machine('cpu')}", file=sys.stderr)
+    main()

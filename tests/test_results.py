@@ -1,0 +1,142 @@
+"""The numbers in README, docs and docstrings are those of docs/results.json."""
+
+import importlib.util
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("results", ROOT / "docs" / "results.py")
+assert SPEC is not None and SPEC.loader is not None
+results = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(results)
+
+LEDGER = results.read()
+ALONE = sorted(name for name in LEDGER if "/" not in name)
+FILES = {path.stem: path for path in (ROOT / "experiments").rglob("*.py")}
+TABLES = [ROOT / "README.md", ROOT / "docs" / "variants.md"]
+NUMBER = r"-?[\d,]+(?:\.\d+)?"
+
+
+def says(text: str, value: float) -> bool:
+    """Whether a number as it is written is the value, rounded to as many digits."""
+    plain = text.replace(",", "")
+    digits = len(plain.partition(".")[2])
+    return math.isclose(float(plain), value, abs_tol=0.5001 * 10**-digits, rel_tol=0)
+
+
+def duration(text: str) -> float:
+    """Seconds of `36 s` or `3 min`."""
+    found = re.search(r"([\d.]+) (s|min)\b", text)
+    assert found is not None, text
+    return float(found[1]) * {"s": 1, "min": 60}[found[2]]
+
+
+def expectation(name: str) -> tuple[str, str]:
+    """What a docstring expects, and how it is run; each in one line."""
+    doc = " ".join(FILES[name].read_text().split('"""')[1].split())
+    expect, _, rest = doc.partition("Expect: ")[2].partition(" Run: ")
+    return expect, rest
+
+
+def metric_of(text: str) -> str:
+    return "val_mse" if "MSE" in text.partition("nats")[0] else "val_loss"
+
+
+def wrong(text: str, entry: dict[str, Any]) -> list[str]:
+    """The numbers of a docstring's expectation that the ledger does not have."""
+    bad = []
+    metric = metric_of(text)
+    found = re.search(rf"(?:loss|MSE) ({NUMBER})", text)
+    if found is None or not says(found[1], entry["best"][metric]):
+        bad.append(f"{metric} {entry['best'][metric]}")
+    if (epoch := re.search(r"at (?:the best )?epoch \(?(\d+)", text)) and int(epoch[1]) != int(
+        entry["best"]["epoch"]
+    ):
+        bad.append(f"epoch {entry['best']['epoch']}")
+    for term in ("recon", "kl"):
+        if said := re.search(rf"\b{term} ({NUMBER})", text):
+            values = [entry[row][f"val_{term}"] for row in ("best", "last")]
+            if not any(says(said[1], value) for value in values):
+                bad.append(f"{term} {values}")
+    return bad
+
+
+def wrong_range(text: str, entry: dict[str, Any], metric: str) -> list[str]:
+    """The range over seeds, where the ledger has one."""
+    values = [row[metric] for row in entry["best"]]
+    found = re.search(rf"({NUMBER}) to ({NUMBER})", text)
+    if found is None or not (says(found[1], min(values)) and says(found[2], max(values))):
+        return [f"{min(values)} to {max(values)}"]
+    return []
+
+
+def test_numbers_that_are_written_and_meant():
+    """Rounded as they are written, and no other."""
+    assert says("107.0", 107.0187) and says("-13,277", -13276.6) and says("0.0050", 0.00504)
+    assert not says("107.1", 107.0187) and not says("0.0050", 0.00506)
+    assert duration("36 s, shared") == 36 and duration("3 min") == 180
+    row = {"epoch": 9.0, "val_loss": 149.93, "val_recon": 1.0, "val_kl": 5.6}
+    entry = {"best": row, "last": row | {"val_recon": 144.3}}
+    assert not wrong("lowest loss 149.9 nats at epoch 9 (recon 144.3, kl 5.60)", entry)
+    assert len(wrong("lowest loss 150.0 nats at epoch 8 (recon 144.4, kl 5.61)", entry)) == 4
+
+
+def test_there_is_an_entry_of_every_experiment_that_expects_something():
+    assert {*ALONE} == {*results.names()}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_of_the_settings_that_the_experiment_has(name):
+    """With others the numbers would be others: `make results RESULTS="NAME --again"`."""
+    for key in (name, f"{name}/seeds"):
+        if key in LEDGER:
+            settings = results.settings_of(name)
+            assert LEDGER[key]["settings"] == results.digest(settings), key
+            assert name in results.SHORT or LEDGER[key]["epochs"] == settings["train"]["epochs"]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_docstrings(name):
+    expect, run = expectation(name)
+    entry = LEDGER[name]
+    assert not wrong(expect, entry)
+    if f"{name}/seeds" in LEDGER:
+        seeds = expect[expect.lower().index("seeds 0 to 3") + len("seeds 0 to 3") :]
+        assert not wrong_range(seeds, LEDGER[f"{name}/seeds"], metric_of(expect))
+    assert run.startswith(entry["command"]), run
+    assert duration(run) == pytest.approx(entry["seconds"], rel=0.1, abs=0.6)
+
+
+def rows() -> list[tuple[str, list[str]]]:
+    """The cells of the tables' rows that begin with the name of an experiment."""
+    found = []
+    for path in TABLES:
+        for line in path.read_text().splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            name = cells[0].strip("`")
+            if line.startswith("| `") and name in ALONE:
+                found.append((name, cells))
+    return found
+
+
+def test_tables():
+    """Each experiment of the ledger stands in a table, with its number, its range and its time."""
+    found = rows()
+    assert {name for name, _ in found} >= {*ALONE} - {"breast_cancer", "heartbeats"}
+    for name, cells in found:
+        entry, line = LEDGER[name], " | ".join(cells)
+        reached = next(c for c in cells if re.match(rf"(?:MSE )?{NUMBER}", c) and " " in c)
+        metric = metric_of(reached)
+        number = re.search(NUMBER, reached)
+        assert number is not None and says(number[0], entry["best"][metric]), line
+        if epoch := re.search(r"epoch (\d+)", reached):
+            assert int(epoch[1]) == entry["best"]["epoch"], line
+        if f"{name}/seeds" in LEDGER:
+            ranges = next(c for c in cells if re.fullmatch(rf"{NUMBER} to {NUMBER}", c))
+            assert not wrong_range(ranges, LEDGER[f"{name}/seeds"], metric), line
+        seconds = next(c for c in cells if re.match(r"[\d.]+ (s|min)", c))
+        assert duration(seconds) == pytest.approx(entry["seconds"], rel=0.1, abs=0.6), line
