@@ -6,6 +6,7 @@ file. What is there already is left alone, so that the command goes on where it 
     make results                                   each experiment that has no entry
     make results RESULTS="mnist_vae --again"       this one, once more
     make results RESULTS="mnist_vae --seeds"       seeds 0 to 3, as a population
+    make results RESULTS="iwae --mnist"            five epochs on MNIST
     make results RESULTS="--run runs/a"            a run that was trained elsewhere, as on a card
 """
 
@@ -31,6 +32,8 @@ ROOT = LEDGER.parents[1]
 SEEDS = 4
 SLOW = ("fashion_mnist_vae_sgd", "images_vae")
 """Not run unless named: a quarter of an hour, and images of one's own."""
+POPULATION = ["--population.seeds", str(SEEDS), "--train.figures-every", "None"]
+MNIST = ["--data.source", "mnist", "--data.batch-size", "128", "--train.epochs", "5"]
 SHORT = {"mnist_conv_vae": ["--train.epochs", "5"]}
 """What a CPU does of an experiment that is made for a card."""
 
@@ -122,23 +125,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", help="experiments; by default each without an entry")
     parser.add_argument("--seeds", action="store_true", help=f"seeds 0 to {SEEDS - 1} instead")
+    parser.add_argument("--mnist", action="store_true", help="five epochs on MNIST instead")
     parser.add_argument("--again", action="store_true", help="those too that have an entry")
     parser.add_argument("--run", type=Path, help="a run folder, instead of training")
     given = parser.parse_args()
+    kind, more = "", []
+    if given.seeds or given.mnist:
+        kind, more = ("/seeds", POPULATION) if given.seeds else ("/mnist", MNIST)
     if given.run is not None:
         name = runs.saved_config(given.run)["experiment"]["name"]
-        found = entry(given.run, f"jaxvae train {name}")
-        write(read() | {f"{name}/seeds" if "seeds" in found else name: found})
+        write(read() | {name + kind: entry(given.run, " ".join(["jaxvae train", name, *more]))})
         return
-    chosen = given.names or [name for name in names() if name not in SLOW]
-    for name in chosen:
-        key = f"{name}/seeds" if given.seeds else name
-        if key in read() and not given.again:
+    for name in given.names or [name for name in names() if name not in SLOW]:
+        if name + kind in read() and not given.again:
             continue
-        population = ["--population.seeds", str(SEEDS), "--train.figures-every", "None"]
-        options = SHORT.get(name, [])
-        write(read() | {key: run(name, [*options, *(population if given.seeds else [])])})
-        print(f"{key}: {json.dumps(read()[key]['best'])[:200]}", file=sys.stderr)
+        found = run(name, [*SHORT.get(name, []), *more])
+        write(read() | {name + kind: found})
+        print(f"{name}{kind}: {json.dumps(found['best'])[:200]}", file=sys.stderr)
 
 
 if __name__ == "__main__":
