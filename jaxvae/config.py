@@ -9,6 +9,9 @@ its own experiment file. Fields that it adds appear on the command line like any
 """
 
 import copy
+import difflib
+import functools
+import inspect
 import math
 import os
 from collections.abc import Mapping
@@ -77,6 +80,23 @@ def _short(self: Any) -> str:
     return text if len(text) <= 200 else f"{text[:196]}...)"
 
 
+def _spelt(cls: type[Settings]) -> type[Settings]:
+    """The class, whose error for an argument that it has not says which may have been meant."""
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def checked(self: Settings, *args: Any, **kwargs: Any) -> None:
+        known = [*inspect.signature(init).parameters][1:] if kwargs else []
+        for name in kwargs.keys() - {*known}:
+            near = difflib.get_close_matches(name, known, n=3)
+            meant = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
+            raise TypeError(f"{cls.__name__}: {name}: no such field; {meant}")
+        init(self, *args, **kwargs)
+
+    setattr(cls, "__init__", checked)  # noqa: B010 - subclasses have their own
+    return cls
+
+
 def _two(given: Any) -> tuple[int, int]:
     """Height and width, which may be one number."""
     size = tuple(given) if isinstance(given, tuple | list) else (given,)
@@ -86,6 +106,7 @@ def _two(given: Any) -> tuple[int, int]:
     return size[0], size[-1]
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Data:
     """Which images, how they are split, and how a `uint8` image becomes the model's input."""
@@ -195,6 +216,7 @@ class Data:
 del Data.__dataclass_fields__["labels"]
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Model:
     """An AE, CAE or VAE over dense or convolutional networks."""
@@ -358,6 +380,7 @@ class Model:
 Reduction = Literal["sum", "mean"]
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Objective:
     """`scale * (recon + beta_eff * kl)`: what is minimised, and how its source reduces it.
@@ -484,6 +507,7 @@ class Objective:
         return batch_factor * self._recon_factor(num_pixels)
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Optimizer:
     """An Optax optimizer, its learning rate over time, and what surrounds it."""
@@ -530,6 +554,7 @@ class Optimizer:
         require(e is None or 0 < e < 1, "optimizer.ema_decay", e, "None or in (0, 1)")
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Train:
     """How long to train and what to write on the way."""
@@ -563,6 +588,7 @@ class Train:
         require(every is None or every >= 0, "train.figures_every", every, "None or at least 0")
 
 
+@_spelt
 @dataclass(frozen=True)
 class Population:
     """Members of one experiment, trained at once; by default there is one, the experiment itself.
@@ -614,6 +640,7 @@ class Population:
         return found
 
 
+@_spelt
 @dataclass(frozen=True)
 class Parallel:
     """On which devices a run computes.
@@ -667,6 +694,7 @@ def _check_sizes(part: object, prefix: str) -> None:
         require(not too_large or f.name == "seed", f"{prefix}{f.name}", value, allowed)
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Experiment:
     """One recipe: with its seed, it determines a run."""

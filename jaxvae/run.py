@@ -20,7 +20,7 @@ from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
 from jaxvae.held import as_array
 from jaxvae.runs import code, guards
-from jaxvae.words import python_words, said
+from jaxvae.words import python_words, said, still_falls
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -172,7 +172,7 @@ class Run:
         from jaxvae import data
 
         with python_words():
-            return data.load(self.experiment.data)
+            return data.load(self.experiment.data, known=True)
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -225,10 +225,10 @@ class Run:
 
     def decode(self, z: ArrayLike, label: ArrayLike | None = None) -> np.ndarray:
         """Examples from codes (n, ...): the mean of p(x|z)."""
-        from jaxvae.evaluation import decode
+        from jaxvae.evaluation import check_codes, decode
 
         with python_words():
-            return decode(self.trained, z, label)
+            return decode(self.trained, check_codes(self.trained, z, label), label)
 
     def reconstruct(self, x: Any = None) -> np.ndarray:
         """Examples through their codes and back, (n, ...); by default the test set's."""
@@ -391,7 +391,12 @@ def _train(
     told = Callbacks(callbacks, run._standing) if callbacks else None
     try:
         with said(options.get("quiet", False)):
-            training.carry_out(training.Task(experiment, run.folder, listener=told, **options))
+            summary = training.carry_out(
+                training.Task(experiment, run.folder, listener=told, **options)
+            )
+        if (falls := still_falls(summary)) and not options.get("quiet", False):
+            more = f"run.resume(epochs={2 * summary['epochs']}) goes on"
+            print(f"{falls}: {more}", file=sys.stderr)
     except BaseException as error:
         if not isinstance(error, runs.Interrupted) or not is_interactive():
             if temporary is not None and any(run.folder.glob("checkpoints/*")):

@@ -17,6 +17,8 @@ from jaxvae.training.monitor import Standing
 from jaxvae.training.state import TrainState
 
 TERMS = ("val_loss", "val_recon", "val_kl")
+NOTICEABLE = 0.01
+"""Of all that a validation loss fell, so much in the last quarter of the epochs is still a fall."""
 
 
 def first_line(run: Training, dataset: Dataset, state: TrainState, folder: Path) -> str:
@@ -85,7 +87,8 @@ def summary_of(
         for i, (member, standing) in enumerate(zip(run.everyone, progress.standings, strict=True))
     ]
     if program.members is None:
-        return common | {name: each[0][name] for name in ("best", "last")}
+        ends = {name: each[0][name] for name in ("best", "last")}
+        return common | ends | {"still_falling": still_falling(rows)}
     by_setting: dict[tuple[float, ...], list[dict[str, Any]]] = {}
     varied = [name for name in swept(experiment, names) if name != "seed"]
     for member in each:
@@ -117,6 +120,22 @@ def best_and_last(rows: Rows, standing: Standing) -> dict[str, Any]:
         "best": None if best is None else plain(best),
         "last": plain(rows[-1]) if rows else None,
     }
+
+
+def still_falling(rows: Rows) -> dict[str, float] | None:
+    """By how many nats the validation loss of a run alone fell in the last quarter of its epochs.
+
+    None: hardly, or the best epoch is none of the last two, or there is one epoch only.
+    """
+    losses = [row["val_loss"] for row in rows]
+    if len(losses) < 2 or not all(map(math.isfinite, losses)):
+        return None
+    last = max(1, len(losses) // 4)
+    best = min(losses)
+    fell = min(losses[:-last]) - best
+    if best not in losses[-2:] or fell <= NOTICEABLE * (losses[0] - best):
+        return None
+    return {"nats": fell, "epochs": last}
 
 
 def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
