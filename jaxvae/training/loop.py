@@ -237,7 +237,9 @@ def _train(
             runs.write_json(folder / "config.json", config | _noted(origin))
             (folder / "summary.json").unlink(missing_ok=True)  # of before
         tracked = settings.track if first else ()
-        trackers = to_close.enter_context(Trackers(tracked, folder, config))
+        trackers = to_close.enter_context(
+            Trackers(tracked, folder, config, int(state.step) // steps + 1)
+        )
         reporter.say(first_line(run, dataset, state, folder))
         for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
             reporter.say(line)

@@ -130,7 +130,7 @@ def test_weights_and_biases(tmp_path, monkeypatch):
 
 
 class Broken:
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, epoch):
         pass
 
     def config(self, settings):
