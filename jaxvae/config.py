@@ -536,6 +536,9 @@ class Optimizer:
     """Keep an exponential moving average of the parameters, which starts at the initial ones (no
     bias correction); evaluation then uses it. BatchNorm's statistics are not averaged again."""
 
+    def __hash__(self) -> int:  # of `options` the dictionary has none
+        return hash((self.name, self.learning_rate, *sorted(self.options)))
+
     def __post_init__(self) -> None:
         require(self.name.isidentifier(), "optimizer.name", self.name, "the name of an optimizer")
         finite = all(math.isfinite(value) for value in self.options.values())

@@ -123,17 +123,17 @@ def best_and_last(rows: Rows, standing: Standing) -> dict[str, Any]:
 
 
 def still_falling(rows: Rows) -> dict[str, float] | None:
-    """By how many nats the validation loss of a run alone fell in the last quarter of its epochs.
+    """By how many nats the validation loss of a run alone fell in a quarter of its epochs, up to
+    the best one.
 
     None: hardly, or the best epoch is none of the last two, or there is one epoch only.
     """
     losses = [row["val_loss"] for row in rows]
-    if len(losses) < 2 or not all(map(math.isfinite, losses)):
+    if not losses or not all(map(math.isfinite, losses)):
         return None
-    last = max(1, len(losses) // 4)
-    best = min(losses)
-    fell = min(losses[:-last]) - best
-    if best not in losses[-2:] or fell <= NOTICEABLE * (losses[0] - best):
+    at, last = losses.index(min(losses)), max(1, len(losses) // 4)
+    fell = min(losses[: max(1, at + 1 - last)]) - losses[at]
+    if at + 2 < len(losses) or fell <= NOTICEABLE * (losses[0] - losses[at]):
         return None
     return {"nats": fell, "epochs": last}
 

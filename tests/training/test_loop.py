@@ -13,6 +13,7 @@ from jaxvae.info import Info
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import NonFiniteError, initial_state, train
 from jaxvae.training.load import load
+from jaxvae.training.summary import still_falling
 
 pytestmark = pytest.mark.numeric
 
@@ -218,6 +219,24 @@ def test_early_stopping_and_best_checkpoint(small, tmp_path):
     train(further, tmp_path / "run", resume=True, quiet=True)
     assert runs.read_metrics(tmp_path / "run" / "metrics.csv")[:-1] == rows
     assert not (tmp_path / "run" / "damaged-checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "losses, fell",
+    [
+        ([500, 400, 300, 250], (50, 1)),
+        ([500, 400, 300, 250, 251], (50, 1)),  # the best is the last but one
+        ([500, 400, 250, 251, 252], None),  # it is before
+        ([500, 400, 300, 250, 248], None),  # 2 of 252 nats: hardly
+        ([1e5, -4000, -8000, -9000, -9100, -9200, -9300, -11000], (2000 - 200, 2)),
+        ([5.0], None),
+        ([5.0, float("inf"), 3.0], None),
+    ],
+)
+def test_whether_a_loss_still_falls(losses, fell):
+    """By more than a hundredth of all that it fell, in a quarter of the epochs."""
+    expected = fell and {"nats": fell[0], "epochs": fell[1]}
+    assert still_falling([{"val_loss": loss} for loss in losses]) == expected
 
 
 def test_what_a_run_leaves(small, tmp_path):
