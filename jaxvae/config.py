@@ -274,6 +274,8 @@ class Model:
 
     def __post_init__(self) -> None:
         dims = self.hidden_dims
+        several = isinstance(dims, tuple | list)
+        require(several, "model.hidden_dims", dims, "widths of layers, such as (256,)")
         convolutional = self.network == "conv" or self.family == "CAE"
         require(min(dims, default=1) >= 1, "model.hidden_dims", dims, "widths of at least 1")
         require(
@@ -715,11 +717,15 @@ class Experiment:
     train: Train = Train()
 
     def __post_init__(self) -> None:
+        require(isinstance(self.name, str), "name", self.name, "text, the experiment's name")
         plain = self.name == PurePath(self.name).name and not self.name.startswith(".")
         plain = plain and self.name.isprintable()
         require(plain and bool(self.name), "name", self.name, "a plain name without slashes")
-        for name in ("data", "model", "objective", "optimizer", "train"):
-            _check_sizes(getattr(self, name), f"{name}.")
+        for part in (Data, Model, Objective, Optimizer, Train):
+            name = part.__name__.lower()
+            value = getattr(self, name)
+            require(isinstance(value, part), name, value, f"a jaxvae.{part.__name__}")
+            _check_sizes(value, f"{name}.")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
         bernoulli = self.objective.likelihood == "bernoulli"
         require(

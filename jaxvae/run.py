@@ -18,6 +18,7 @@ from jaxvae import runs
 from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
+from jaxvae.from_json import checked
 from jaxvae.held import as_array
 from jaxvae.runs import code, guards
 from jaxvae.words import python_words, said, still_falls
@@ -71,13 +72,19 @@ def train(
         NonFiniteError: the loss is not finite; what was saved before stays in `folder`.
     """
     with python_words():
+        known = isinstance(experiment, str | Path | Experiment)
+        require(known, "experiment", experiment, "a name, a file or an Experiment")
+        known = folder is None or isinstance(folder, str | Path)
+        require(known, "folder", folder, "a path, or left out")
+        known = isinstance(population, Population)
+        require(known, "population", population, "a jaxvae.Population, such as Population(seeds=4)")
         if not isinstance(experiment, Experiment):
             experiment = runs.load_experiment(experiment)
         if isinstance(data, Data):
             experiment = replace(experiment, data=data)
         elif data is not None:
             experiment = replace(experiment, data=replace(experiment.data, source=data))
-        experiment = with_changes(experiment, changes)
+        experiment = checked(with_changes(experiment, changes))
         from jaxvae.training import Beginning
 
         begins = init_from.folder if isinstance(init_from, Run) else init_from
@@ -387,7 +394,7 @@ def _train(
         temporary = Temporary()
         folder = temporary.name
     run = Run(Path(folder), experiment, temporary=temporary)
-    callbacks = [callbacks] if callable(callbacks) else callbacks
+    callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     told = Callbacks(callbacks, run._standing) if callbacks else None
     try:
         with said(options.get("quiet", False)):

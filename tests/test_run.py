@@ -219,6 +219,25 @@ def test_a_resume_that_trains_nothing(tmp_path):
         run.resume()
 
 
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: jaxvae.train(3), "experiment = 3: must be a name, a file or an Experiment"),
+        (lambda: jaxvae.train(SMALL, 3), "folder = 3: must be a path, or left out"),
+        (lambda: jaxvae.train(SMALL, population=3), "population = 3: must be a jaxvae.Population"),
+        (lambda: jaxvae.train(SMALL, callbacks=3), "callbacks: 3: must be a function, or an obj"),
+        (lambda: jaxvae.train(SMALL, seed=1.5), "seed = 1.5: must be of the type int"),
+        (lambda: jaxvae.train(replace(SMALL, model=Model(network="cov"))), "model.network = 'cov'"),
+        (lambda: Experiment("a", data="mnist"), "data = 'mnist': must be a jaxvae.Data"),
+        (lambda: Experiment(3), "name = 3: must be text"),
+        (lambda: Model(hidden_dims=64), "model.hidden_dims = 64: must be widths of layers, such"),
+    ],
+)
+def test_arguments_of_another_kind(call, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call()
+
+
 def test_it_begins_with_another_run(run):
     begun = jaxvae.train(SMALL, init_from=run, epochs=1, seed=5, quiet=True)
     assert begun.summary["init_from"]["not_taken"] == []

@@ -28,7 +28,7 @@ def first_line(run: Training, dataset: Dataset, state: TrainState, folder: Path)
     beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
     kind = "examples" if program.info.maximum is None else "images"
     return (
-        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images)} training "
+        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images):,} training "
         f"{kind}, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
         f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per "
         f"{kind[:-1]}"
