@@ -133,7 +133,7 @@ def _fish(commands: Commands) -> str:
     for name, (says, _) in commands.items():
         lines.append(f"complete -c jaxvae -f -n __fish_use_subcommand -a {name} -d {_fished(says)}")
     takes = {(name, flag): option for name, flag, option in _named(commands)}
-    values = {(name, before): given for name, before, *given in _values(commands)}
+    values = {(name, before): (words, paths) for name, before, words, paths in _values(commands)}
     for name, (_, of_command) in commands.items():
         seen = f"'__fish_seen_subcommand_from {name}'"
         if (name, name) in values:
