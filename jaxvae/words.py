@@ -33,7 +33,8 @@ def python_words() -> Iterator[None]:
 def said(quiet: bool) -> Iterator[None]:
     """What is read is said, unless the caller has set up the log of jaxvae."""
     log = logging.getLogger("jaxvae")
-    if log.hasHandlers() or log.level != logging.NOTSET:
+    # That the root has a handler says nothing: libraries give it one, for their warnings.
+    if log.handlers or log.level != logging.NOTSET or log.isEnabledFor(logging.INFO):
         yield
         return
     handler = logging.NullHandler() if quiet else logging.StreamHandler()

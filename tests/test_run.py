@@ -187,7 +187,9 @@ def test_whether_the_loss_still_falls_is_said(tmp_path, capfd):
     run = jaxvae.train(SMALL, tmp_path / "run", epochs=2)
     fell = run.history["val_loss"][0] - run.history["val_loss"][1]
     said = f"the validation loss still fell by {fell:.4g} nats in the last epoch"
-    assert f"{said}: run.resume(epochs=4) goes on\n" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert f"{said}: run.resume(epochs=4) goes on\n" in err
+    assert err.startswith("arrays in memory: 60 images of 6x6x1 ") and "\ncompiling: " in err
     assert f"{said}: more epochs make it better" in " ".join(
         closing.text("train", run.summary).split()
     )
