@@ -40,8 +40,8 @@ images.shape, images.dtype
 # A folder of files would be `jaxvae.Data("./photos", resize=(64, 64))`: subfolders are classes, or
 # the splits `train`, `val` and `test`.
 #
-# Colours are no coin flips: the likelihood is Gaussian, as wide as reconstructions may be off. Where
-# the loss still falls at the end, the training says so, and more epochs make pictures clearer.
+# Colours are no coin flips: the likelihood is Gaussian, as wide as reconstructions may be off.
+# Where the loss still falls at the end, the training says so: more epochs make pictures clearer.
 
 # %%
 import jaxvae
