@@ -3,6 +3,7 @@ commands that it starts (in JAX_COMPILATION_CACHE_DIR, where that is set); other
 and seeds, where tests/orders.py asks for them.
 """
 
+import logging
 import os
 import sys
 import tempfile
@@ -34,6 +35,14 @@ if offset := int(os.environ.get("JAXVAE_TEST_SEED", "0")):
 
         manual_seed = torch.manual_seed
         torch.manual_seed = lambda seed: manual_seed(seed + 1000 * offset)
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """A command that ran in this process leaves no trace: it sets the level of the log."""
+    level = logging.getLogger("jaxvae").level
+    yield
+    logging.getLogger("jaxvae").setLevel(level)
 
 
 @pytest.fixture(autouse=True)

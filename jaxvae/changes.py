@@ -79,11 +79,11 @@ def _replaced(settings: Any, values: Mapping[str, Any], prefix: str = "") -> Any
                 continue
             try:
                 own[first] = checked_value(hints[first], value, f"{prefix}{first}")
-            except UsageError:
-                if not isinstance(value, int | float) or isinstance(value, bool):
-                    raise
-                # hidden_dims=64, resize=64
-                own[first] = checked_value(hints[first], (value,), f"{prefix}{first}")
+            except UsageError as error:
+                try:  # hidden_dims=64, track="mlflow"
+                    own[first] = checked_value(hints[first], (value,), f"{prefix}{first}")
+                except UsageError:
+                    raise error from None
     for name, inner in parts.items():
         own[name] = _replaced(own.get(name, getattr(settings, name)), inner, f"{prefix}{name}.")
     return replace(settings, **own)

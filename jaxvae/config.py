@@ -9,6 +9,9 @@ its own experiment file. Fields that it adds appear on the command line like any
 """
 
 import copy
+import difflib
+import functools
+import inspect
 import math
 import os
 from collections.abc import Mapping
@@ -77,6 +80,23 @@ def _short(self: Any) -> str:
     return text if len(text) <= 200 else f"{text[:196]}...)"
 
 
+def _spelt(cls: type[Settings]) -> type[Settings]:
+    """The class, whose error for an argument that it has not says which may have been meant."""
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def checked(self: Settings, *args: Any, **kwargs: Any) -> None:
+        known = [*inspect.signature(init).parameters][1:] if kwargs else []
+        for name in kwargs.keys() - {*known}:
+            near = difflib.get_close_matches(name, known, n=3)
+            meant = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}"
+            raise TypeError(f"{cls.__name__}: {name}: no such field; {meant}")
+        init(self, *args, **kwargs)
+
+    setattr(cls, "__init__", checked)  # noqa: B010 - subclasses have their own
+    return cls
+
+
 def _two(given: Any) -> tuple[int, int]:
     """Height and width, which may be one number."""
     size = tuple(given) if isinstance(given, tuple | list) else (given,)
@@ -86,6 +106,7 @@ def _two(given: Any) -> tuple[int, int]:
     return size[0], size[-1]
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Data:
     """Which images, how they are split, and how a `uint8` image becomes the model's input."""
@@ -195,6 +216,7 @@ class Data:
 del Data.__dataclass_fields__["labels"]
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Model:
     """An AE, CAE or VAE over dense or convolutional networks."""
@@ -252,6 +274,8 @@ class Model:
 
     def __post_init__(self) -> None:
         dims = self.hidden_dims
+        several = isinstance(dims, tuple | list)
+        require(several, "model.hidden_dims", dims, "widths of layers, such as (256,)")
         convolutional = self.network == "conv" or self.family == "CAE"
         require(min(dims, default=1) >= 1, "model.hidden_dims", dims, "widths of at least 1")
         require(
@@ -358,6 +382,7 @@ class Model:
 Reduction = Literal["sum", "mean"]
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Objective:
     """`scale * (recon + beta_eff * kl)`: what is minimised, and how its source reduces it.
@@ -484,6 +509,7 @@ class Objective:
         return batch_factor * self._recon_factor(num_pixels)
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Optimizer:
     """An Optax optimizer, its learning rate over time, and what surrounds it."""
@@ -512,6 +538,9 @@ class Optimizer:
     """Keep an exponential moving average of the parameters, which starts at the initial ones (no
     bias correction); evaluation then uses it. BatchNorm's statistics are not averaged again."""
 
+    def __hash__(self) -> int:  # of `options` the dictionary has none
+        return hash((self.name, self.learning_rate, *sorted(self.options)))
+
     def __post_init__(self) -> None:
         require(self.name.isidentifier(), "optimizer.name", self.name, "the name of an optimizer")
         finite = all(math.isfinite(value) for value in self.options.values())
@@ -530,6 +559,7 @@ class Optimizer:
         require(e is None or 0 < e < 1, "optimizer.ema_decay", e, "None or in (0, 1)")
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Train:
     """How long to train and what to write on the way."""
@@ -563,6 +593,7 @@ class Train:
         require(every is None or every >= 0, "train.figures_every", every, "None or at least 0")
 
 
+@_spelt
 @dataclass(frozen=True)
 class Population:
     """Members of one experiment, trained at once; by default there is one, the experiment itself.
@@ -614,6 +645,7 @@ class Population:
         return found
 
 
+@_spelt
 @dataclass(frozen=True)
 class Parallel:
     """On which devices a run computes.
@@ -667,6 +699,7 @@ def _check_sizes(part: object, prefix: str) -> None:
         require(not too_large or f.name == "seed", f"{prefix}{f.name}", value, allowed)
 
 
+@_spelt
 @dataclass(frozen=True, repr=False)
 class Experiment:
     """One recipe: with its seed, it determines a run."""
@@ -684,11 +717,15 @@ class Experiment:
     train: Train = Train()
 
     def __post_init__(self) -> None:
+        require(isinstance(self.name, str), "name", self.name, "text, the experiment's name")
         plain = self.name == PurePath(self.name).name and not self.name.startswith(".")
         plain = plain and self.name.isprintable()
         require(plain and bool(self.name), "name", self.name, "a plain name without slashes")
-        for name in ("data", "model", "objective", "optimizer", "train"):
-            _check_sizes(getattr(self, name), f"{name}.")
+        for part in (Data, Model, Objective, Optimizer, Train):
+            name = part.__name__.lower()
+            value = getattr(self, name)
+            require(isinstance(value, part), name, value, f"a jaxvae.{part.__name__}")
+            _check_sizes(value, f"{name}.")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
         bernoulli = self.objective.likelihood == "bernoulli"
         require(

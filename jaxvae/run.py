@@ -19,9 +19,10 @@ from jaxvae import runs
 from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
+from jaxvae.from_json import checked
 from jaxvae.held import as_array
 from jaxvae.runs import code, guards
-from jaxvae.words import python_words, said
+from jaxvae.words import python_words, said, still_falls
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,13 +73,19 @@ def train(
         NonFiniteError: the loss is not finite; what was saved before stays in `folder`.
     """
     with python_words():
+        known = isinstance(experiment, str | Path | Experiment)
+        require(known, "experiment", experiment, "a name, a file or an Experiment")
+        known = folder is None or isinstance(folder, str | Path)
+        require(known, "folder", folder, "a path, or left out")
+        known = isinstance(population, Population)
+        require(known, "population", population, "a jaxvae.Population, such as Population(seeds=4)")
         if not isinstance(experiment, Experiment):
             experiment = runs.load_experiment(experiment)
         if isinstance(data, Data):
             experiment = replace(experiment, data=data)
         elif data is not None:
             experiment = replace(experiment, data=replace(experiment.data, source=data))
-        experiment = with_changes(experiment, changes)
+        experiment = checked(with_changes(experiment, changes))
         from jaxvae.training import Beginning
 
         begins = init_from.folder if isinstance(init_from, Run) else init_from
@@ -173,7 +180,7 @@ class Run:
         from jaxvae import data
 
         with python_words():
-            return data.load(self.experiment.data)
+            return data.load(self.experiment.data, known=True)
 
     @property
     def history(self) -> dict[str, list[float]]:
@@ -226,10 +233,10 @@ class Run:
 
     def decode(self, z: ArrayLike, label: ArrayLike | None = None) -> np.ndarray:
         """Examples from codes (n, ...): the mean of p(x|z)."""
-        from jaxvae.evaluation import decode
+        from jaxvae.evaluation import check_codes, decode
 
         with python_words():
-            return decode(self.trained, z, label)
+            return decode(self.trained, check_codes(self.trained, z, label), label)
 
     def reconstruct(self, x: Any = None) -> np.ndarray:
         """Examples through their codes and back, (n, ...); by default the test set's."""
@@ -416,11 +423,16 @@ def _train(
         temporary = Temporary()
         folder = temporary.name
     run = Run(Path(folder), experiment, temporary=temporary)
-    callbacks = [callbacks] if callable(callbacks) else callbacks
+    callbacks = callbacks if isinstance(callbacks, list | tuple) else [callbacks]
     told = Callbacks(callbacks, run._standing) if callbacks else None
     try:
         with said(options.get("quiet", False)):
-            training.carry_out(training.Task(experiment, run.folder, listener=told, **options))
+            summary = training.carry_out(
+                training.Task(experiment, run.folder, listener=told, **options)
+            )
+        if (falls := still_falls(summary)) and not options.get("quiet", False):
+            more = f"run.resume(epochs={2 * summary['epochs']}) goes on"
+            print(f"{falls}: {more}", file=sys.stderr)
     except BaseException as error:
         if not isinstance(error, runs.Interrupted) or not is_interactive():
             if temporary is not None and any(run.folder.glob("checkpoints/*")):

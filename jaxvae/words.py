@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jaxvae.checks import UsageError
 
@@ -32,7 +33,8 @@ def python_words() -> Iterator[None]:
 def said(quiet: bool) -> Iterator[None]:
     """What is read is said, unless the caller has set up the log of jaxvae."""
     log = logging.getLogger("jaxvae")
-    if log.hasHandlers() or log.level != logging.NOTSET:
+    # That the root has a handler says nothing: libraries give it one, for their warnings.
+    if log.handlers or log.level != logging.NOTSET or log.isEnabledFor(logging.INFO):
         yield
         return
     handler = logging.NullHandler() if quiet else logging.StreamHandler()
@@ -45,6 +47,15 @@ def said(quiet: bool) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(logging.NOTSET)
         log.propagate = True
+
+
+def still_falls(summary: Mapping[str, Any]) -> str:
+    """That more epochs would go on as the last ones did; empty where they would not."""
+    fell = summary.get("still_falling")
+    if summary["status"] != "finished" or not fell:
+        return ""
+    last = f"{fell['epochs']} epochs" if fell["epochs"] > 1 else "epoch"
+    return f"the validation loss still fell by {fell['nats']:.4g} nats in the last {last}"
 
 
 def in_python(message: str) -> str:

@@ -265,8 +265,41 @@ def test_a_variant_in_one_file(capsys, tmp_path):
     assert status == 0 and result["l1"] == pytest.approx(last["val_l1"], rel=1e-5)
 
 
+OWN = """
+from dataclasses import dataclass
+import jax.numpy as jnp
+from jaxvae import Data, Experiment, Model, Objective
+@dataclass(frozen=True)
+class Own(Objective):
+    def terms(self, output, batch, params):
+        terms = super().terms(output, batch, params)
+        return BODY
+experiment = Experiment("own", data=Data("digits"), model=Model(hidden_dims=(8,)), objective=Own())
+"""
+
+
+@pytest.mark.parametrize(
+    "body, expected",
+    [
+        ("terms | {'a': jnp.abs(outputs.z)}", "own.py, line 9: NameError: name 'outputs' is not"),
+        ("terms | {'a': terms['kl'] + jnp.ones(5)}", "own.py, line 9: TypeError: add got incomp"),
+        ("terms | {'a': output.z}", "Own.terms: shape of 'a' = (32, 20): must be (32,), a number"),
+        ("3", "Own.terms: int returned: must be terms by name"),
+        ("terms}", "own.py, line 9)"),
+    ],
+)
+def test_what_is_wrong_in_a_variant_says_where(body, expected, capsys, tmp_path):
+    (tmp_path / "own.py").write_text(OWN.replace("BODY", body))
+    words = ["train", tmp_path / "own.py", "--out", tmp_path / "run", *SMALL]
+    status, result, err = call(capsys, *words)
+    assert status in (1, 2) and result == {} and expected in err.splitlines()[-1]
+    (tmp_path / "own.py").write_text("import jaxvae\n\nexperiment = jaxvae.Experiment(3 / 0)\n")
+    status, _, err = call(capsys, *words)
+    assert status == 2 and "own.py', line 3: ZeroDivisionError" in err
+
+
 def test_datasets_lists_the_digits(capsys):
     status, result, err = call(capsys, "datasets")
-    assert status == 0 and "jaxvae[tfds]" in err and err.startswith("digits ")
-    digits = next(entry for entry in result["datasets"] if entry["name"] == "digits")
-    assert digits["ready"]
+    assert status == 0 and err == ""
+    entries = {entry["name"]: entry for entry in result["datasets"]}
+    assert entries["digits"]["ready"] and "jaxvae[tfds]" in entries["NAME"]["how"]

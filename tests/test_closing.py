@@ -56,7 +56,32 @@ def test_training_says_what_was_best_and_what_may_come_next(vae):
     loss, recon, kl = numbers
     expected = f"epoch {best['epoch']:.0f}, {loss} nats per image (recon {recon}, kl {kl})"
     assert facts["best"] == expected
-    assert facts["next"] == f"jaxvae sample {vae}"
+    # After two epochs it still falls.
+    assert facts["next"] == f"jaxvae train --resume {vae} --train.epochs 4"
+    assert facts["more"].startswith("the validation loss still fell by ")
+    ended = summary | {"still_falling": None}
+    facts = dict(closing.facts_of("train", ended)[::-1])
+    assert facts["next"] == f"jaxvae sample {vae}" and "more" not in facts
+
+
+@pytest.mark.parametrize(
+    "schedule, code, expected",
+    [
+        ("cosine", None, "--resume RUN --train.epochs 4 --may-change train.epochs"),
+        ("constant", {}, "--resume RUN --train.epochs 4 --trust-code"),
+        ("constant", None, "FILE --resume RUN --train.epochs 4"),
+    ],
+)
+def test_how_a_run_goes_on(vae, tmp_path, schedule, code, expected):
+    """Where the schedule ends with the last epoch it has to be told so; own classes are needed."""
+    summary, config = summary_of(vae), json.loads((vae / "config.json").read_text())
+    config["experiment"]["optimizer"]["schedule"] = schedule
+    if schedule == "constant":
+        config["classes"]["objective"] = "mine.Own"
+    config |= {} if code is None else {"code": code}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    facts = dict(closing.facts_of("train", summary | {"folder": str(tmp_path)})[::-1])
+    assert facts["next"] == f"jaxvae train {expected}".replace("RUN", str(tmp_path))
 
 
 @pytest.mark.slow
@@ -117,6 +142,11 @@ def test_each_command_on_a_run(vae, person):
     summary = summary_of(run)
     assert f"{summary['best']['val_loss']:.2f}" in said["info"]["best"]
     assert "160 of digits, split test" in said["evaluate"]["images"]
+    scores = run / "scores.npz"
+    named = person("evaluate", run, "--per-image", scores)["worst"]
+    with np.load(scores) as rows:
+        first = int(np.argmax(rows["loss"]))
+        assert named.startswith(f"image {first}: loss {rows['loss'][first]:.2f} image ")
     assert said["figures"]["figures"].startswith(f"7 in {run / 'figures'}: ")
     assert f"; 7 figures in {run / 'figures'}" in dict(closing.facts_of("train", summary))["run"]
     said = person(*said["fit"]["next"].split()[1:])
@@ -162,6 +192,7 @@ def test_a_training_at_a_terminal(tmp_path):
     assert any("epoch 2/2 step 5/5 ━" in line for line in lines)
     labels = [line.split("  ")[0] for line in lines if line.startswith(("best", "run", "next"))]
     assert labels == ["best", "run", "next"]
+    assert any("compiling" in line for line in lines[:header])
     assert lines[-1] == f"         jaxvae evaluate {run}"  # whole, though it is long: to be copied
     status, written = at_terminal("train", "--resume", run, "--train.epochs", "3", "--json")
     assert status == 0 and any("epoch 3/3 step" in line for line in lines_of(written))

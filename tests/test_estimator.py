@@ -1,6 +1,9 @@
 """The estimator: scikit-learn's own checks, and that it is a model of its rows."""
 
 import pickle
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +56,20 @@ def test_it_is_a_value(fitted):
     for method in ("transform", "inverse_transform", "score_samples"):
         with pytest.raises(NotFittedError):
             getattr(Autoencoder(), method)(ROWS)
+
+
+def test_the_pipeline_of_the_documents():
+    """As docs/python.md has it: four codes tell tumours apart, some 95 % of them; a guess is right
+    for 63 %."""
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    (code,) = (part for part in re.findall(r"```python\n(.*?)```", page, re.S) if "sklearn" in part)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert found["accuracy"] > 0.85
+    assert found["z"].shape == (569, 4) and found["back"].shape == (569, 30)
+    explained = 1 - np.square(found["back"] - found["rows"]).mean(0) / found["rows"].var(0)
+    assert np.median(explained) > 0.5
+    assert found["odd"] == found["codes"].score_samples(found["rows"]).argmin()
 
 
 def test_in_a_pipeline_and_a_search():

@@ -5,13 +5,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from jaxvae import __version__, cli
-from jaxvae.cli import help, parsing
+from jaxvae.cli import completion, help, parsing
 from jaxvae.cli.completion import script
 from jaxvae.cli.options import TrainOptions
 from tests.commands import call
@@ -147,7 +148,7 @@ def test_nobody_reads_any_more(words):
     os.close(writing)
     said = done.stderr.decode()
     assert "roken" not in said and "Exception" not in said and "Error" not in said
-    assert done.returncode == 1
+    assert done.returncode == 128 + signal.SIGPIPE  # what a shell says of cat
 
 
 @pytest.fixture(scope="module")
@@ -187,23 +188,42 @@ of jaxvae train x.py --data.no-
 of jaxvae evaluate a --z ''
 of jaxvae evaluate a --split t
 of jaxvae train my
+of jaxvae train mnist_vae
+of jaxvae train --resu
+of jaxvae import-torch a --as antix
+of jaxvae evaluate a --source fash
+of jaxvae train a --data.source my
+of jaxvae completion ''
 complete -p jaxvae
 """
 
 
-def test_bash_completes_commands_options_and_choices(scripts, tmp_path):
+def test_bash_completes_commands_options_names_and_choices(scripts, tmp_path):
     words = BASH.format(script=scripts / "bash", folder=tmp_path)
+    (tmp_path / "my photos").mkdir()
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert done.stdout.splitlines()[:6] == [
+    assert done.stdout.splitlines()[:-1] == [
         "train traverse",
         "--model.latent-dim",
         "--data.no-streaming --data.no-standardise",
         "sampled mean",
         "train test",
-        "",  # a path: `-o default` leaves it to bash
+        "my photos",  # where a name may stand, a path may, too
+        "mnist_vae mnist_vae_2d mnist_vae_bn",
+        "--resume",
+        "antixk_vae",
+        "fashion_mnist",
+        "my photos",
+        "bash zsh fish",
     ]
-    assert "-o default" in done.stdout.splitlines()[6]
+    assert "-o default" in done.stdout.splitlines()[-1]
+
+
+def test_the_data_sets_that_are_completed_are_those_that_need_nothing_else():
+    from jaxvae.data.published import SETS
+
+    assert sorted(completion.SETS) == sorted(["digits", *SETS])
 
 
 def test_bash_completes_paths_where_somebody_types(scripts, tmp_path):

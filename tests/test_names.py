@@ -120,6 +120,20 @@ def test_docstrings_say_what_is_listed_and_typed(item):
         assert item.expect.startswith(item.number) and item.expect.endswith((".", ")"))
 
 
+def test_the_readme_reads_right_on_a_package_index():
+    """Its links and pictures are whole addresses, those of the repository of files that are here;
+    what it names is in a wheel, or is said to be in a clone."""
+    repository = re.findall(r'^Repository = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)[0]
+    linked = dict(re.findall(r"^\[(.+)\]: (\S+)$", README, re.M))
+    text = re.sub(r"```.*?```|`[^`]*`", "", README, flags=re.DOTALL)
+    assert not re.search(r"\]\((?!https://)|src=\"(?!https://)", text)
+    assert {*re.findall(r"(?<!!)\[([\w./]+)\](?!:)", text)} == linked.keys()
+    for address in [*linked.values(), *re.findall(r'src="(\S+)"', text)]:
+        path = re.sub(rf"^({repository}/(blob|tree)/main/|https://raw\..*?/main/)", "", address)
+        assert path == repository or (ROOT / path).exists(), address
+    assert "experiments/" not in README and "notebooks/" not in README.partition("\n[")[0]
+
+
 def test_expectations_are_those_of_the_readme():
     """By their numbers, to the digits that the docstring has."""
     table = re.findall(r"^\| `(\w+)` \| [^|]* \| (?:MSE )?(-?[\d.]+) ", README, re.M)

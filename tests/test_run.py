@@ -2,8 +2,10 @@
 
 import functools
 import gc
+import inspect
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import jaxvae
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Population, Train, training
 from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError
+from jaxvae.cli import closing
 from jaxvae.words import in_python
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 6, 6), np.uint8)
@@ -130,6 +133,111 @@ def test_a_copy_is_a_run_of_its_own(tmp_path):
 def test_misspelt_choices(run, call, message):
     with pytest.raises(UsageError, match=message):
         call(run)
+
+
+@pytest.mark.parametrize(
+    "codes, label, message",
+    [
+        (np.zeros((3, 5)), None, r"z: float64 of shape (3, 5): must be numbers of shape (n, 2)"),
+        (np.zeros(2), None, "of one code give z[None]"),
+        (np.zeros((0, 2)), None, "with n at least 1"),
+        ([["a", "b"]], None, "z: <U1 of shape (1, 2): must be numbers"),
+        (np.zeros((3, 2)), [1], "label: of shape (1,): must be (3,), one per code"),
+    ],
+)
+def test_codes_that_are_none(run, codes, label, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        run.decode(codes, label)
+
+
+@pytest.mark.parametrize("name", ["embed", "reconstruct", "evaluate"])
+def test_one_example_is_not_taken_for_many(run, name):
+    """Of a run that resizes, an image in colour would pass for as many grey ones."""
+    colour = np.repeat(IMAGES[..., None], 3, axis=-1)
+    other = {"latent_dim": 2, "epochs": 1, "quiet": True}
+    resized = jaxvae.train(SMALL, data=Data(colour, batch_size=12, resize=5), **other)
+    rows = np.random.default_rng(0).normal(size=(60, 5))
+    linear = {"likelihood": "gaussian", "output": "linear"}
+    table = jaxvae.train(SMALL, data=Data(rows, batch_size=12), **linear, **other)
+    for of, one in (
+        *((run, IMAGES[0]), (run, IMAGES[0][..., None])),
+        *((resized, colour[0]), (table, rows[0])),
+    ):
+        with pytest.raises(UsageError, match=r"one example of shape .* x\[None\] or x\[:1\]"):
+            getattr(of, name)(one)
+        assert getattr(of, name)(one[None]) is not None
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Data(IMAGES, batchsize=3), "Data: batchsize: no such field; did you mean batch_"),
+        (lambda: Model(latentdim=3), "Model: latentdim: no such field; did you mean latent_dim?"),
+        (lambda: Population(zzz=3), "Population: zzz: no such field; it has seeds, sweep"),
+    ],
+)
+def test_misspelt_fields(make, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make()
+    assert "batch_size" in inspect.signature(Data).parameters  # what an editor shows
+
+
+def test_whether_the_loss_still_falls_is_said(tmp_path, capfd):
+    """In words of Python, and of the command line."""
+    run = jaxvae.train(SMALL, tmp_path / "run", epochs=2)
+    fell = run.history["val_loss"][0] - run.history["val_loss"][1]
+    said = f"the validation loss still fell by {fell:.4g} nats in the last epoch"
+    err = capfd.readouterr().err
+    assert f"{said}: run.resume(epochs=4) goes on\n" in err
+    assert err.startswith("arrays in memory: 60 images of 6x6x1 ") and "\ncompiling: " in err
+    assert f"{said}: more epochs make it better" in " ".join(
+        closing.text("train", run.summary).split()
+    )
+    jaxvae.train(SMALL, epochs=2, quiet=True)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_resume_that_trains_nothing(tmp_path):
+    """It draws no figure again, unless one is missing or older than the last epoch; fewer epochs
+    than there are are refused in epochs."""
+    run = jaxvae.train(SMALL, tmp_path / "run", epochs=2, figures_every=0, quiet=True)
+    figures = tmp_path / "run" / "figures"
+
+    def drawn():
+        return {path.name: path.stat().st_mtime_ns for path in figures.iterdir()}
+
+    first = drawn()
+    assert len(first) == 7
+    run.resume(quiet=True)
+    assert drawn() == first
+    (figures / "reconstructions.png").unlink()
+    run.resume(quiet=True)
+    second = drawn()
+    assert second.keys() == first.keys() and all(second[name] > first[name] for name in first)
+    run.resume(epochs=3, quiet=True)
+    assert all(third > second[name] for name, third in drawn().items())
+    refused = r"train\.epochs = 2: must be at least 3: .* has trained 3 epochs$"
+    with pytest.raises(UsageError, match=refused):
+        run.resume()
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: jaxvae.train(3), "experiment = 3: must be a name, a file or an Experiment"),
+        (lambda: jaxvae.train(SMALL, 3), "folder = 3: must be a path, or left out"),
+        (lambda: jaxvae.train(SMALL, population=3), "population = 3: must be a jaxvae.Population"),
+        (lambda: jaxvae.train(SMALL, callbacks=3), "callbacks: 3: must be a function, or an obj"),
+        (lambda: jaxvae.train(SMALL, seed=1.5), "seed = 1.5: must be of the type int"),
+        (lambda: jaxvae.train(replace(SMALL, model=Model(network="cov"))), "model.network = 'cov'"),
+        (lambda: Experiment("a", data="mnist"), "data = 'mnist': must be a jaxvae.Data"),
+        (lambda: Experiment(3), "name = 3: must be text"),
+        (lambda: Model(hidden_dims=64), "model.hidden_dims = 64: must be widths of layers, such"),
+    ],
+)
+def test_arguments_of_another_kind(call, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call()
 
 
 def test_it_begins_with_another_run(run):
@@ -371,6 +479,43 @@ def test_any_function_is_one():
 def test_a_population_has_no_callbacks():
     with pytest.raises(UsageError, match="callbacks: must be left out"):
         jaxvae.train(SMALL, population=Population(2), callbacks=[print], quiet=True)
+
+
+@dataclass(frozen=True)
+class Traced(Objective):
+    """Notes in `notes`, which every copy shares, that it was traced."""
+
+    notes: Any = ()
+
+    def terms(self, output, batch, params):
+        if self.notes:
+            self.notes[0].traced += 1
+        return super().terms(output, batch, params)
+
+
+class Notes:
+    traced = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+@pytest.mark.parametrize("hashable", [True, False])
+def test_an_evaluation_each_epoch_is_compiled_once(hashable):
+    """Of settings that have no hash, as with a list, it is compiled each time, and comes out."""
+    traced, losses, notes = [], [], Notes()
+
+    def evaluate(run, row):
+        objective = Traced(notes=(notes,) if hashable else [notes])
+        trained = run.trained._replace(experiment=replace(run.experiment, objective=objective))
+        run.trained = trained
+        before = notes.traced
+        losses.append(run.evaluate()["loss"] - row["val_loss"])
+        traced.append(notes.traced - before > 0)
+
+    jaxvae.train(SMALL, callbacks=[evaluate], quiet=True)
+    np.testing.assert_allclose(losses, 0, atol=1e-3)
+    assert traced == [True, *[not hashable] * 2]
 
 
 # Words and interrupts

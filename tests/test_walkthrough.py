@@ -117,4 +117,4 @@ def test_links_and_names():
             for name in re.findall(r"`(\w+)`", names):
                 assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), (name, target)
         assert "`" in row
-    assert "(docs/walkthrough.md)" in (ROOT / "README.md").read_text()
+    assert "[docs/walkthrough.md]" in (ROOT / "README.md").read_text()

@@ -3,6 +3,7 @@
 Each picture is what a command has really written to a terminal of 80 columns.
 """
 
+import contextlib
 import io
 import re
 import sys
@@ -44,22 +45,20 @@ def draw(name: str, title: str, lines: list[str]) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         words = ["digits_vae", "--train.epochs", "12"]
-        out = f"{folder}/digits_vae"
-        _, written = at_terminal("train", *words, "--out", out)
-        written = written.replace(folder, "runs")
+        _, written = at_terminal("train", *words)
         draw("train", f"jaxvae train {' '.join(words)}", screen(written))
         # While it trained: what had been written when the bar was drawn in epoch 9.
         until = [m.end() for m in re.finditer(r"epoch  9/12 step 44/44[^\r]*", written)][-1]
         draw("training", f"jaxvae train {' '.join(words)}", screen(written[:until]))
         words = ["digits_vae", "--population.seeds", "2"]
         words += ["--population.sweep", "objective.beta=0.5,1,4", "--train.epochs", "6"]
-        _, written = at_terminal("train", *words, "--out", f"{folder}/pop")
-        draw("population", "jaxvae train --population", screen(written.replace(folder, "runs")))
-        _, written = at_terminal("evaluate", out)
+        _, written = at_terminal("train", *words, "--out", "runs/pop")
+        draw("population", "jaxvae train --population", screen(written))
+        _, written = at_terminal("evaluate", "runs/digits_vae")
         asked = ["train digits_vae --lr 1", "trian"]
-        lines = ["$ jaxvae evaluate runs/digits_vae", *screen(written.replace(folder, "runs"))[:-1]]
+        lines = ["$ jaxvae evaluate runs/digits_vae", *screen(written)[:-1]]
         for words in map(str.split, asked):
             lines += [f"$ jaxvae {' '.join(words)}", *screen(at_terminal(*words)[1])[:-1]]
         draw("evaluate", "jaxvae", lines)

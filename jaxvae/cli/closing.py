@@ -5,6 +5,7 @@ They are printed where stdout is a terminal; elsewhere, and with --json, there i
 
 import os
 import re
+import signal
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,13 @@ from typing import Any
 
 from jaxvae import runs
 from jaxvae.cli.help import wrapped
+from jaxvae.words import still_falls
 
 Facts = list[tuple[str, str]]
 """What a line is about, and what it says; empty where it goes on with the one before."""
+
+UNREAD = 128 + signal.SIGPIPE
+"""Status where nobody reads stdout any more: as of a program that the signal ends, such as cat."""
 
 LABEL = r"^\S+( \S+)*(?=  )"
 
@@ -45,7 +50,7 @@ def show(text: str, bold: str | None = None) -> None:
     except BrokenPipeError:
         # What is left in the buffer would be flushed, and fail, once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(UNREAD)
 
 
 def text(command: str, result: Result) -> str:
@@ -98,7 +103,10 @@ def run(summary: Result) -> Facts:
     if "active" in summary.get("active_latents", {}):
         active = summary["active_latents"]
         facts.append(("latents", f"{active['active']} of {active['of']} active"))
-    return [*facts, *_where(summary), *_next(folder, "sample", "evaluate")]
+    falls = still_falls(summary)
+    facts += [("more", f"{falls}: more epochs make it better")] if falls else []
+    then = _next(folder, "sample", "evaluate")
+    return [*facts, *_where(summary), *(_longer(folder, summary, then) if falls else then)]
 
 
 def population(summary: Result) -> Facts:
@@ -146,6 +154,9 @@ def evaluated(result: Result) -> Facts:
     ]
     facts += measured(result)
     if "per_image" in result:
+        for i, image in enumerate(result["worst"]):
+            which = image.get("name", f"image {image['index']}")
+            facts.append(("" if i else "worst", f"{which}: loss {_nats(image['loss'])}"))
         return [*facts, ("written", f"a row per image in {result['per_image']}")]
     return [*facts, *_next(Path(result["run"]), "reconstruct")]
 
@@ -256,12 +267,29 @@ def _where(summary: Result) -> Facts:
 def _next(folder: Path, *commands: str) -> Facts:
     """Commands on a run that it can carry out: without a prior there are no samples."""
     config = runs.saved_config(folder)
-    own = not all(str(name).startswith("jaxvae.") for name in config["classes"].values())
-    file = (" --trust-code" if "code" in config else " --experiment FILE") if own else ""
+    file = _own_file(config)
     if config["experiment"]["model"]["family"] != "VAE":
         commands = tuple("reconstruct" if c == "sample" else c for c in commands)
     lines = [f"jaxvae {command} {folder}{file}" for command in commands]
     return [("next" if i == 0 else "", line) for i, line in enumerate(lines)]
+
+
+def _longer(folder: Path, summary: Result, then: Facts) -> Facts:
+    """How a run goes on to twice its epochs, before what may come next otherwise."""
+    config = runs.saved_config(folder)
+    file, settings = _own_file(config), config["experiment"]
+    how = f"--resume {folder} --train.epochs {2 * summary['epochs']}"
+    how += " --trust-code" if "trust" in file else ""
+    how += " --may-change train.epochs" if settings["optimizer"]["schedule"] == "cosine" else ""
+    named = "FILE " if "FILE" in file else ""
+    return [("next", f"jaxvae train {named}{how}"), *(("", line) for _, line in then)]
+
+
+def _own_file(config: Result) -> str:
+    """The option that a run of classes of its own needs."""
+    if all(str(name).startswith("jaxvae.") for name in config["classes"].values()):
+        return ""
+    return " --trust-code" if "code" in config else " --experiment FILE"
 
 
 def _loss(row: Result, folder: Path, prefix: str) -> str:

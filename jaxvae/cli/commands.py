@@ -156,6 +156,7 @@ def evaluate(
     if per_image is not None:
         scoring.save(scores.rows | examined.rows, images, per_image)
         written = {"per_image": str(per_image), "not_per_image": list(scores.across)}
+        written["worst"] = scoring.worst(scores, images)
         if scores.across:
             log.warning(
                 "%s: without %s, which depend on the other images of a batch",
@@ -191,7 +192,7 @@ def fit(saved: Saved, components: int = 10, seed: int = 0, limit: int = 10_000) 
 
     require(limit >= 1, "--limit", limit, "at least 1")
     trained, step = load_run(saved)
-    train = data.load(trained.experiment.data).train
+    train = data.load(trained.experiment.data, known=True).train
     fitted, codes = density.fit_on(trained, train, step, components, seed, limit)
     return {
         "density": str(density.save(fitted, saved.run)),
@@ -203,18 +204,10 @@ def fit(saved: Saved, components: int = 10, seed: int = 0, limit: int = 10_000) 
 
 
 def datasets() -> dict[str, Any]:
-    """List the data sets to hand and those that can be fetched: what to type, a line each.
-
-    Where stdout is not a terminal the list goes to stderr, and where they are is printed as JSON.
-    """
+    """List the data sets to hand and those that can be fetched: what to type, a line each."""
     from jaxvae import data
 
-    found = data.available()
-    if not sys.stdout.isatty():
-        width = max(len(entry["name"]) for entry in found)
-        lines = (f"{entry['name']:{width}}  {entry['how']}" for entry in found)
-        print("\n".join(lines), file=sys.stderr)
-    return {"datasets": found}
+    return {"datasets": data.available()}
 
 
 def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Scripts that let a shell complete commands, options, choices and paths.
 
-They hold plain words, so that completing starts no Python. What is no option and has no choices is
-a path, which the shell completes by itself. Options that a variant's own file adds are not known.
+They hold plain words, so that completing starts no Python: also the names of the experiments and
+of the usual data sets, beside paths. What else is no option and has no choices is a path, which the
+shell completes by itself. Options that a variant's own file adds are not known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,21 +11,35 @@ from typing import Literal
 
 from jaxvae.cli.help import EVERYWHERE
 from jaxvae.cli.parsing import Option
+from jaxvae.runs import names
 
 Shell = Literal["bash", "zsh", "fish"]
 Commands = Mapping[str, tuple[str, Sequence[Option]]]
 """Of each command what it does, in a line, and its options."""
 
+EXPERIMENT = ("train", "experiments", "--as", "--experiment")
+"""What is given an experiment, and may be given its name: commands and options."""
+DATA = ("--data.source", "--source")
+SETS = (
+    *("digits", "mnist", "fashion_mnist", "kmnist", "cifar10"),
+    *(
+        f"emnist/{kind}"
+        for kind in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+    ),
+)
+"""Those that need nothing else; to import them from `jaxvae.data` would take a second."""
+
 BASH = """\
 # jaxvae in bash: source <(jaxvae completion bash)
 _jaxvae() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} words=
+  local word=${{COMP_WORDS[COMP_CWORD]}} words= names=
   if (( COMP_CWORD == 1 )); then
     words={commands}
   else
     case "${{COMP_WORDS[1]}} ${{COMP_WORDS[COMP_CWORD-1]}}" in
 {choices}
     esac
+    [[ $word == -* ]] && names=
     if [[ -z $words && $word == -* ]]; then
       case ${{COMP_WORDS[1]}} in
 {options}
@@ -32,6 +47,11 @@ _jaxvae() {{
     fi
   fi
   COMPREPLY=($(compgen -W "$words" -- "$word"))
+  if [[ -n $names ]]; then
+    local IFS=$'\n'
+    COMPREPLY=($(compgen -W "${{names// /$IFS}}" -- "$word"; compgen -f -- "$word"))
+    compopt -o filenames 2> /dev/null
+  fi
 }}
 complete -o bashdefault -o default -F _jaxvae jaxvae
 """
@@ -40,7 +60,7 @@ ZSH = """\
 #compdef jaxvae
 # jaxvae in zsh, after compinit: source <(jaxvae completion zsh)
 _jaxvae() {{
-  local -a found
+  local -a found names
   if (( CURRENT == 2 )); then
     found=({commands})
     _describe command found
@@ -49,7 +69,11 @@ _jaxvae() {{
   case "$words[2] $words[CURRENT-1]" in
 {choices}
   esac
-  if (( $#found )); then
+  [[ $words[CURRENT] == -* ]] && names=()
+  if (( $#names )); then
+    compadd -a names
+    _files
+  elif (( $#found )); then
     compadd -a found
   elif [[ $words[CURRENT] == -* ]]; then
     case $words[2] in
@@ -75,9 +99,9 @@ def _bash(commands: Commands) -> str:
         for name, (_, of_command) in commands.items()
     ]
     choices = [
-        f"      {quote(f'{name} {flag}')}) words={quote(' '.join(option.choices))} ;;"
-        for name, flag, option in _named(commands)
-        if option.choices
+        f"      {quote(f'{name} {before}')}) {'names' if paths else 'words'}="
+        f"{quote(' '.join(words))} ;;"
+        for name, before, words, paths in _values(commands)
     ]
     return BASH.format(
         commands=quote(" ".join(commands)), choices="\n".join(choices), options="\n".join(options)
@@ -93,9 +117,9 @@ def _zsh(commands: Commands) -> str:
         words = [described(flag, says) for flag, says in _flags(of_command)]
         options.append(f"      {name}) found=({' '.join(words)}) ;;")
     choices = [
-        f"    {quote(f'{name} {flag}')}) found=({' '.join(map(quote, option.choices))}) ;;"
-        for name, flag, option in _named(commands)
-        if option.choices
+        f"    {quote(f'{name} {before}')}) {'names' if paths else 'found'}="
+        f"({' '.join(map(quote, words))}) ;;"
+        for name, before, words, paths in _values(commands)
     ]
     return ZSH.format(
         commands=" ".join(described(name, says) for name, (says, _) in commands.items()),
@@ -109,13 +133,19 @@ def _fish(commands: Commands) -> str:
     for name, (says, _) in commands.items():
         lines.append(f"complete -c jaxvae -f -n __fish_use_subcommand -a {name} -d {_fished(says)}")
     takes = {(name, flag): option for name, flag, option in _named(commands)}
+    values = {(name, before): (words, paths) for name, before, words, paths in _values(commands)}
     for name, (_, of_command) in commands.items():
+        seen = f"'__fish_seen_subcommand_from {name}'"
+        if (name, name) in values:
+            words, paths = values[name, name]
+            only = "" if paths else " -f"
+            lines.append(f"complete -c jaxvae{only} -n {seen} -a {_fished(' '.join(words))}")
         for flag, says in _flags(of_command):
             option = takes.get((name, flag))
             needs = "" if option is None or not option.value else " -r"
-            if option is not None and option.choices:
-                needs = f" -x -a {_fished(' '.join(option.choices))}"
-            seen = f"'__fish_seen_subcommand_from {name}'"
+            if (name, flag) in values:
+                words, paths = values[name, flag]
+                needs = f"{' -r' if paths else ' -x'} -a {_fished(' '.join(words))}"
             lines.append(f"complete -c jaxvae -n {seen} -l {flag[2:]}{needs} -d {_fished(says)}")
     return "\n".join(lines)
 
@@ -131,6 +161,24 @@ def _flags(options: Sequence[Option]) -> list[tuple[str, str]]:
     own = [(flag, option.help) for option in options for flag in option.flags]
     also = {**EVERYWHERE, "--help-all": "Show every option."}
     return own + [(name.rpartition(" ")[2], says) for name, says in also.items()]
+
+
+def _values(commands: Commands) -> list[tuple[str, str, Sequence[str], bool]]:
+    """Of each command what comes before a value, itself or an option; the words that may be given,
+    and whether a path may be, too."""
+    short = [name.rpartition("/")[2] for name in names.experiments()]
+    known = dict.fromkeys(EXPERIMENT, short) | dict.fromkeys(DATA, SETS)
+    found: list[tuple[str, str, Sequence[str], bool]] = []
+    for name, (_, of_command) in commands.items():
+        if name in known:
+            found.append((name, name, short, True))
+        for option in of_command:
+            for before in option.flags or (name,):
+                if option.choices:
+                    found.append((name, before, option.choices, False))
+                elif before in known and option.flags:
+                    found.append((name, before, known[before], True))
+    return found
 
 
 def _named(commands: Commands) -> list[tuple[str, str, Option]]:

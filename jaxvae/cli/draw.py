@@ -164,7 +164,7 @@ def figures(saved: Saved) -> dict[str, Any]:
     from jaxvae.evaluation import pictures
 
     trained, _ = load_run(saved)
-    dataset = data.load(trained.experiment.data)
+    dataset = data.load(trained.experiment.data, known=True)
     rows = runs.read_metrics(saved.run / "metrics.csv")
     written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
     return {"figures": [str(path) for path in written]}

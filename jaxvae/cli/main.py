@@ -229,6 +229,8 @@ def main(args: list[str] | None = None) -> None:
         prefix = "" if expected else f"{type(error).__name__}: "
         hint = "" if expected else " (JAXVAE_TRACEBACK=1 shows where)"
         message = str(error) if expected else str(error).strip().partition("\n")[0]
+        if not expected and (where := runs.line_of(error)):
+            prefix = f"{', '.join(where)}: {prefix}"
         print(_for_stderr(f"jaxvae: {prefix}{_printable(message)}{hint}"), file=sys.stderr)
         sys.exit(2 if usage else 1)
     except KeyboardInterrupt:

@@ -151,7 +151,7 @@ def open_run(saved: SavedRun, shown: Images) -> Opened:
     if shown.which == "all":
         images, classes = data.whole(settings)
     else:
-        dataset = data.load(settings)
+        dataset = data.load(settings, known=shown.source is None)
         images, classes = getattr(dataset, shown.which), dataset.classes
     try:
         images = as_stored(trained, images)

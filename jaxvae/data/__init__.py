@@ -32,11 +32,15 @@ TFDS = "tensorflow-datasets array-record importlib-resources"
 log = logging.getLogger("jaxvae")
 
 
-def load(data: config.Data) -> Dataset:
+def load(data: config.Data, known: bool = False) -> Dataset:
     """Read the examples that `data` names, and divide them; what was found is logged first.
 
     Decoded sets are kept in `$JAXVAE_CACHE` (by default `~/.cache/jaxvae`). With `data.streaming`
     nothing is decoded here: the splits are the same, with `LazyImages` in the place of arrays.
+
+    Args:
+        data: which, and how they are divided.
+        known: a run was trained on them, so that what is odd about them was said then.
 
     Raises:
         FileNotFoundError: there is no such file, a usual set cannot be fetched, or another one of
@@ -56,7 +60,7 @@ def load(data: config.Data) -> Dataset:
         learned.append(f"the brightest pixel, {info(dataset, data).maximum}, is seen as 1")
     for words in learned:
         _say(logging.INFO, f"{found.name}: {words}")
-    noticed = looks.noticed(source)
+    noticed = () if known else looks.noticed(source)
     for warning in noticed:
         _say(logging.WARNING, f"{found.name}: {warning}")
     return dataset._replace(said=(line, *learned, *noticed))

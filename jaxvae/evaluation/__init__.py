@@ -13,6 +13,7 @@ from jaxvae.evaluation.evaluate import (
 from jaxvae.evaluation.trained import (
     Trained,
     as_stored,
+    check_codes,
     decode,
     embed,
     has_prior,
@@ -29,6 +30,7 @@ from jaxvae.evaluation.trained import (
 __all__ = [
     "Trained",
     "as_stored",
+    "check_codes",
     "counted_examples",
     "decode",
     "embed",

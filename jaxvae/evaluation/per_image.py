@@ -16,6 +16,9 @@ from jaxvae.evaluation.evaluate import counted_examples, padded_batches
 
 RESERVED = ("index", "label", "name", "file", "allow_pickle")  # ours, and the arguments of np.savez
 
+WORST = 5
+"""Images that are named for their loss."""
+
 
 class Scores(NamedTuple):
     """rows: what belongs to an image alone, each (n,), in nats but for `mse`.
@@ -79,6 +82,16 @@ def score(
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """But for rounding: row by row, a batch is computed alike whatever is in the other rows."""
     return bool(np.isclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True))
+
+
+def worst(scores: Scores, split: Split) -> list[dict[str, Any]]:
+    """The images of largest loss, the largest first: `index`, `loss`, `name` where it has one."""
+    loss = scores.rows.get("loss", np.zeros(0))  # none where it depends on the other images
+    found = []
+    for i in np.argsort(-loss, kind="stable")[:WORST].tolist():
+        name = {} if split.names is None else {"name": split.names[i]}
+        found.append({"index": i, **name, "loss": float(loss[i])})
+    return found
 
 
 def refuse_path(path: Path) -> None:

@@ -22,10 +22,10 @@ Picture = tuple[dict[str, np.ndarray], Figure | None]
 """Arrays, and their figure; None of what is neither image nor signal nor row of a table."""
 
 FIGURES = (
-    *("latents", "reconstructions", "curves", "interpolations"),
-    *("samples", "traversals", "manifold"),
+    *("latents", "curves", "interpolations", "samples", "traversals", "manifold"),
+    "reconstructions",  # last, which tells that all were drawn
 )
-"""Names of the figures of a run."""
+"""Names of the figures of a run, in the order in which they are drawn."""
 SCATTERED = 10_000  # images in the scatter plot of a run, fewer where their codes are long
 SCATTERED_NUMBERS = 4_000_000
 

@@ -1,16 +1,51 @@
 """A model's terms over a split: those of each example, and their means."""
 
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax
 
 from jaxvae import noise
+from jaxvae.config import Experiment, with_fields
 from jaxvae.data import Split
 from jaxvae.evaluation.evaluate import has_terms_across, in_order, make_batch_terms, not_finite
 from jaxvae.evaluation.per_image import Scores, score
 from jaxvae.evaluation.trained import Trained
+from jaxvae.info import Info
 
 
 class NotFinite(ValueError):
     """A term is no number."""
+
+
+class Program(NamedTuple):
+    """What evaluates a model.
+
+    terms: of `make_batch_terms`, compiled when it is first called.
+    across: whether the objective has terms across the batch.
+    """
+
+    terms: Callable[..., Any]
+    across: bool
+
+
+@functools.lru_cache(maxsize=8)
+def _program(experiment: Experiment, model: Any, info: Info, sampled: bool) -> Program:
+    terms = jax.jit(make_batch_terms(experiment, model, info, sampled))
+    return Program(terms, has_terms_across(experiment, model, info))
+
+
+def program_for(trained: Trained, sampled: bool) -> Program:
+    """The same one for every state of a model, so that what evaluates each epoch compiles once."""
+    # Not with arrays in memory, which would be kept as long as the program is.
+    name = {"data.source": str(trained.experiment.data.source)}
+    settings = with_fields(trained.experiment, name), trained.model, trained.info
+    try:
+        hash(settings)
+    except TypeError:  # a class of one's own may hold a list, or an array
+        return _program.__wrapped__(*settings, sampled)
+    return _program(*settings, sampled)
 
 
 def terms(trained: Trained, split: Split, sampled: bool) -> Scores:
@@ -24,11 +59,9 @@ def terms(trained: Trained, split: Split, sampled: bool) -> Scores:
     Raises:
         NotFinite: a mean of one is no number.
     """
-    experiment, key = trained.experiment, noise.root(trained.experiment.seed)
-    batch_terms = jax.jit(make_batch_terms(experiment, trained.model, trained.info, sampled))
-    across = has_terms_across(experiment, trained.model, trained.info)
-    size = experiment.data.batch_size
-    scores = score(batch_terms, trained.variables, split, key, size, across)
+    experiment, program = trained.experiment, program_for(trained, sampled)
+    key, size = noise.root(experiment.seed), experiment.data.batch_size
+    scores = score(program.terms, trained.variables, split, key, size, program.across)
     if bad := not_finite(means(scores)):
         raise NotFinite(f"not finite: {', '.join(bad)}")
     return scores

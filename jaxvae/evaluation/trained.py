@@ -21,6 +21,7 @@ from jaxvae.config import Data, Experiment
 from jaxvae.data import LazyImages, Split
 from jaxvae.data.checked import to_images, to_sixteen, to_values
 from jaxvae.data.preprocess import preprocess, seen_shape, to_given, to_unit
+from jaxvae.held import as_array
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean
 from jaxvae.noise import Noise
@@ -108,6 +109,7 @@ def as_stored(trained: Trained, examples: Split | ArrayLike) -> Split:
         UsageError: they are not such as the model was made for.
     """
     split = examples if isinstance(examples, Split) else Split(np.asarray(examples), None)
+    refuse_single(trained, split.images.shape)
     if trained.info.maximum is None:
         images = split.images
         if images.dtype != np.float32 or images.ndim != len(trained.stored_shape) + 1:
@@ -126,6 +128,22 @@ def as_stored(trained: Trained, examples: Split | ArrayLike) -> Split:
             + ("" if trained.info.maximum is None else " (with data.resize they may have any size)")
         )
     return split._replace(images=images)
+
+
+def refuse_single(trained: Trained, shape: tuple[int, ...]) -> None:
+    """Raise a UsageError where an array is one example, without a first axis that counts them.
+
+    An image of the run's would otherwise be read as many of fewer axes.
+    """
+    stored, data = trained.stored_shape, trained.experiment.data
+    whole = shape if len(shape) == len(stored) else (*shape, *stored[len(shape) :])
+    channels = is_images(trained) and len(stored) == 3 and shape[2:] in ((), stored[2:])
+    same = seen_shape(data, whole) == trained.info.shape if channels else whole == stored
+    if len(shape) in (len(stored) - 1, len(stored)) and len(shape) > 0 and same:
+        raise UsageError(
+            f"one example of shape {shape}: must have a first axis, which counts examples, as"
+            " x[None] or x[:1]"
+        )
 
 
 def _as_images(trained: Trained, images: np.ndarray | LazyImages) -> np.ndarray | LazyImages:
@@ -211,6 +229,30 @@ def gaussian_posterior(trained: Trained, batch: Batch) -> tuple[np.ndarray, np.n
 
     found: tuple[np.ndarray, np.ndarray] | None = _in_batches(of, batch)
     return found
+
+
+def check_codes(trained: Trained, z: ArrayLike, label: ArrayLike | None) -> np.ndarray:
+    """Codes as an array, (n, ...).
+
+    Raises:
+        UsageError: they are not of the shape that the model decodes, or not as many as the labels.
+    """
+    x = np.zeros((1, *trained.info.shape), np.float32)
+    one = replace(of(trained, np.full(1, -1, np.int32)), input=x, target=x)
+    known = _apply.eval_shape(trained.model, trained.variables.model, one, "embed")
+    known = next(iter(known.values())) if isinstance(known, dict) else known
+    codes = as_array("z", z)
+    shape = codes.shape
+    if codes.dtype.kind not in "iuf" or shape[1:] != known.shape[1:] or len(codes) == 0:
+        wanted = ", ".join(map(str, ("n", *known.shape[1:])))
+        one_code = "; of one code give z[None]" if shape == known.shape[1:] else ""
+        raise UsageError(
+            f"z: {codes.dtype} of shape {shape}: must be numbers of shape ({wanted}), with n at"
+            f" least 1{one_code}"
+        )
+    if label is not None and np.shape(label) != shape[:1]:
+        raise UsageError(f"label: of shape {np.shape(label)}: must be {shape[:1]}, one per code")
+    return codes
 
 
 def decode(trained: Trained, z: ArrayLike, label: ArrayLike | None = None) -> np.ndarray:

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import reprlib
 import sys
+import traceback
 import types
 from importlib.metadata import version
 from pathlib import Path
@@ -68,8 +69,10 @@ def load_experiment(name_or_path: str | Path) -> Experiment:
             content = vars(module)[SOURCE] = path.read_bytes()
             exec(compile(content, str(path), "exec"), vars(module))
     except Exception as error:
+        where = line_of(error)
         raise UsageError(
-            f"experiment file {str(path)!r}: {type(error).__name__}: {error}"
+            f"experiment file {str(path)!r}{f', {where[1]}' if where else ''}:"
+            f" {type(error).__name__}: {error}"
         ) from error
     experiment = getattr(module, "experiment", None)
     if not isinstance(experiment, Experiment):
@@ -80,6 +83,18 @@ def load_experiment(name_or_path: str | Path) -> Experiment:
         return checked(experiment)
     except UsageError as error:
         raise UsageError(f"experiment file {str(path)!r}: {error}") from error
+
+
+def line_of(error: BaseException) -> tuple[str, str] | None:
+    """The innermost line of an experiment file that an error came through: its path, and "line 3".
+
+    None: through none.
+    """
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if SOURCE in frame.f_globals:
+            found = frame.f_code.co_filename, f"line {line}"
+    return found
 
 
 def _alike(path: Path) -> Experiment:

@@ -5,6 +5,7 @@ A run is a population of one member; what differs for several is said where it d
 
 import contextlib
 import json
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ from jaxvae.training.state import TrainState
 from jaxvae.training.summary import first_line, population_curves, stale, summary_of
 from jaxvae.training.trackers import Trackers
 
+log = logging.getLogger("jaxvae")
+
 
 class Task(NamedTuple):
     """What is to be trained, and where to."""
@@ -86,7 +89,8 @@ def train(
         experiment: the recipe.
         folder: the run folder: a new one, or with `resume` one of a run.
         resume: continue exactly where the latest checkpoint stands; from the start without one. A
-            run that has finished takes no step more, and is summarised and drawn again.
+            run that has finished takes no step more, and is summarised again, and drawn where a
+            figure is missing or of before.
         quiet: print nothing.
         parallel: on which devices; in a distributed run every process calls this function.
         may_change: settings, of `guards.CHANGEABLE`, in which a resumed run may differ from before.
@@ -181,6 +185,8 @@ def _train(
     if resume:
         guards.refuse_other_images(folder, stored_shape, images, task.may_change)
     names = [*task.population.values()]
+    if first:
+        log.info("compiling: some seconds, up to a minute for a large model")
     program, state = programs.build(
         experiment, dataset, task.parallel, None if task.alone else everyone, names
     )
@@ -231,7 +237,9 @@ def _train(
             runs.write_json(folder / "config.json", config | _noted(origin))
             (folder / "summary.json").unlink(missing_ok=True)  # of before
         tracked = settings.track if first else ()
-        trackers = to_close.enter_context(Trackers(tracked, folder, config))
+        trackers = to_close.enter_context(
+            Trackers(tracked, folder, config, int(state.step) // steps + 1)
+        )
         reporter.say(first_line(run, dataset, state, folder))
         for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
             reporter.say(line)
@@ -292,7 +300,7 @@ def _train(
     }
     summary = collapse.noted(summary, active, task.alone) | _noted(origin)
     _write_summary(folder, summary)
-    if first and rows and settings.figures_every is not None:
+    if first and rows and settings.figures_every is not None and not _is_drawn(task):
         reporter.say(f"drawing figures in {folder / 'figures'}")
         _draw(task, final, dataset, everyone, names, rows)
         trackers.figures(folder / "figures", int(rows[-1]["epoch"]))
@@ -321,11 +329,13 @@ def _resumed(
         settings.max_steps,
         f"None or at least the {taken} steps that {task.folder} has taken",
     )
+    epochs, further = divmod(taken, steps)
+    begun = f" and begun the next, {further} of {steps} steps" if further else ""
     require(
         settings.epochs * steps >= taken,
         "train.epochs",
         settings.epochs,
-        f"at least {-(-taken // steps)}, since {task.folder} has taken {taken} steps",
+        f"at least {epochs + bool(further)}: {task.folder} has trained {epochs} epochs{begun}",
     )
     progress = from_json(progress, saved, "progress.")
     progress = progress.on(basis(task.experiment), taken // steps)
@@ -348,6 +358,13 @@ def _scaled(run: Training, state: TrainState, progress: Progress) -> TrainState:
     """The state with the learning rate's factor that the plateau schedule has come to."""
     factors = [standing.monitor.lr_scale for standing in progress.standings]
     return replace(state, lr_scale=run.program.per_member(factors))
+
+
+def _is_drawn(task: Task) -> bool:
+    """Whether the figures are of the last epoch: the last of them was written after its row."""
+    last = "reconstructions.png" if task.alone else "population.png"
+    drawn, rows = task.folder / "figures" / last, task.folder / "metrics.csv"
+    return drawn.is_file() and drawn.stat().st_mtime_ns >= rows.stat().st_mtime_ns
 
 
 def _draw(

@@ -10,7 +10,7 @@ import optax
 
 from jaxvae import axis
 from jaxvae.batch import Batch, Examples
-from jaxvae.checks import UsageError
+from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, with_fields
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import preprocess
@@ -59,12 +59,28 @@ def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
         model = Bound(module, {"params": params["model"], **collections}, train=True)
         output = objective.outcome(model, batch, params["objective"])
         terms = objective.terms(output, batch, params["objective"])
+        check_terms(objective, terms, batch.target.shape[0])
         minimised = jnp.mean(objective.minimised(terms))
         count, num_pixels = batch.target.shape[0] * axis.size(), batch.target[0].size
         loss = objective.scale(num_pixels, batch_size=count) * minimised
         return loss, Forward(output, terms, collections | model.updated)
 
     return loss_fn
+
+
+def check_terms(objective: Any, terms: Any, batch: int) -> None:
+    """Raise a UsageError that names a term of another shape than (batch,) or ()."""
+    name = f"{type(objective).__name__}.terms"
+    if not isinstance(terms, Mapping):
+        raise UsageError(f"{name}: {type(terms).__name__} returned: must be terms by name")
+    for term, value in terms.items():
+        allowed = f"({batch},), a number of each example of the batch, or (), one of the whole"
+        require(
+            jnp.shape(value) in ((batch,), ()),
+            f"{name}: shape of {term!r}",
+            jnp.shape(value),
+            allowed,
+        )
 
 
 def make_train_step(

@@ -17,6 +17,8 @@ from jaxvae.training.monitor import Standing
 from jaxvae.training.state import TrainState
 
 TERMS = ("val_loss", "val_recon", "val_kl")
+NOTICEABLE = 0.01
+"""Of all that a validation loss fell, so much in the last quarter of the epochs is still a fall."""
 
 
 def first_line(run: Training, dataset: Dataset, state: TrainState, folder: Path) -> str:
@@ -26,7 +28,7 @@ def first_line(run: Training, dataset: Dataset, state: TrainState, folder: Path)
     beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
     kind = "examples" if program.info.maximum is None else "images"
     return (
-        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images)} training "
+        f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images):,} training "
         f"{kind}, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
         f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per "
         f"{kind[:-1]}"
@@ -85,7 +87,8 @@ def summary_of(
         for i, (member, standing) in enumerate(zip(run.everyone, progress.standings, strict=True))
     ]
     if program.members is None:
-        return common | {name: each[0][name] for name in ("best", "last")}
+        ends = {name: each[0][name] for name in ("best", "last")}
+        return common | ends | {"still_falling": still_falling(rows)}
     by_setting: dict[tuple[float, ...], list[dict[str, Any]]] = {}
     varied = [name for name in swept(experiment, names) if name != "seed"]
     for member in each:
@@ -117,6 +120,22 @@ def best_and_last(rows: Rows, standing: Standing) -> dict[str, Any]:
         "best": None if best is None else plain(best),
         "last": plain(rows[-1]) if rows else None,
     }
+
+
+def still_falling(rows: Rows) -> dict[str, float] | None:
+    """By how many nats the validation loss of a run alone fell in a quarter of its epochs, up to
+    the best one.
+
+    None: hardly, or the best epoch is none of the last two, or there is one epoch only.
+    """
+    losses = [row["val_loss"] for row in rows]
+    if not losses or not all(map(math.isfinite, losses)):
+        return None
+    at, last = losses.index(min(losses)), max(1, len(losses) // 4)
+    fell = min(losses[: max(1, at + 1 - last)]) - losses[at]
+    if at + 2 < len(losses) or fell <= NOTICEABLE * (losses[0] - losses[at]):
+        return None
+    return {"nats": fell, "epochs": last}
 
 
 def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:

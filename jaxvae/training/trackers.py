@@ -37,8 +37,11 @@ class Trackers:
     Use as a context manager.
     """
 
-    def __init__(self, kinds: Iterable[str], folder: Path, settings: Mapping[str, Any]):
-        made: dict[str, Callable[[Path, str], Tracker]] = {
+    def __init__(
+        self, kinds: Iterable[str], folder: Path, settings: Mapping[str, Any], epoch: int = 1
+    ):
+        """Of a run in `folder` whose next epoch is `epoch`; `settings` as config.json has them."""
+        made: dict[str, Callable[[Path, str, int], Tracker]] = {
             "tensorboard": TensorBoard,
             "mlflow": MLflow,
             "wandb": WeightsAndBiases,
@@ -47,7 +50,7 @@ class Trackers:
         name = str(settings["experiment"]["name"])
         for kind in kinds:
             with self._failing(kind):
-                self._open[kind] = made[kind](folder, name)
+                self._open[kind] = made[kind](folder, name, epoch)
         self._each(lambda tracker: tracker.config(settings))
 
     def __enter__(self) -> "Trackers":
@@ -86,10 +89,12 @@ class Trackers:
 class TensorBoard:
     """Event files in FOLDER/tensorboard: scalars, figures, settings."""
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str, epoch: int):
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        # What was written of these epochs before a kill is hidden by what comes now.
+        again = epoch if (folder / "tensorboard").exists() else None
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=again)
 
     def config(self, settings: Mapping[str, Any]) -> None:
         # Four spaces make it code, in Markdown.
@@ -114,7 +119,7 @@ class TensorBoard:
 class MLflow:
     """A run of the experiment of that name, where `MLFLOW_TRACKING_URI` says."""
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str, epoch: int):
         from mlflow import MlflowClient
 
         self._client = MlflowClient()
@@ -128,6 +133,9 @@ class MLflow:
         else:
             self._client.update_run(before, status="RUNNING")
         self._run = before
+        # A point of its histories cannot be replaced, so one that is there is not made again.
+        points = [] if self._is_new else self._client.get_metric_history(before, "val/loss")
+        self._there = {(point.step, point.value) for point in points}
 
     def config(self, settings: Mapping[str, Any]) -> None:
         # A parameter of MLflow never changes, and a resumed run may have other epochs.
@@ -135,7 +143,8 @@ class MLflow:
             self._client.log_param(self._run, name, value)
 
     def row(self, row: Mapping[str, float]) -> None:
-        for name, value in row.items():
+        again = (int(row["epoch"]), row["val_loss"]) in self._there
+        for name, value in row.items() if not again else ():
             self._client.log_metric(self._run, _grouped(name), value, step=int(row["epoch"]))
 
     def figure(self, name: str, path: Path, epoch: int) -> None:
@@ -149,7 +158,7 @@ class MLflow:
 class WeightsAndBiases:
     """A run of the project `jaxvae`; `WANDB_MODE`, `WANDB_PROJECT` and its like are heeded."""
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str, epoch: int):
         import os
 
         import wandb

@@ -261,6 +261,17 @@ def test_usual_images_raise_no_suspicion(tmp_path):
         assert read(tmp_path / "a.npy").said[1:] == ()
 
 
+def test_what_is_odd_is_said_once_of_a_run(tmp_path, caplog):
+    """When it trains, and not again by each command on the run."""
+    np.save(tmp_path / "a.npy", np.tile(u8(4), (5, 1, 1)))
+    settings = config.Data(str(tmp_path / "a.npy"), batch_size=4)
+    for known, count in ((False, 1), (True, 0)):
+        caplog.clear()
+        dataset = data.load(settings, known)
+        assert caplog.text.count("are copies") == count
+        assert len(dataset.said) == 1 + count
+
+
 def test_what_every_pixel_says(tmp_path):
     np.save(tmp_path / "a.npy", np.full((20, 4, 4), 7, np.uint8))
     assert read(tmp_path / "a.npy").said[1] == ("all examples are equal: every value is 7")

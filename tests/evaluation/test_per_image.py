@@ -10,7 +10,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.data.lazy import LazyImages
 from jaxvae.evaluation import has_terms_across, make_batch_sums, make_batch_terms, make_evaluate
-from jaxvae.evaluation.per_image import Scores, save, score
+from jaxvae.evaluation.per_image import Scores, save, score, worst
 from jaxvae.info import Info
 from jaxvae.training import initial_state, train
 from tests.commands import call
@@ -74,6 +74,17 @@ def test_means_of_the_rows_whatever_the_batch(batch_size):
     rows = scores.rows
     # The objective image by image: loss = recon + beta kl.
     np.testing.assert_allclose(rows["loss"], rows["recon"] + 2 * rows["kl"], rtol=1e-6)
+
+
+def test_the_worst_are_named():
+    scores = Scores({"loss": np.array([1.0, 7.0, -3.0, 7.0, 2.0, 0.0, 5.0])}, ())
+    split = Split(IMAGES[:7], None)
+    found = worst(scores, split)
+    assert [image["index"] for image in found] == [1, 3, 6, 4, 0]
+    assert found[0] == {"index": 1, "loss": 7.0}
+    named = worst(scores, split._replace(names=[f"{i}.png" for i in range(7)]))
+    assert named[2] == {"index": 6, "name": "6.png", "loss": 5.0}
+    assert worst(Scores({"mse": np.ones(7)}, ("loss",)), split) == []
 
 
 def test_an_images_row_is_its_own():

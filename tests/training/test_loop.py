@@ -13,6 +13,7 @@ from jaxvae.info import Info
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import NonFiniteError, initial_state, train
 from jaxvae.training.load import load
+from jaxvae.training.summary import still_falling
 
 pytestmark = pytest.mark.numeric
 
@@ -220,6 +221,24 @@ def test_early_stopping_and_best_checkpoint(small, tmp_path):
     assert not (tmp_path / "run" / "damaged-checkpoints").exists()
 
 
+@pytest.mark.parametrize(
+    "losses, fell",
+    [
+        ([500, 400, 300, 250], (50, 1)),
+        ([500, 400, 300, 250, 251], (50, 1)),  # the best is the last but one
+        ([500, 400, 250, 251, 252], None),  # it is before
+        ([500, 400, 300, 250, 248], None),  # 2 of 252 nats: hardly
+        ([1e5, -4000, -8000, -9000, -9100, -9200, -9300, -11000], (2000 - 200, 2)),
+        ([5.0], None),
+        ([5.0, float("inf"), 3.0], None),
+    ],
+)
+def test_whether_a_loss_still_falls(losses, fell):
+    """By more than a hundredth of all that it fell, in a quarter of the epochs."""
+    expected = fell and {"nats": fell[0], "epochs": fell[1]}
+    assert still_falling([{"val_loss": loss} for loss in losses]) == expected
+
+
 def test_what_a_run_leaves(small, tmp_path):
     experiment = replace(small, train=replace(small.train, track=("tensorboard",), figures_every=1))
     summary = train(experiment, tmp_path / "run", quiet=True)
@@ -268,7 +287,9 @@ def test_resume_past_its_end_is_refused(small, tmp_path):
     train(small, run, resume=True, quiet=True)
     assert runs.read_config(run)[0] == small  # the folder tells what the run is now
     shorter = replace(small, train=replace(small.train, epochs=1))
-    with pytest.raises(ValueError, match=r"train.epochs = 1: .*at least 2, since .* has taken"):
+    with pytest.raises(
+        ValueError, match=r"train.epochs = 1: .*at least 2: .* has trained 2 epochs"
+    ):
         train(shorter, run, resume=True, quiet=True)
 
 

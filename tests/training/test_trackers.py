@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -29,18 +31,22 @@ def rows_of(folder):
     return runs.read_metrics(folder / "metrics.csv")
 
 
-def test_tensorboard(tmp_path):
-    """Every column at every epoch, every figure, the settings."""
+def events_of(file):
+    """What an event file of TensorBoard holds."""
     from tensorboardX.proto.event_pb2 import Event
 
-    train(tracked("tensorboard"), tmp_path / "run", quiet=True)
-    (file,) = (tmp_path / "run" / "tensorboard").glob("events*")
-    content, events = file.read_bytes(), []
+    content = file.read_bytes()
     while content:  # length (8 bytes), its checksum (4), the event, its checksum (4)
         length = int.from_bytes(content[:8], "little")
-        events.append(Event.FromString(content[12 : 12 + length]))
+        yield Event.FromString(content[12 : 12 + length])
         content = content[16 + length :]
-    values = [(event.step, value) for event in events for value in event.summary.value]
+
+
+def test_tensorboard(tmp_path):
+    """Every column at every epoch, every figure, the settings."""
+    train(tracked("tensorboard"), tmp_path / "run", quiet=True)
+    (file,) = (tmp_path / "run" / "tensorboard").glob("events*")
+    values = [(event.step, value) for event in events_of(file) for value in event.summary.value]
     scalars = {(step, v.tag): v.simple_value for step, v in values if v.HasField("simple_value")}
     for row in rows_of(tmp_path / "run"):
         for name, value in row.items():
@@ -129,8 +135,32 @@ def test_weights_and_biases(tmp_path, monkeypatch):
     assert "experiment" in names
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_epoch_that_is_repeated_is_one_point(tmp_path, mlflow):
+    """After a kill between what trackers are told and the checkpoint, the epoch comes again.
+
+    TensorBoard hides what an earlier file has of these steps; a point of MLflow stays as it is.
+    """
+    folder, both = tmp_path / "run", replace(SMALL, train=replace(SMALL.train, epochs=3))
+    both = replace(both, train=replace(both.train, track=("tensorboard", "mlflow")))
+    train(both, folder, quiet=True)
+    for third in folder.glob("checkpoints/12"):
+        shutil.move(third, tmp_path)  # of the third epoch: as if it had been killed before
+    time.sleep(1.1)  # the name of an event file has the second
+    train(both, folder, resume=True, quiet=True)
+    (found,) = mlflow.search_runs([mlflow.get_experiment_by_name("tracked").experiment_id])
+    for name in ("val/loss", "train/loss", "seconds"):
+        points = mlflow.get_metric_history(found.info.run_id, name)
+        assert [point.step for point in points] == [1, 2, 3]
+    first, second = sorted(folder.glob("tensorboard/events*"))
+    assert not any(event.HasField("session_log") for event in events_of(first))
+    (start,) = [event for event in events_of(second) if event.HasField("session_log")]
+    assert start.step == 3
+
+
 class Broken:
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, epoch):
         pass
 
     def config(self, settings):
