@@ -7,10 +7,20 @@ import numpy as np
 
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import bounds
+from jaxvae.evaluation.anomaly import anomaly
+from jaxvae.evaluation.clustering import clusters
+from jaxvae.evaluation.probing import probes
+from jaxvae.evaluation.reconstructing import reconstruction
+from jaxvae.evaluation.sampling import samples
 from jaxvae.evaluation.subject import Findings, Subject
 
 GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "elbo": bounds.elbo,
+    "probes": probes,
+    "clusters": clusters,
+    "anomaly": anomaly,
+    "samples": samples,
+    "reconstruction": reconstruction,
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 

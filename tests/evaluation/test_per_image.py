@@ -117,7 +117,9 @@ def test_files(tmp_path):
         assert sorted(arrays) == ["index", "label", "loss", "mse"]
         assert arrays["index"].tolist() == arrays["label"].tolist() == [0, 1]
     before = (tmp_path / "a.npz").read_bytes()
-    save(scores.rows, SPLIT._replace(names=["x.png", "cats/é.png", "z.png"]), tmp_path / "named.npz")
+    save(
+        scores.rows, SPLIT._replace(names=["x.png", "cats/é.png", "z.png"]), tmp_path / "named.npz"
+    )
     with np.load(tmp_path / "named.npz") as arrays:
         assert arrays["name"].tolist() == ["x.png", "cats/é.png"]
     (tmp_path / "named.npz").unlink()
