@@ -10,7 +10,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation import score
 from jaxvae.evaluation.regret import DRAWS, STEPS, has_gaussian, likelihood_regret
-from jaxvae.evaluation.subject import Findings, Subject
+from jaxvae.evaluation.subject import Findings, Measuring, Subject
 from jaxvae.evaluation.trained import Trained, as_stored
 from jaxvae.evaluation.views import batches, sees_labels
 from jaxvae.metrics.ranking import auroc, average_precision
@@ -32,47 +32,58 @@ def anomaly(subject: Subject) -> Findings:
             "must know what is anomalous: give --normal CLASS... or --anomalies SOURCE"
         )
     notes: list[str] = []
-    anomalous = _by_label(subject.split, settings.normal)
-    rows = scores(trained, subject.split, settings.seed)
-    n = len(rows["recon"])  # terms of the whole batch leave out the last, partial one
-    truth, every = anomalous[:n], rows
+    truth, others = _by_label(subject.split, settings.normal), None
     if settings.anomalies is not None:
         others, named = _others(trained, settings.anomalies)
-        others_rows = scores(trained, others, settings.seed)
-        every = {name: np.concatenate([row, others_rows[name]]) for name, row in rows.items()}
-        truth = np.concatenate([truth, np.ones(len(others_rows["recon"]), np.int8)])
         notes.append(f"{named}; rows per image are those of the split alone")
+    _refuse_one_kind(truth, others)
+
+    rows = scores(trained, subject.split, settings)
+    truth, every = truth[: len(rows["recon"])], rows  # all, but for terms of the whole batch
+    anomalous = truth
+    if others is not None:
+        more = scores(trained, others, settings)
+        every = {name: np.concatenate([row, more[name]]) for name, row in rows.items()}
+        truth = np.concatenate([truth, np.ones(len(more["recon"]), np.int8)])
+    entropy = every["recon"] - every.get("recon_minus_entropy", every["recon"])
+    if not entropy.any():  # every pixel is 0 or 1
+        rows.pop("recon_minus_entropy", None)
     known = truth >= 0
+    judged = truth[known] == 1
+
+    values: dict[str, float] = {"anomalous": float(judged.mean())}
+    for name in rows:
+        area, error = auroc(every[name][known], judged)
+        values |= {f"auroc_{name}": area} | ({} if error is None else {f"auroc_{name}_se": error})
+    for name in rows:
+        values[f"average_precision_{name}"] = average_precision(every[name][known], judged)
     if not known.all():
         notes.append(f"without {int((~known).sum()):,} images that have no label")
-    judged = truth[known] == 1
-    if judged.all() or not judged.any():
-        kind = "anomalous" if judged.all() else "normal"
-        raise UsageError(f"all {len(judged):,} images are {kind}: nothing to tell them from")
-    values: dict[str, float] = {"anomalous": float(judged.mean())}
-    for name, row in every.items():
-        area, error = auroc(row[known], judged)
-        values |= {f"auroc_{name}": area} | ({} if error is None else {f"auroc_{name}_se": error})
-    for name, row in every.items():
-        values[f"average_precision_{name}"] = average_precision(row[known], judged)
     notes.append("average precision of a score that says nothing: the share that is anomalous")
-    if "recon_minus_entropy" in rows:
-        entropy = (every["recon"] - every["recon_minus_entropy"])[known]
+    if entropy.any():
+        normal, other = (entropy[known][judged == kind].mean() for kind in (False, True))
         notes.append(
             "the likelihood is Bernoulli on grey pixels, so recon and elbo contain the images' own"
-            f" entropy, {entropy[~judged].mean():.4g} nats of normal ones and"
-            f" {entropy[judged].mean():.4g} of others: simpler images look expected although the"
-            " model never saw any (Fashion-MNIST against MNIST; docs/evaluation.md)"
+            f" entropy, {normal:.4g} nats of normal ones and {other:.4g} of others: simpler images"
+            " look expected although the model never saw any (Fashion-MNIST against MNIST;"
+            " docs/evaluation.md)"
         )
     if "likelihood_regret" in rows:
         notes.append(f"likelihood_regret: {STEPS} steps for each image's own q, {DRAWS} draws")
     if sees_labels(trained):
         notes.append("the model is given each image's label")
     own = {f"score_{name}": row for name, row in rows.items()}
-    return Findings(values, tuple(notes), {"anomalous": anomalous[:n], **own})
+    return Findings(values, tuple(notes), {"anomalous": anomalous, **own})
 
 
-def scores(trained: Trained, split: Split, seed: int) -> Rows:
+def _refuse_one_kind(truth: np.ndarray, others: Split | None) -> None:
+    known = truth[truth >= 0]
+    if known.all() or (others is None and not known.any()):
+        kind = "anomalous" if known.all() else "normal"
+        raise UsageError(f"all {len(known):,} images are {kind}: nothing to tell them from")
+
+
+def scores(trained: Trained, split: Split, settings: Measuring) -> Rows:
     """What stands for how little the model expects each example, (n,) each, in nats but for mse.
 
     recon at a sample of the posterior and at its mean; kl and the negative ELBO where there is a
@@ -88,7 +99,9 @@ def scores(trained: Trained, split: Split, seed: int) -> Rows:
     if (entropy := entropies(trained, split)) is not None:
         rows["recon_minus_entropy"] = rows["recon"] - entropy[: len(rows["recon"])]
     if has_gaussian(trained):
-        rows["likelihood_regret"] = likelihood_regret(trained, split, seed)[: len(rows["recon"])]
+        rows["likelihood_regret"] = likelihood_regret(trained, split, settings.seed)[
+            : len(rows["recon"])
+        ]
     return rows
 
 
@@ -96,9 +109,10 @@ def entropies(trained: Trained, split: Split) -> np.ndarray | None:
     """The least that Bernoulli's recon can be of each example, (n,), in nats.
 
     Of pixels x that is sum -x log x - (1 - x) log(1 - x). None with another likelihood, and where
-    it is 0 of all examples: pixels are 0 and 1.
+    images are binarized, of which it is 0.
     """
-    if trained.experiment.objective.likelihood != "bernoulli":
+    experiment = trained.experiment
+    if experiment.objective.likelihood != "bernoulli" or experiment.data.binarize != "none":
         return None
     parts = []
     for batch, _ in batches(trained, split):
@@ -108,8 +122,7 @@ def entropies(trained: Trained, split: Split) -> np.ndarray | None:
         observed = True if batch.observed is None else batch.observed.reshape(x.shape)
         inside = (x > 0) & (x < 1) & observed
         parts.append(-np.where(inside, terms, 0.0).sum(axis=1))
-    found = np.concatenate(parts)
-    return found if np.any(found) else None
+    return np.concatenate(parts)
 
 
 def _by_label(split: Split, normal: tuple[int, ...]) -> np.ndarray:
@@ -118,8 +131,9 @@ def _by_label(split: Split, normal: tuple[int, ...]) -> np.ndarray:
     if not normal:
         return np.zeros(len(labels), np.int8)
     if absent := sorted({*normal} - {*labels.tolist()}):
-        there = ", ".join(map(str, np.unique(labels[labels >= 0]))) or "none"
-        raise UsageError(f"--normal = {absent[0]}: must be labels of the images: {there}")
+        there = ", ".join(map(str, np.unique(labels[labels >= 0])))
+        allowed = f"must be labels of the images: {there}" if there else "the images have no labels"
+        raise UsageError(f"--normal = {absent[0]}: {allowed}")
     return np.where(labels < 0, -1, ~np.isin(labels, normal)).astype(np.int8)
 
 

@@ -14,6 +14,7 @@ def k_means(features: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     """The cluster of each example, (n,), in 0..k-1: Lloyd's algorithm from 10 k-means++ starts.
 
     Arthur and Vassilvitskii 2007; https://scikit-learn.org/stable/modules/clustering.html#k-means.
+    Starts are drawn from the examples in sorted order, so that their own order does not matter.
 
     Args:
         features: (n, features).
@@ -29,7 +30,10 @@ def k_means(features: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
     different = len(np.unique(features, axis=0))
     if different < k:
         raise UsageError(f"k = {k}: must be at most {different}, the number of different examples")
-    return KMeans(k, n_init=STARTS, random_state=seed).fit_predict(features)
+    order = np.lexsort(features.T)
+    clusters = np.empty(len(features), int)
+    clusters[order] = KMeans(k, n_init=STARTS, random_state=seed).fit_predict(features[order])
+    return clusters
 
 
 def matched(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
