@@ -91,17 +91,16 @@ def scores(trained: Trained, split: Split, settings: Measuring) -> Rows:
     below; likelihood regret where the posterior is Gaussian.
     """
     sampled, at_mean = (score.terms(trained, split, draws).rows for draws in (True, False))
+    n = len(sampled["recon"])
     rows: Rows = {"recon": sampled["recon"]}
     if np.any(sampled["kl"]):
         rows["negative_elbo"] = sampled["recon"] + sampled["kl"]
         rows["kl"] = sampled["kl"]
     rows |= {"recon_at_mean": at_mean["recon"], "mse_at_mean": at_mean["mse"]}
     if (entropy := entropies(trained, split)) is not None:
-        rows["recon_minus_entropy"] = rows["recon"] - entropy[: len(rows["recon"])]
+        rows["recon_minus_entropy"] = rows["recon"] - entropy[:n]
     if has_gaussian(trained):
-        rows["likelihood_regret"] = likelihood_regret(trained, split, settings.seed)[
-            : len(rows["recon"])
-        ]
+        rows["likelihood_regret"] = likelihood_regret(trained, split, settings.seed)[:n]
     return rows
 
 

@@ -33,6 +33,8 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_from_the_command_line_and_from_python(run, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(classifier, "STEPS", 60)
     out = tmp_path / "rows.npz"

@@ -3,6 +3,7 @@
 import numpy as np
 import prdc as theirs
 import pytest
+import sklearn
 
 from jaxvae.checks import UsageError
 from jaxvae.metrics.manifold import expected_coverage, nearest_distances, prdc, radii
@@ -14,6 +15,8 @@ def test_against_the_authors_package():
     expected = theirs.compute_prdc(real, fake, nearest_k=5)
     found = prdc(real, fake, 5)
     assert found.keys() == expected.keys()
+    with sklearn.config_context(working_memory=0.05):  # MiB: in five parts
+        assert prdc(real, fake, 5) == found
     for name, value in found.items():
         assert value == pytest.approx(expected[name], abs=1e-12), name
         assert 0 < value < 1.5 and value != 1, name
