@@ -15,8 +15,8 @@ from jaxvae.metrics.clusters import k_means, matched
 @pytest.mark.parametrize("own", [False, True])
 def test_digits(own):
     """ACC 0.793, NMI 0.742, ARI 0.668: the mean over five seeds of scikit-learn's k-means, whose
-    deviation is 0.002 to 0.003; of ours, which draws other starts, the median within three, as a seed in
-    ten ends in a lesser optimum (ACC 0.77)."""
+    deviation is 0.002 to 0.003; of ours, which draws other starts, the median within three of
+    them, as one seed in ten ends in a lesser optimum (ACC 0.77)."""
     digits = load_digits()
     x, labels = digits.data / 16, digits.target
     found = []
