@@ -250,7 +250,7 @@ class Run:
         *what: Any,
         x: Any = None,
         z: Literal["sampled", "mean"] = "sampled",
-        **settings: int,
+        **settings: Any,
     ) -> dict[str, Any]:
         """Means over examples, by default the test set's: loss, recon and kl in nats per example,
         mse, and whatever else the objective measures.

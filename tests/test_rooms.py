@@ -84,6 +84,7 @@ def room_of(module: str) -> str:
 BATCHES = {
     "jaxvae/config.py",
     "jaxvae/evaluation/evaluate.py",
+    "jaxvae/evaluation/regret.py",
     "jaxvae/evaluation/trained.py",
     "jaxvae/models/autoencoders.py",
     "jaxvae/models/bound.py",

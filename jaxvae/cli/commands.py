@@ -115,6 +115,8 @@ def evaluate(
     num_samples: int = 500,
     generated: int = 10_000,
     seed: int = 0,
+    normal: tuple[int, ...] = (),
+    anomalies: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run: loss, recon and kl in nats per image, the pixels' mean squared error, and
     whatever else --metrics asks for (docs/evaluation.md).
@@ -130,6 +132,8 @@ def evaluate(
         num_samples: K, draws of the code for each image: groups nll and anomaly.
         generated: Samples that group samples compares with as many images.
         seed: Of what the groups draw.
+        normal: Labels of normal images, for group anomaly: all others are anomalous.
+        anomalies: Other images, as in --data.source, all anomalous, for group anomaly.
     """
     from jaxvae import data
     from jaxvae.evaluation import groups, score
@@ -139,7 +143,7 @@ def evaluate(
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
         scoring.refuse_path(per_image)
-    settings = Measuring(num_samples, generated, seed)
+    settings = Measuring(num_samples, generated, seed, normal, anomalies)
     groups.names_of(metrics)  # before anything is read
     trained, step, images, _, dataset = open_run(saved, shown)
     if limit is not None:

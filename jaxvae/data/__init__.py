@@ -24,7 +24,17 @@ from jaxvae.data.lazy import LazyImages, concatenate
 from jaxvae.data.splits import Dataset, Source, Split, info, split
 from jaxvae.held import Held, refuse_name_alone
 
-__all__ = ["Dataset", "LazyImages", "Split", "available", "fingerprint", "info", "load", "whole"]
+__all__ = [
+    "Dataset",
+    "LazyImages",
+    "Split",
+    "available",
+    "fingerprint",
+    "held_out",
+    "info",
+    "load",
+    "whole",
+]
 
 TFDS = "tensorflow-datasets array-record importlib-resources"
 """What reads sets of TensorFlow Datasets, where the package was installed without."""
@@ -79,9 +89,31 @@ def whole(data: config.Data) -> tuple[Split, tuple[str, ...] | None]:
         FileNotFoundError, UsageError: as `load`.
     """
     found = _found(data).fitted(data)
+    _say_all(found)
+    return _joined(_read(found, data))
+
+
+def held_out(data: config.Data) -> tuple[Split, str]:
+    """The test examples of a source, or all where it has none of its own; and which they are.
+
+    Raises:
+        FileNotFoundError, UsageError: as `load`.
+    """
+    found = _found(data).fitted(data)
+    _say_all(found)
+    source = _read(found, data)
+    if source.test is not None:
+        return source.test, "test images"
+    return _joined(source)[0], "images"
+
+
+def _say_all(found: Found) -> None:
     total = sum(found.counts.values())
     _say(logging.INFO, "; ".join([f"{found.name}: {total:,} {found.what}", *found.notes]))
-    source = _read(found, data)
+
+
+def _joined(source: Source) -> tuple[Split, tuple[str, ...] | None]:
+    """All parts of a source in one, and its classes."""
     parts = [*source.parts.values()]
     if len(parts) == 1:
         return source.train, source.classes

@@ -7,6 +7,11 @@ import numpy as np
 
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import bounds, posterior
+from jaxvae.evaluation.anomaly import anomaly
+from jaxvae.evaluation.clustering import clusters
+from jaxvae.evaluation.probing import probes
+from jaxvae.evaluation.reconstructing import reconstruction
+from jaxvae.evaluation.sampling import samples
 from jaxvae.evaluation.subject import Findings, Subject
 
 GROUPS: dict[str, Callable[[Subject], Findings]] = {
@@ -14,6 +19,11 @@ GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "nll": bounds.nll,
     "units": posterior.units,
     "decomposition": posterior.decomposition,
+    "probes": probes,
+    "clusters": clusters,
+    "anomaly": anomaly,
+    "samples": samples,
+    "reconstruction": reconstruction,
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,18 @@ class Measuring:
     """How many samples group samples compares with as many images."""
     seed: int = 0
     """Of what is drawn: samples, divisions, classifiers."""
+    normal: tuple[int, ...] = ()
+    """Labels that are normal for group anomaly; the images of all others are anomalous."""
+    anomalies: Any = None
+    """Other examples, all anomalous for group anomaly: a source, as `data.source`."""
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "generated"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
+        normal = self.normal  # in Python also one label, or a list
+        normal = (normal,) if isinstance(normal, int) else tuple(int(label) for label in normal)
+        object.__setattr__(self, "normal", normal)
 
 
 @dataclass(frozen=True)
