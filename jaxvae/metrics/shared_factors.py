@@ -79,13 +79,13 @@ class Sharing(NamedTuple):
 
     order: np.ndarray
     start: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
 
     def partners(self, fixed: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For each of `rows`, (k, m), one that shares with it the factor `fixed`, (k,); at random,
         and perhaps itself."""
         which = fixed[:, None]
-        skipped = (rng.random(rows.shape) * self.count[which, rows]).astype(int)
+        skipped = (rng.random(rows.shape) * self.number[which, rows]).astype(int)
         return self.order[which, self.start[which, rows] + skipped]
 
 
