@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import bounds, factors
+from jaxvae.evaluation import bounds, curved, factors
 from jaxvae.evaluation.subject import Findings, Subject
 
 GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "elbo": bounds.elbo,
     "disentanglement": factors.disentanglement,
     "dci": factors.dci,
+    "geometry": curved.geometry,
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from jaxvae.figures.style import LABEL, TICK, TITLE, class_color, plot_figure, style_axes
 
 PANELS = 12  # at most; the table has all
 COLUMNS = 3
+TICKS = 6  # at most, on a logarithmic axis: each is a value that was swept
 LOG_RATIO = 4  # largest / smallest value from which on an axis is logarithmic
 TERMS = ("recon", "kl")
 
@@ -58,6 +60,10 @@ def sweep_curves(
         x = np.array([row[by[0]] for row in drawn], float)
         if x.min() > 0 and x.max() >= LOG_RATIO * x.min():
             axes.set_xscale("log")
+            values = np.unique(x)
+            shown = values[:: math.ceil(len(values) / TICKS)]
+            axes.set_xticks(shown, [f"{value:g}" for value in shown])
+            axes.xaxis.set_minor_locator(NullLocator())
     for axes in every[len(panels) :]:
         axes.remove()
     handles, labels = every[0].get_legend_handles_labels()

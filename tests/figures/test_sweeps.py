@@ -35,6 +35,7 @@ def test_points_and_means():
     np.testing.assert_allclose(points.get_xydata(), [[r["kl"], r["recon"]] for r in own])
     assert [text.get_text() for text in rate.texts] == ["1", "4", "1", "4"]
     np.testing.assert_allclose(recon.get_lines()[0].get_xydata(), [[1, 52], [4, 55]])
+    assert [label.get_text() for label in recon.get_xticklabels()] == ["1", "4"]
     assert recon.get_xscale() == "log" and recon.get_xlabel() == "beta"
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [
         "learning rate 0.1",
