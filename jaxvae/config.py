@@ -115,9 +115,10 @@ class Data:
 
     source: Source = "mnist"
     """mnist, fashion_mnist, kmnist, emnist/letters, cifar10 (fetched where they are not to hand),
-    another name of TensorFlow Datasets, `digits` (scikit-learn's 8x8 digits resized to 28x28), or a
-    path to a folder of images (./photos) or to a file (docs/data.md). In Python also arrays:
-    Data(images), Data(images, labels), or by name Data({"images": images, "test_images": ...})."""
+    another name of TensorFlow Datasets, `digits` (scikit-learn's 8x8 digits resized to 28x28),
+    `sprites` or `sprites/32` (rendered shapes, of known factors), or a path to a folder of images
+    (./photos) or to a file (docs/data.md). In Python also arrays: Data(images), Data(images,
+    labels), or by name Data({"images": images, "test_images": ...})."""
     labels: InitVar[Any] = None  # of examples in memory; kept with them, so no setting
     batch_size: int = 128
     """Images per training step (global); the last partial batch of an epoch is dropped."""

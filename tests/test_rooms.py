@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "jaxvae").rglob("*.py"))
 FLOORS = [
     ["__main__"],
     ["cli", "estimator"],
-    ["doctor", "interop", "run"],
+    ["doctor", "interop", "run", "study"],
     ["training"],
     ["runs"],
     ["evaluation"],

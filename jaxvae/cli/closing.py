@@ -74,6 +74,8 @@ def facts_of(command: str, result: Result) -> Facts:
             return run(result)
         case "evaluate":
             return evaluated(result)
+        case "study":
+            return studied(result)
         case "reconstruct" | "sample" | "embed" | "interpolate" | "traverse":
             return drawn(result)
         case "figures":
@@ -159,6 +161,30 @@ def evaluated(result: Result) -> Facts:
             facts.append(("" if i else "worst", f"{which}: loss {_nats(image['loss'])}"))
         return [*facts, ("written", f"a row per image in {result['per_image']}")]
     return [*facts, *_next(Path(result["run"]), "reconstruct")]
+
+
+def studied(result: Result) -> Facts:
+    """Of `study`: means over seeds, with standard deviations, of each setting."""
+    folder = Path(result["folder"])
+    facts: Facts = [("members", f"{len(result['members'])}, on {result['images']:,} images")]
+    for setting in result["settings"][:SETTINGS]:
+        fields = [(name, value) for name, value in setting.items() if name != "measured"]
+        which = ", ".join(f"{n.rpartition('.')[2].replace('_', ' ')} {v:g}" for n, v in fields)
+        shown = {n: s for n, s in setting["measured"].items() if not n.endswith("_se")}
+        listed = [
+            f"{name.rpartition('.')[2]} {_nats(s['mean'])}"
+            + (f" ± {_nats(s['std'])}" if s["n"] > 1 else "")
+            for name, s in shown.items()
+        ]
+        facts.append((which or "all", ", ".join(listed) or "not finite"))
+    if left := len(result["settings"]) - SETTINGS:
+        facts += [("more", f"{left} settings")] if left > 0 else []
+    where = ", ".join(str(folder / f"study.{ending}") for ending in ("csv", "json", "png"))
+    facts.append(("written", where))
+    first = next((m["member"] for m in result["members"] if m["measured"]), None)
+    if first is None:
+        return facts
+    return [*facts, *_next(folder / "members" / str(first), "sample", "evaluate")]
 
 
 def measured(result: Result) -> Facts:

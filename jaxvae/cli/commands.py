@@ -21,6 +21,7 @@ from jaxvae.cli.options import (
     ImportOptions,
     Saved,
     Shown,
+    StudyOptions,
     TrainOptions,
     load_run,
     open_run,
@@ -103,6 +104,24 @@ def extract(
 
     like = None if experiment is None else runs.load_experiment(experiment)
     return extracted(run, member, out, like, trust_code)
+
+
+def study(options: Annotated[StudyOptions, NO_PREFIX]) -> dict[str, Any]:
+    """Train members of an experiment and measure each: one table, one figure; goes on if repeated.
+
+    Every field of the experiment is an option, as for `train`.
+    """
+    from jaxvae.config import Population
+    from jaxvae.evaluation.subject import Measuring
+    from jaxvae.study import study as studied
+
+    if options.file is None or options.out is None:
+        raise UsageError("study: give an experiment and --out, a folder")
+    population = Population(options.seeds, options.sweep)
+    settings = Measuring(num_samples=options.num_samples)
+    return studied(
+        options.experiment, options.out, population, options.metrics, options.limit, settings
+    )
 
 
 def evaluate(

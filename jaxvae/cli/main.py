@@ -27,7 +27,7 @@ from jaxvae.checks import UsageError
 from jaxvae.cli import closing, commands, draw, help
 from jaxvae.cli.completion import Shell, script
 from jaxvae.cli.experiments import experiments
-from jaxvae.cli.options import ImportOptions, TrainOptions
+from jaxvae.cli.options import ImportOptions, StudyOptions, TrainOptions
 from jaxvae.cli.parsing import Option, nearest, options_of, parse
 from jaxvae.config import Experiment, Population
 
@@ -51,6 +51,7 @@ def completion(shell: tyro.conf.Positional[Shell]) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "train": commands.train,
     "extract": commands.extract,
+    "study": commands.study,
     "evaluate": commands.evaluate,
     "reconstruct": draw.reconstruct,
     "sample": draw.sample,
@@ -95,15 +96,19 @@ def _run(args: list[str]) -> dict[str, Any]:
         if options.file != default.file:
             raise UsageError(f"{options.file}: the experiment file comes right after `train`")
         return commands.train(options)
+    if name == "study":
+        return commands.study(parse(StudyOptions, name, words, _study_defaults(words)))
     if name == "import-torch":
         return commands.import_torch(parse(ImportOptions, name, words, _import_defaults(words)))
     return parse(COMMANDS[name], name, words)
 
 
 def _options(name: str, words: list[str]) -> list[Option]:
-    """Those of a command; of two of them they depend on an experiment among the words."""
+    """Those of a command; of some they depend on an experiment among the words."""
     if name == "train":
         return options_of(TrainOptions, _train_defaults(words))
+    if name == "study":
+        return options_of(StudyOptions, _study_defaults(words))
     if name == "import-torch":
         return options_of(ImportOptions, _import_defaults(words))
     return options_of(COMMANDS[name])
@@ -136,6 +141,14 @@ def _train_defaults(args: list[str]) -> TrainOptions:
         init_from = None if origin is None else Path(origin["run"])
     experiment = _with_convention(experiment or runs.load_experiment(runs.DEMO), args)
     return TrainOptions(file, init_from=init_from, population=population, experiment=experiment)
+
+
+def _study_defaults(args: list[str]) -> StudyOptions:
+    """The experiment whose fields the options override."""
+    if not args or args[0].startswith("-"):
+        return StudyOptions()
+    file = Path(args[0])
+    return StudyOptions(file, experiment=runs.load_experiment(file))
 
 
 def _import_defaults(args: list[str]) -> ImportOptions:
@@ -219,7 +232,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         result = _run(args)
     except runs.Interrupted as error:
-        print(f"jaxvae: {_printable(str(error))}; continue it with --resume", file=sys.stderr)
+        how = "give the same command again" if args[0] == "study" else "continue it with --resume"
+        print(f"jaxvae: {_printable(str(error))}; {how}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if os.environ.get("JAXVAE_TRACEBACK"):

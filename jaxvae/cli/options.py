@@ -50,6 +50,29 @@ class TrainOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class StudyOptions:
+    """What is swept and measured, and every field of the experiment."""
+
+    file: tyro.conf.Positional[Path | None] = None
+    """The experiment: a name, a Python file, or the config.json of a run."""
+    out: Path | None = None
+    """A new folder; or that of the same study, to go on with it."""
+    sweep: tuple[str, ...] = ()
+    """Values of numbers of the objective or of an optimizer: objective.beta=0.5,1,4. Every
+    combination is a member."""
+    seeds: int = 1
+    """Train each with so many seeds: the experiment's own and those that follow it."""
+    metrics: tuple[str, ...] = ()
+    """Groups of measures, as for `evaluate` (docs/evaluation.md), or all; loss, recon, kl and mse
+    are always measured."""
+    limit: int | None = None
+    """Measure on the first so many test images alone."""
+    num_samples: int = 500
+    """K, draws of the code for each image: groups nll and anomaly."""
+    experiment: Annotated[Experiment, NO_PREFIX] = TrainOptions().experiment
+
+
+@dataclasses.dataclass(frozen=True)
 class ImportOptions:
     """PyTorch weights, what they are the weights of, and where to."""
 

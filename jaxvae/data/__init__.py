@@ -120,11 +120,15 @@ def _joined(source: Source) -> tuple[Split, tuple[str, ...] | None]:
     images = concatenate([part.images for part in parts])
     labels = source.labels
     names = [name for part in parts for name in part.names or ()]
+    factors = [part.factors for part in parts if part.factors is not None]
     return (
         Split(
             images,
             np.concatenate(labels) if len(labels) == len(parts) else None,
             names if len(names) == len(images) else None,
+            {name: np.concatenate([own[name] for own in factors]) for name in factors[0]}
+            if len(factors) == len(parts)
+            else None,
         ),
         source.classes,
     )
@@ -176,7 +180,7 @@ def _checked(source: Source, name: str) -> Source:
 
 def _found(data: config.Data) -> Found:
     # Each source imports what only it needs: TensorFlow Datasets alone takes 0.7 s.
-    from jaxvae.data import archive, arrays, containers, digits, folder, table, usual
+    from jaxvae.data import archive, arrays, containers, digits, folder, sprites, table, usual
 
     if isinstance(data.source, Held):
         _check_in_memory(data)
@@ -188,6 +192,9 @@ def _found(data: config.Data) -> Found:
         _check_in_memory(data)
         source = digits.load()
         return as_found(source, source.name)
+    if data.source in sprites.SIZES:
+        _check_in_memory(data)
+        return as_found(sprites.load(data.source), data.source)
     if not _is_path(data.source):
         if data.source in usual.SETS and not _is_prepared(data.source):
             _check_in_memory(data)
@@ -257,9 +264,10 @@ def _tfds(name: str | None = None) -> Any:
     except ImportError as error:
         if name is None:
             return None
+        from jaxvae.data import sprites
         from jaxvae.data.usual import SETS
 
-        near = difflib.get_close_matches(name, [*SETS, "digits"])
+        near = difflib.get_close_matches(name, [*SETS, "digits", *sprites.SIZES])
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(
             f"data.source = {name!r}: none of the sets that need nothing else ({meant}a file or"
@@ -297,7 +305,7 @@ def available() -> list[dict[str, Any]]:
     Each has `name` (for `--data.source`), `ready`, `location` (where it is, or will be), `images`
     (their number per split, where known) and `how` (how to use or to get it).
     """
-    from jaxvae.data import usual
+    from jaxvae.data import sprites, usual
 
     tfds_source = _tfds()
 
@@ -322,6 +330,10 @@ def available() -> list[dict[str, Any]]:
     prepared = {item["name"] for item in found}
     return [
         entry("digits", True, "scikit-learn", {"train": 1797}, "--data.source digits"),
+        *(
+            entry(name, True, "rendered", sprites.COUNTS, f"--data.source {name}")
+            for name in sprites.SIZES
+        ),
         *found,
         *(item for name, item in published.items() if name not in prepared),
         entry(

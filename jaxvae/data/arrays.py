@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from jaxvae.checks import UsageError, reason
-from jaxvae.data.checked import class_names, to_images, to_labels, to_values
+from jaxvae.data.checked import class_names, to_factors, to_images, to_labels, to_values
 from jaxvae.data.found import Found, as_found, type_and_range
 from jaxvae.data.splits import Source, Split
 
@@ -32,6 +32,12 @@ LABELS = {
     for name in names
 }
 """The key that holds the labels, for each key of examples."""
+FACTORS = {
+    "train": ("train_factors", "factors"),
+    "validation": ("val_factors", "validation_factors"),
+    "test": ("test_factors",),
+}
+"""Keys that may hold what the examples of a part were made from."""
 DEFLATED = 1032
 """As many times larger than its compressed form can a file in a zip archive be."""
 
@@ -73,6 +79,9 @@ def of_named(
     channels), are `values`, or `train_values`, `val_values` and `test_values`, kept as float32;
     those that are not a number count as not observed. `columns` may name the features of rows.
 
+    What examples were made from are `factors`, or `train_factors`, `val_factors` and
+    `test_factors`: integers (n, factors), which `factor_names` may name.
+
     Args:
         path: the file.
         shapes: of every array in it.
@@ -100,17 +109,31 @@ def of_named(
         if name := next((n for n in NAMES[part] if n in shapes), None):
             names[part] = name
     label_of = {name: LABELS.get(name, "labels") for name in names.values()}
+    factors_of = {
+        part: key for part in names if (key := next(filter(shapes.get, FACTORS[part]), None))
+    }
+    factor_names = read("factor_names") if factors_of and "factor_names" in shapes else None
+
+    def factors(part: str) -> dict[str, np.ndarray] | None:
+        if part not in factors_of:
+            return None
+        key, n = factors_of[part], math.prod(shapes[names[part]][:1])
+        return to_factors(read(key), n, f"{path}: {key}", factor_names)
+
     parts = {
         part: Given(
             read(name),
             read(label_of[name]) if label_of[name] in shapes else None,
             f"{path}: {name}",
             f"{path}: {label_of[name]}",
+            factors(part),
         )
         for part, name in names.items()
     }
     columns = _columns(path, read("columns"), shapes[train]) if "columns" in shapes else ()
-    used = {*label_of, *label_of.values(), "columns"}
+    used = {*label_of, *label_of.values(), *factors_of.values(), "columns"}
+    if factors_of:
+        used.add("factor_names")
     if ignored := [name for name in shapes if name not in used]:
         notes = [*notes, f"not read: {', '.join(ignored)}"]
     return of_arrays(path.name, parts, train not in VALUES, notes, path.stem, columns)
@@ -133,6 +156,7 @@ class Given(NamedTuple):
     labels: np.ndarray | None
     name: str
     name_of_labels: str
+    factors: Mapping[str, np.ndarray] | None = None
 
 
 def of_arrays(
@@ -173,7 +197,7 @@ def of_arrays(
             )
             said += notes_of_labels
         said += notes_of_examples
-        splits[key] = Split(examples, labels)
+        splits[key] = Split(examples, labels, factors=part.factors)
     for key, own in splits.items():
         if own.images.shape[1:] != splits["train"].images.shape[1:]:
             kind = "images" if images else "values"

@@ -4,6 +4,7 @@ Images are uint8 or uint16, values float32, labels int32. Each function returns 
 it had to guess or to leave out, and raises a UsageError that starts with the array's name.
 """
 
+import reprlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -195,6 +196,39 @@ def to_labels(labels: np.ndarray, n: int, name: str, classes: Sequence[str] | No
             f"{name} has values from {low} to {high}: must be within [{bounds.min}, {bounds.max}]"
         )
     return labels.astype(np.int32), notes
+
+
+def to_factors(
+    factors: np.ndarray, n: int, name: str, names: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Factors by name, int32 (n,) each, of integers (n, factors).
+
+    Args:
+        factors: those of n examples.
+        n: how many there must be.
+        name: for messages.
+        names: one for each factor; None: factor_1, factor_2, ...
+
+    Raises:
+        UsageError: shapes, dtypes or values are others.
+    """
+    if factors.ndim != 2 or len(factors) != n or factors.dtype.kind not in "iu":
+        raise UsageError(
+            f"{name} has shape {factors.shape} of {factors.dtype}: must be integers of shape"
+            f" ({n}, factors), a row per example"
+        )
+    bounds = np.iinfo(np.int32)
+    if factors.size and not (factors.min() >= bounds.min and factors.max() <= bounds.max):
+        raise UsageError(f"{name}: must be within [{bounds.min}, {bounds.max}]")
+    columns = factors.shape[1]
+    known = [f"factor_{i + 1}" for i in range(columns)] if names is None else names.tolist()
+    text = names is None or names.dtype.kind == "U"
+    if not text or np.shape(known) != (columns,) or len(set(known)) < columns:
+        raise UsageError(
+            f"factor_names = {reprlib.repr(known)}: must be {columns} different names, one for each"
+            f" factor of {name}"
+        )
+    return dict(zip(known, factors.astype(np.int32).T, strict=True))
 
 
 def class_names(labels: Sequence[np.ndarray]) -> tuple[str, ...] | None:

@@ -23,15 +23,18 @@ class Split(NamedTuple):
         With `data.streaming` they are `LazyImages`, which stay in their files until indexed.
     labels: int32 (n,), or None.
     names: of the files that they come from, where each has its own.
+    factors: what each was made from, where that is known: by name, int32 (n,) each.
     """
 
     images: np.ndarray | LazyImages
     labels: np.ndarray | None
     names: Sequence[str] | None = None
+    factors: Mapping[str, np.ndarray] | None = None
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.images.shape[1:]))
         known = "" if self.labels is None else ", labels"
+        known += "" if self.factors is None else ", factors"
         return f"<Split: {len(self.images):,} of {shape}, {self.images.dtype}{known}>"
 
     @property
@@ -45,7 +48,8 @@ class Split(NamedTuple):
         indices = np.asarray(indices, int)
         labels = None if self.labels is None else self.labels[indices]
         names = None if self.names is None else [self.names[i] for i in indices.tolist()]
-        return Split(self.images.take(indices, axis=0), labels, names)
+        factors = self.factors and {name: own[indices] for name, own in self.factors.items()}
+        return Split(self.images.take(indices, axis=0), labels, names, factors)
 
 
 class Source(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxvae import data
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation import score
+from jaxvae.evaluation import importance, score
 from jaxvae.evaluation.regret import DRAWS, STEPS, has_gaussian, likelihood_regret
 from jaxvae.evaluation.subject import Findings, Measuring, Subject
 from jaxvae.evaluation.trained import Trained, as_stored
@@ -87,8 +87,8 @@ def scores(trained: Trained, split: Split, settings: Measuring) -> Rows:
     """What stands for how little the model expects each example, (n,) each, in nats but for mse.
 
     recon at a sample of the posterior and at its mean; kl and the negative ELBO where there is a
-    posterior; the squared error; recon above the entropy of grey images, which no decoder can be
-    below; likelihood regret where the posterior is Gaussian.
+    posterior; -log p(x) as a bound of K draws has it; the squared error; recon above the entropy
+    of grey images, which no decoder can be below; likelihood regret where q is Gaussian.
     """
     sampled, at_mean = (score.terms(trained, split, draws).rows for draws in (True, False))
     n = len(sampled["recon"])
@@ -99,6 +99,8 @@ def scores(trained: Trained, split: Split, settings: Measuring) -> Rows:
     rows |= {"recon_at_mean": at_mean["recon"], "mse_at_mean": at_mean["mse"]}
     if (entropy := entropies(trained, split)) is not None:
         rows["recon_minus_entropy"] = rows["recon"] - entropy[:n]
+    if importance.log_weights_exist(trained):
+        rows["negative_bound"] = importance.nll(trained, split, settings.num_samples)[0][:n]
     if has_gaussian(trained):
         rows["likelihood_regret"] = likelihood_regret(trained, split, settings.seed)[:n]
     return rows

@@ -12,6 +12,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess
 from jaxvae.evaluation import importance, score
+from jaxvae.evaluation.evaluate import recon_of_samples
 from jaxvae.evaluation.posterior import posteriors
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
 from jaxvae.evaluation.trained import Trained
@@ -138,7 +139,7 @@ def log_p_by_grid(trained: Trained, split: Split) -> np.ndarray:
 
         def log_likelihood(z: jax.Array) -> jax.Array:
             output = model(batch)._replace(decoded=model.decode(z[None], batch))
-            return -importance.recon(experiment.objective, output, batch, variables.objective)[0]
+            return -recon_of_samples(experiment.objective, output, batch, variables.objective)[0]
 
         found = jax.lax.map(log_likelihood, codes, batch_size=together)
         return jax.nn.logsumexp(found + log_cell)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import bounds, posterior
+from jaxvae.evaluation import bounds, curved, factors, posterior
 from jaxvae.evaluation.anomaly import anomaly
 from jaxvae.evaluation.clustering import clusters
 from jaxvae.evaluation.probing import probes
@@ -24,6 +24,9 @@ GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "anomaly": anomaly,
     "samples": samples,
     "reconstruction": reconstruction,
+    "disentanglement": factors.disentanglement,
+    "dci": factors.dci,
+    "geometry": curved.geometry,
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 

@@ -10,17 +10,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvae import noise
-from jaxvae.batch import Batch, Examples, dummy
+from jaxvae.batch import Examples, dummy
 from jaxvae.checks import UsageError
-from jaxvae.config import Experiment, Objective
+from jaxvae.config import Experiment
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess
-from jaxvae.evaluation.evaluate import padded_batches
+from jaxvae.evaluation.evaluate import padded_batches, recon_of_samples
 from jaxvae.evaluation.trained import Trained
 from jaxvae.info import Info
 from jaxvae.models import Bound
 from jaxvae.noise import Noise
-from jaxvae.objectives.likelihoods import bernoulli_nll_of_samples
 
 DRAWS = 50
 """Of each code that are decoded at once: a pass of the encoder serves so many."""
@@ -79,16 +78,9 @@ def make_log_weights(experiment: Experiment, module: Any, info: Info) -> Callabl
         model = Bound(module, variables.model)
         output = model.each(lambda model, draw: model(batch.another(draw)), draws)
         assert output.log_ratio is not None  # see log_weights_exist
-        return -recon(objective, output, batch, variables.objective) - output.log_ratio
+        return -recon_of_samples(objective, output, batch, variables.objective) - output.log_ratio
 
     return log_weights
-
-
-def recon(objective: Objective, output: Any, batch: Batch, params: Any) -> jax.Array:
-    """`objective.recon`, in the form that is fastest where nothing is derived."""
-    if objective.likelihood == "bernoulli" and type(objective).recon is Objective.recon:
-        return bernoulli_nll_of_samples(output.decoded, batch.target, batch.observed)
-    return objective.recon(output, batch, params)
 
 
 def log_weights_exist(trained: Trained) -> bool:

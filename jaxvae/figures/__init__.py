@@ -16,6 +16,7 @@ from jaxvae.figures.images import (
 )
 from jaxvae.figures.latents import latent_scatter, pca
 from jaxvae.figures.scatter import reconstruction_scatter
+from jaxvae.figures.sweeps import sweep_curves
 from jaxvae.figures.values import lines, reconstruction_lines
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "samples",
     "save",
     "save_images",
+    "sweep_curves",
     "training_curves",
     "traversals",
     "validation_curves",

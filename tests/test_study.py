@@ -1,0 +1,173 @@
+"""Studies: members trained at once and measured as each is alone; interrupted and gone on with."""
+
+import csv
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jaxvae import Data, Experiment, Model, Objective, Population, Train, cli, runs
+from jaxvae import study as studies
+from jaxvae.checks import UsageError
+from jaxvae.evaluation import groups
+from jaxvae.evaluation.subject import Findings, Measuring
+from jaxvae.training import loop
+from tests.commands import call
+
+RNG = np.random.default_rng(0)
+FACTORS = RNG.integers(0, 3, (160, 2))
+IMAGES = (80 * FACTORS.repeat(8, axis=1)).reshape(160, 4, 4).astype(np.uint8)
+SWEEP = ("objective.beta=0.5,4",)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    np.savez(tmp_path / "data.npz", images=IMAGES, factors=FACTORS)
+    return Experiment(
+        "small",
+        data=Data(str(tmp_path / "data.npz"), batch_size=16),
+        model=Model(hidden_dims=(8,), latent_dim=2),
+        objective=Objective(),
+        train=Train(epochs=2, figures_every=0),
+    )
+
+
+def counted(monkeypatch):
+    """Which group measures which beta, in order, instead of the groups `elbo` and `dci`."""
+    seen = []
+
+    def group(name):
+        def measure(subject):
+            beta = subject.trained.experiment.objective.beta
+            seen.append((name, subject.trained.experiment.seed, beta))
+            if name == "dci" and beta == 4:
+                raise UsageError("not of this one")
+            return Findings({"value": beta + len(subject.split.images)}, ("a note",))
+
+        return measure
+
+    monkeypatch.setattr(groups, "GROUPS", {name: group(name) for name in ("elbo", "dci")})
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_each_member_is_measured_once(experiment, tmp_path, monkeypatch):
+    seen, folder = counted(monkeypatch), tmp_path / "study"
+    population = Population(2, SWEEP)
+    result = studies.study(experiment, folder, population, ["elbo"])
+    everyone = [(seed, beta) for seed in (0, 1) for beta in (0.5, 4.0)]
+    assert seen == [("elbo", *member) for member in everyone]
+    assert [(m["seed"], m["objective.beta"]) for m in result["members"]] == everyone
+    assert json.loads((folder / "study.json").read_text()) == result
+
+    with (folder / "study.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["elbo.value"]) for row in rows] == [32.5, 36, 32.5, 36]
+    of_beta = result["settings"][1]
+    losses = [float(row["loss"]) for row in rows if float(row["objective.beta"]) == 4]
+    assert of_beta["objective.beta"] == 4 and of_beta["measured"]["loss"] == pytest.approx(
+        {"mean": np.mean(losses), "std": np.std(losses, ddof=1), "n": 2}
+    )
+    assert (folder / "study.png").stat().st_size > 10_000
+
+    # The same call again measures nothing, another group is added, also where it does not apply.
+    seen.clear()
+    assert studies.study(experiment, folder, population, ["elbo"]) == result
+    assert seen == []
+    added = studies.study(experiment, folder, population, ["dci"])
+    assert seen == [("dci", *member) for member in everyone]
+    assert added["members"][1]["refused"] == {"dci": "not of this one"}
+    assert added["members"][0]["measured"]["elbo"] == result["members"][0]["measured"]["elbo"]
+    seen.clear()
+    studies.study(experiment, folder, population, ["dci", "elbo"])
+    assert seen == []
+
+    # With other settings everything is measured again.
+    few = studies.study(experiment, folder, population, ["elbo"], limit=10)
+    assert seen == [("elbo", *member) for member in everyone]
+    assert few["members"][0]["measured"]["elbo"]["value"] == 10.5
+    seen.clear()
+    studies.study(experiment, folder, population, ["elbo"], 10, Measuring(seed=3))
+    assert len(seen) == 4
+
+    for changed, message in (
+        (Population(2, ("objective.beta=0.5,8",)), "population"),
+        (Population(3, SWEEP), "population"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            studies.study(experiment, folder, changed)
+    other = replace(experiment, train=Train(epochs=3, figures_every=0))
+    with pytest.raises(UsageError, match=r"cannot change train\.epochs \(2 to 3\)"):
+        studies.study(other, folder, population)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_interrupted_in_training_and_in_measuring(experiment, tmp_path, monkeypatch, capsys):
+    """By the command: status 75, then the same command; what it ends with is that of one call."""
+    (tmp_path / "small.py").write_text(
+        "from jaxvae import *\n"
+        f"experiment = Experiment('small', data=Data({experiment.data.source!r}, batch_size=16),\n"
+        "    model=Model(hidden_dims=(8,), latent_dim=2),\n"
+        "    train=Train(epochs=2, figures_every=0))\n"
+    )
+    words = ["study", tmp_path / "small.py", "--sweep", *SWEEP, "--metrics", "disentanglement"]
+    status, whole, err = call(capsys, *words, "--out", tmp_path / "whole")
+    assert status == 0, err
+
+    train_epoch, group, calls = loop.train_epoch, groups.GROUPS["disentanglement"], []
+
+    def stopped(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return train_epoch(*args, **kwargs)
+
+    def broken(subject):
+        calls.append(subject.trained.experiment.objective.beta)
+        if len(calls) == 2:
+            raise OSError("the power went")
+        return group(subject)
+
+    words += ["--out", tmp_path / "parts"]
+    monkeypatch.setattr(loop, "train_epoch", stopped)
+    status, _, err = call(capsys, *words)
+    assert status == cli.main.__globals__["INTERRUPTED"] and "give the same command again" in err
+    assert not (tmp_path / "parts" / "study.json").exists()
+    monkeypatch.setattr(loop, "train_epoch", train_epoch)
+    monkeypatch.setitem(groups.GROUPS, "disentanglement", broken)
+    status, _, err = call(capsys, *words)
+    assert status == 1 and "the power went" in err
+    status, parts, err = call(capsys, *words)
+    assert (status, calls) == (0, [0.5, 4, 4]), err
+
+    assert studies.rows_of(parts) == studies.rows_of(whole)
+    status, alone, _ = call(
+        *(capsys, "evaluate", tmp_path / "parts" / "members" / "1", "--metrics", "disentanglement")
+    )
+    row = studies.rows_of(parts)[1]
+    assert {name: alone[name] for name in ("loss", "recon", "kl", "mse")} == pytest.approx(
+        {name: row[name] for name in ("loss", "recon", "kl", "mse")}
+    )
+    for name, value in alone["metrics"]["disentanglement"].items():
+        assert row[f"disentanglement.{name}"] == value
+
+
+def test_what_cannot_be_a_study(experiment, tmp_path, capsys):
+    with pytest.raises(UsageError, match="--seeds: a study compares members"):
+        studies.study(experiment, tmp_path / "a", Population())
+    with pytest.raises(UsageError, match="must be some of elbo"):
+        studies.study(experiment, tmp_path / "a", Population(2), ["none"])
+    with pytest.raises(UsageError, match="limit = 0"):
+        studies.study(experiment, tmp_path / "a", Population(2), limit=0)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="b: exists and is not empty"):
+        studies.study(experiment, tmp_path / "b", Population(2))
+    for words in (["study"], ["study", "digits_vae"], ["study", "--out", tmp_path / "c"]):
+        status, _, err = call(capsys, *words)
+        assert status == 2 and "give an experiment and --out" in err
+    assert runs.load_experiment("sprites_factor_vae").objective.gamma == 10
