@@ -31,7 +31,7 @@ def test_by_label():
     names = {name.removeprefix("score_") for name in rows} - {"anomalous"}
     assert names == {
         *("recon", "negative_elbo", "kl", "recon_at_mean", "mse_at_mean"),
-        *("recon_minus_entropy", "likelihood_regret"),
+        *("recon_minus_entropy", "likelihood_regret", "negative_bound"),
     }
     for name in names:
         area = roc_auc_score(truth, rows[f"score_{name}"].astype(np.float64))
