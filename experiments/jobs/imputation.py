@@ -8,9 +8,9 @@ in turn (scikit-learn's IterativeImputer). The number of neighbours is chosen wi
 was observed hidden as well; nothing is chosen for the VAE.
 
 The images are MNIST's; a VAE learns from complete ones. Of test images every other pixel (drawn) is
-hidden, or the lower half, then filled in by the reconstruction, which is repeated with what was
-filled in (Rezende et al. 2014, arXiv:1401.4082, without their noise). Beside it: each pixel's mean,
-and the mean of the nearest training images by the pixels that are seen.
+hidden, or the lower half, then decoded from the code that is likeliest given what is seen. Beside
+it: each pixel's mean, and the mean of the nearest training images by the pixels that are seen, whose
+number is chosen on validation images.
 
 Only hidden values count.
 Number: mean squared error of the table's hidden values, against the best baseline's.
@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import tyro
 from sklearn.datasets import load_breast_cancer
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -35,10 +36,11 @@ from jaxvae.batch import Batch
 from jaxvae.figures.style import plot_figure, style_axes
 from jaxvae.noise import Noise, root
 from jaxvae.objectives.divergences import gaussian_log_density
+from jaxvae.objectives.likelihoods import bernoulli_nll
 
 NEIGHBOURS = (1, 3, 5, 10, 20, 40)
-ROUNDS = 20
-"""Of filling in an image and reconstructing it."""
+STEPS = 100
+"""Of the search for the code of an image that is seen in part."""
 
 
 def hidden_error(true: np.ndarray, filled: np.ndarray, hidden: np.ndarray) -> float:
@@ -135,14 +137,34 @@ def of_table(epochs: int) -> dict[str, float]:
 # -- images ----------------------------------------------------------------------------------------
 
 
-def by_reconstruction(
+def most_likely(
     run: jaxvae.Run, images: np.ndarray, hidden: np.ndarray, start: np.ndarray
 ) -> np.ndarray:
-    """Hidden pixels of images (n, ...) in [0, 1], from `start` on, as they are reconstructed."""
-    filled = np.where(hidden, start, images)
-    for _ in range(ROUNDS):
-        filled = np.where(hidden, run.reconstruct(filled), images)
-    return filled
+    """Hidden pixels of images (n, ...) in [0, 1], decoded from the code that is likeliest.
+
+    Of log p(x seen|z) + log p(z), climbed by Adam from the code of the image with `start` in place
+    of what is hidden.
+    """
+    model, variables = run.trained.model, run.trained.variables.model
+    seen, adam = jnp.asarray(~hidden), optax.adam(0.1)
+    batch = evaluation.prepare(run.trained, np.where(hidden, start, images))
+
+    def loss(z: jax.Array) -> jax.Array:
+        logits = model.apply(variables, z, batch, method="decode")
+        nll = bernoulli_nll(logits, batch.target, seen)
+        return (nll + 0.5 * jnp.square(z).sum(axis=-1)).sum()
+
+    @jax.jit
+    def climb(z: jax.Array) -> jax.Array:
+        def step(carry: Any, _: None) -> Any:
+            z, state = carry
+            updates, state = adam.update(jax.grad(loss)(z), state)
+            return (optax.apply_updates(z, updates), state), None
+
+        return jax.lax.scan(step, (z, adam.init(z)), None, STEPS)[0][0]
+
+    z = climb(jnp.asarray(evaluation.embed(run.trained, batch)))
+    return np.where(hidden, run.decode(z), images)
 
 
 def nearest_images(
@@ -189,7 +211,7 @@ def of_images(limit: int, epochs: int) -> tuple[dict[str, float], dict[str, np.n
         filled = {
             "mean": np.where(hidden, mean, images),
             "nearest images": nearest_images(images, hidden, known, [k])[k],
-            "VAE": by_reconstruction(run, images, hidden, mean),
+            "VAE": most_likely(run, images, hidden, mean),
         }
         shown[f"{what} hidden"] = np.where(hidden, 0.5, images)[:6]
         for name, each in filled.items():
@@ -241,7 +263,7 @@ def drawn(
         errors = [of_pixels[f"{what}: {name}"] for name in labels]
         second.barh(np.arange(3) + shift, errors, color=color, height=0.35, label=what)
     second.set_yticks(range(3), labels)
-    second.set_xlim(0, 1.6 * max(of_pixels.values()))
+    second.set_xlim(0, 2.3 * max(of_pixels.values()))
     second.legend(fontsize=7, frameon=False, loc="upper right")
     for axes in (first, second):
         axes.grid(axis="y", visible=False)

@@ -43,7 +43,7 @@ def balanced(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
 def logits(encoder: Any, params: dict[str, Any], x: jax.Array) -> jax.Array:
     """Of the classes, (n, 10), of images (n, 28, 28, 1)."""
     features = encoder.apply({"params": params["encoder"]}, x)
-    return features @ params["weights"] + params["bias"]
+    return features @ params["weights"] + params["bias"][None]
 
 
 def cross_entropy(

@@ -39,6 +39,6 @@ def test_a_job_ends_with_a_number_a_baseline_and_a_figure(name, monkeypatch, tmp
 @pytest.mark.parametrize("name", JOBS)
 def test_a_docstring_says_number_and_command(name):
     text = (FOLDER / f"{name}.py").read_text().partition('"""\n\n')[0]
-    assert text.startswith('"""') and text.splitlines()[0].endswith(".")
+    assert text.startswith('"""') and text.splitlines()[0].endswith((".", "?"))
     assert "\nNumber: " in text
     assert text.rstrip().endswith(f"\nJob: python -m jaxvae.experiments.jobs.{name}")
