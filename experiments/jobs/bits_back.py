@@ -2,7 +2,7 @@
 
 A VAE codes an image in -ELBO nats if the bits that choose z ~ q(z|x) come from the message so far
 and return when it is decoded (Townsend, Bird and Barber 2019, arXiv:1901.04866). The message is a
-stack, that of asymmetric numeral systems (`pip install constriction`). Each latent is a whole
+stack, that of asymmetric numeral systems (extra `compression`). Each latent is a whole
 number of steps of 1/256; prior and posterior are Gaussians over these. Two sets: MNIST binarized by
 a Bernoulli draw, and its 8-bit images, with a beta-binomial likelihood.
 
@@ -34,6 +34,7 @@ import jaxvae
 from jaxvae import Data, Experiment, Model, Objective, Train, evaluation, figures, runs
 from jaxvae.batch import Batch
 from jaxvae.build import networks
+from jaxvae.checks import absent
 from jaxvae.evaluation import score
 from jaxvae.figures.style import plot_figure, style_axes
 from jaxvae.models import VAE, DenseDecoder, Output, dropout_keys
@@ -127,10 +128,17 @@ class Codec(NamedTuple):
     likelihood: Callable[[np.ndarray], tuple[Any, np.ndarray]]
 
 
-def _gaussian() -> Any:
-    import constriction
+def coders() -> Any:
+    """`constriction.stream`, or a UsageError where it is not installed."""
+    try:
+        import constriction
+    except ModuleNotFoundError as error:
+        raise absent("bits_back", "constriction", "jaxvae[compression]") from error
+    return constriction.stream
 
-    return constriction.stream.model.QuantizedGaussian(-BOUND * STEPS, BOUND * STEPS)
+
+def _gaussian() -> Any:
+    return coders().model.QuantizedGaussian(-BOUND * STEPS, BOUND * STEPS)
 
 
 def _in_steps(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,9 +152,7 @@ def _prior(latents: int) -> tuple[np.ndarray, np.ndarray]:
 
 def encode(images: np.ndarray, codec: Codec, initial: np.ndarray) -> np.ndarray:
     """The message of whole-number images (n, ...): words of 32 bits, on top of `initial` ones."""
-    import constriction
-
-    message, gaussian = constriction.stream.stack.AnsCoder(initial, seal=True), _gaussian()
+    message, gaussian = coders().stack.AnsCoder(initial, seal=True), _gaussian()
     for x in images:
         mean, std = codec.posterior(x)
         z = message.decode(gaussian, *_in_steps(mean, std))  # takes bits
@@ -160,9 +166,7 @@ def decode(
     words: np.ndarray, n: int, shape: tuple[int, ...], latents: int, codec: Codec
 ) -> tuple[np.ndarray, np.ndarray]:
     """The n images of a message, (n, *shape), and the words that it began with."""
-    import constriction
-
-    message, gaussian, images = constriction.stream.stack.AnsCoder(words), _gaussian(), []
+    message, gaussian, images = coders().stack.AnsCoder(words), _gaussian(), []
     for _ in range(n):
         z = message.decode(gaussian, *_prior(latents))
         family, parameters = codec.likelihood(z / STEPS)
@@ -175,8 +179,6 @@ def decode(
 
 def codec_of(run: jaxvae.Run, maximum: int) -> Codec:
     """Of a VAE with a Bernoulli (maximum 1) or beta-binomial (255) likelihood."""
-    import constriction
-
     model, variables, info = run.trained.model, run.trained.variables.model, run.trained.info
 
     def batch(x: jax.Array | None) -> Batch:
@@ -195,12 +197,12 @@ def codec_of(run: jaxvae.Run, maximum: int) -> Codec:
         return beta_binomial(*(each.ravel() for each in maps))
 
     if maximum == 1:
-        bits = constriction.stream.model.Bernoulli(perfect=False)
+        bits = coders().model.Bernoulli(perfect=False)
         return Codec(
             lambda x: jax.device_get(posterior(np.float32(x))),
             lambda z: (bits, np.asarray(likelihood(np.float32(z))).ravel()),
         )
-    levels = constriction.stream.model.Categorical(perfect=False)
+    levels = coders().model.Categorical(perfect=False)
     return Codec(
         lambda x: jax.device_get(posterior(np.float32(x))),
         lambda z: (levels, np.asarray(likelihood(np.float32(z)))),
@@ -244,7 +246,7 @@ def sizes(images: np.ndarray, maximum: int) -> dict[str, int]:
 
 
 def main(
-    limit: int = 20_000, epochs: int = 15, out: Path = Path("runs/jobs/bits_back")
+    limit: int = 20_000, epochs: int = 12, out: Path = Path("runs/jobs/bits_back")
 ) -> dict[str, float]:
     """Train, encode, decode, compare, draw.
 
@@ -253,6 +255,7 @@ def main(
         epochs: Of either training.
         out: Folder of results.json, figure.png and the two messages.
     """
+    coders()  # to fail early
     data = Data("mnist", limit=limit, validation_fraction=0.1)
     binary = Experiment(
         name="binary",

@@ -9,8 +9,8 @@ was observed hidden as well; nothing is chosen for the VAE.
 
 The images are MNIST's; a VAE learns from complete ones. Of test images every other pixel (drawn) is
 hidden, or the lower half, then decoded from the code that is likeliest given what is seen. Beside
-it: each pixel's mean, and the mean of the nearest training images by the pixels that are seen, whose
-number is chosen on validation images.
+it: each pixel's mean, and the mean of the nearest training images by the pixels that are seen; how
+many, is chosen on validation images.
 
 Only hidden values count.
 Number: mean squared error of the table's hidden values, against the best baseline's.

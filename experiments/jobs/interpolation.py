@@ -49,7 +49,7 @@ def to_data(images: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def main(
-    limit: int = 10_000, epochs: int = 15, out: Path = Path("runs/jobs/interpolation")
+    limit: int = 10_000, epochs: int = 10, out: Path = Path("runs/jobs/interpolation")
 ) -> dict[str, float]:
     """Train, interpolate, measure, draw.
 

@@ -43,7 +43,7 @@ def accuracies(
 
 
 def main(
-    limit: int = 6000, epochs: int = 15, out: Path = Path("runs/jobs/reduction")
+    limit: int = 5000, epochs: int = 12, out: Path = Path("runs/jobs/reduction")
 ) -> dict[str, float]:
     """Train, embed, classify, draw.
 
