@@ -23,7 +23,7 @@ import jaxvae
 from jaxvae import Data, data, figures, runs
 from jaxvae.figures.style import plot_figure, style_axes
 
-CLASSES, SEEDS, STEPS, BATCH = 10, 3, 1500, 100
+CLASSES, SEEDS, STEPS, BATCH = 10, 3, 600, 100
 
 
 def of_each_class(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def accuracy(
 
 
 def main(
-    limit: int = 100, epochs: int = 100, out: Path = Path("runs/jobs/augmentation")
+    limit: int = 100, epochs: int = 60, out: Path = Path("runs/jobs/augmentation")
 ) -> dict[str, float]:
     """Train, sample, classify, draw.
 
@@ -79,6 +79,7 @@ def main(
             "conditional_vae",
             data=Data(few.images, labels, batch_size=50, validation_fraction=0.1),
             epochs=epochs,
+            latent_dim=8,
             seed=seed,
             quiet=True,
         )
