@@ -25,8 +25,8 @@ from jaxvae import Data, Experiment, Model, Objective, Train, data, figures, run
 from jaxvae.figures.style import plot_figure, style_axes
 
 LABELS = (100, 600, 1000)
-RATES = (1e-3, 3e-3)
-SEEDS, STEPS, BATCH, CLASSES = 5, 400, 50, 10
+RATES = (3e-4, 1e-3)
+SEEDS, STEPS, BATCH, CLASSES = 5, 300, 50, 10
 HIDDEN = (256, 128)
 
 
@@ -86,7 +86,7 @@ def classifier(encoder: Any, key: jax.Array, pretrained: Any = None) -> dict[str
 
 
 def main(
-    limit: int = 10_000, epochs: int = 12, out: Path = Path("runs/jobs/pretraining")
+    limit: int = 20_000, epochs: int = 10, out: Path = Path("runs/jobs/pretraining")
 ) -> dict[str, float]:
     """Pretrain, train, compare, draw.
 

@@ -54,13 +54,10 @@ def main(
         out: Folder of results.json and figure.png.
     """
     settings = Data("mnist", limit=limit, validation_fraction=0.1)
-    train, _, test = (
-        getattr(data.load(settings), part) for part in ("train", "validation", "test")
-    )
-    judged, unseen = (
-        train.take(range(min(JUDGED, len(train.images)))),
-        test.take(range(min(max(100, limit // 5), len(test.images)))),
-    )
+    dataset = data.load(settings)
+    train, test = dataset.train, dataset.test
+    judged = train.take(range(min(JUDGED, len(train.images))))
+    unseen = test.take(range(min(max(100, limit // 5), len(test.images))))
     labels = judged.every_label, unseen.every_label
     flat = [
         np.float32(split.images[:]).reshape(len(split.images), -1) / 255
@@ -95,15 +92,11 @@ def main(
 
     results: dict[str, float] = {}
     for name, codes in embedded.items():
-        for how, value in accuracies(codes, labels).items():
-            results[f"{name}: {how}"] = value
-        print(
-            f"{name}: "
-            + ", ".join(f"{h} {results[f'{name}: {h}']:.4f}" for h in ("probe", "5 nearest"))
-        )
-    results["number"], results["baseline"] = (
-        results[f"{n}, 16: 5 nearest"] for n in ("VAE", "PCA")
-    )
+        found = accuracies(codes, labels)
+        results |= {f"{name}: {how}": value for how, value in found.items()}
+        print(f"{name}: " + ", ".join(f"{how} {value:.4f}" for how, value in found.items()))
+    results["number"] = results["VAE, 16: 5 nearest"]
+    results["baseline"] = results["PCA, 16: 5 nearest"]
     runs.write_json(out / "results.json", results)
     figures.save(drawn(results, embedded, labels[1]), out / "figure.png")
     return results
@@ -117,14 +110,10 @@ def drawn(
     """Accuracy by latents; test images in two dimensions, coloured by class."""
     figure = plot_figure(7.5, 4.6)
     grid = figure.add_gridspec(2, 6)
-    for i, how in enumerate(("probe", "5 nearest")):
+    titles = {"probe": "logistic regression", "5 nearest": "5 nearest neighbours"}
+    for i, (how, title) in enumerate(titles.items()):
         axes = figure.add_subplot(grid[0, 3 * i : 3 * i + 3])
-        style_axes(
-            axes,
-            {"probe": "logistic regression"}.get(how, "5 nearest neighbours"),
-            "latents",
-            "accuracy",
-        )
+        style_axes(axes, title, "latents", "accuracy")
         for name in ("VAE", "AE", "PCA"):
             axes.plot(range(3), [results[f"{name}, {k}: {how}"] for k in LATENTS], ".-", label=name)
         axes.plot([0], [results[f"t-SNE, 2: {how}"]], "x", color="k", label="t-SNE")
@@ -134,26 +123,22 @@ def drawn(
     for i, name in enumerate(("VAE", "PCA", "t-SNE")):
         axes = figure.add_subplot(grid[1, 2 * i : 2 * i + 2])
         z = embedded[f"{name}, 2"][1]
-        for c in range(10):
-            at = labels == c
-            axes.plot(*z[at].T, ".", color=class_color(c, 10), markersize=1.5)
-            if at.any():
-                axes.text(
-                    *np.median(z[at], axis=0),
-                    str(c),
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    bbox={
-                        "boxstyle": "circle,pad=0.15",
-                        "fc": "white",
-                        "ec": class_color(c, 10),
-                        "lw": 0.8,
-                    },
-                )
+        for c in np.unique(labels):
+            of_class = z[labels == c]
+            axes.plot(*of_class.T, ".", color=class_color(int(c), 10), markersize=2, label=str(c))
         axes.set_title(f"{name}, 2", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=10,
+        fontsize=8,
+        frameon=False,
+        markerscale=4,
+    )
     return figure
 
 
