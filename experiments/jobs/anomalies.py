@@ -82,16 +82,16 @@ def main(
         out: Folder of results.json and figure.png.
     """
     mnist, fashion = (data.load(Data(name)) for name in ("mnist", "fashion_mnist"))
-    few = range(min(5000, 10 * limit, len(mnist.test.images)))
-    test, clothes = mnist.test.take(few), fashion.test.take(few).images[:]
-    labels = test.every_label
+    few = min(5000, 10 * limit)
+    images, labels = mnist.test.images[:few], mnist.test.every_label[:few]
+    clothes = fashion.test.images[:few]
 
     digits: dict[str, list[float]] = {}
     for digit in range(10):
         normal = mnist.train.images[mnist.train.every_label == digit][:limit]
-        found = terms(vae(normal, epochs, 64), test.images)
+        found = terms(vae(normal, epochs, 64), images)
         scores = {"VAE, -ELBO": found["loss"], "VAE, squared error": found["mse"]}
-        of_pca = pca_errors(normal, test.images)
+        of_pca = pca_errors(normal, images)
         scores |= {f"PCA, {k} components": errors for k, errors in of_pca.items()}
         for name, each in scores.items():
             digits.setdefault(name, []).append(float(roc_auc_score(labels != digit, each)))
@@ -99,15 +99,15 @@ def main(
     means = {name: float(np.mean(areas)) for name, areas in digits.items()}
 
     fashion_run = vae(fashion.train.images[: 5 * limit], epochs, 128)
-    usual, odd = terms(fashion_run, clothes), terms(fashion_run, test.images)
-    floors = entropy_floor(clothes), entropy_floor(test.images)
+    usual, odd = terms(fashion_run, clothes), terms(fashion_run, images)
+    floors = entropy_floor(clothes), entropy_floor(images)
     pairs = {
         "-ELBO": (usual["loss"], odd["loss"]),
         "recon minus entropy": (usual["recon"] - floors[0], odd["recon"] - floors[1]),
         "squared error": (usual["mse"], odd["mse"]),
         "entropy alone": floors,
     }
-    is_odd = np.repeat([0, 1], [len(clothes), len(test.images)])
+    is_odd = np.repeat([0, 1], [len(clothes), len(images)])
     areas = {n: float(roc_auc_score(is_odd, np.concatenate(p))) for n, p in pairs.items()}
 
     results = {f"digits: {name}": value for name, value in means.items()}

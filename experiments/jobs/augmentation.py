@@ -80,6 +80,7 @@ def main(
             data=Data(few.images, labels, batch_size=50, validation_fraction=0.1),
             epochs=epochs,
             latent_dim=8,
+            learning_rate=3e-3,
             seed=seed,
             quiet=True,
         )

@@ -63,7 +63,8 @@ class TwoMaps(VAE, kw_only=True):
         code = self.bottleneck(self.features(batch, train), batch.noise, train)
         log_alpha, log_beta = self.maps(code.z, batch, train)
         aux = {**code.aux, "log_alpha": log_alpha, "log_beta": log_beta}
-        return Output(jax.nn.sigmoid(log_alpha - log_beta), *code[:3], aux)
+        decoded = jax.nn.sigmoid(log_alpha - log_beta)
+        return Output(decoded, code.z, code.kl, code.log_ratio, aux)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _gaussian() -> Any:
 
 def _in_steps(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     limit = BOUND * STEPS
-    return np.clip(np.float64(mean) * STEPS, -limit, limit), np.float64(std) * STEPS
+    return np.clip(mean.astype(float) * STEPS, -limit, limit), std.astype(float) * STEPS
 
 
 def _prior(latents: int) -> tuple[np.ndarray, np.ndarray]:

@@ -90,7 +90,8 @@ def main(
 
     clean = dae.dataset.test.images[:2000] / np.float32(255)
     tuning = dae.dataset.train.images[:500] / np.float32(255)
-    known = dae.dataset.train.images.reshape(len(dae.dataset.train.images), -1) / np.float32(255)
+    known = dae.dataset.train.images[:] / np.float32(255)
+    known = known.reshape(len(known), -1)
     pca = PCA(min(*known.shape, max(COMPONENTS)), random_state=0).fit(known)
 
     curves: dict[str, list[float]] = {}
@@ -135,7 +136,7 @@ def drawn(curves, examples):
         left.plot(LEVELS, curve, marker=".", label=name, **style)
     left.legend(fontsize=7, frameon=False)
     right.imshow(
-        np.concatenate([np.hstack(images[:6, ..., 0]) for images in examples.values()]),
+        np.concatenate([np.hstack([*images[:6, ..., 0]]) for images in examples.values()]),
         cmap="gray_r",
     )
     right.set_yticks([14 + 28 * i for i in range(len(examples))], [*examples], fontsize=8)

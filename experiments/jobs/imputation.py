@@ -81,6 +81,7 @@ def expected(run: jaxvae.Run, values: np.ndarray, draws: int = 1000, seed: int =
         weights = jax.nn.softmax(log_p + gaussian_log_density(z) - log_q, axis=1)
         return (weights[..., None] * means).sum(axis=1)
 
+    assert prepared.observed is not None  # of rows with missing values
     index = np.arange(len(values))
     parts = [
         of(prepared.target[rows], prepared.observed[rows], jnp.asarray(rows))
@@ -252,8 +253,8 @@ def drawn(
 ) -> Any:
     """Errors as bars; six images filled in."""
     figure = plot_figure(7.5, 3.4)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1))
-    first, second = left.subplots(2, 1)
+    grid = figure.add_gridspec(2, 2)
+    first, second = (figure.add_subplot(grid[row, 0]) for row in range(2))
     style_axes(first, "table, half of it hidden", "mean squared error", "")
     names = [*of_rows][::-1]
     first.barh(names, [of_rows[name] for name in names], color="0.6", height=0.6)
@@ -267,8 +268,10 @@ def drawn(
     second.legend(fontsize=7, frameon=False, loc="upper right")
     for axes in (first, second):
         axes.grid(axis="y", visible=False)
-    axes = right.subplots()
-    axes.imshow(np.concatenate([np.hstack(each[..., 0]) for each in shown.values()]), cmap="gray_r")
+    axes = figure.add_subplot(grid[:, 1])
+    axes.imshow(
+        np.concatenate([np.hstack([*each[..., 0]]) for each in shown.values()]), cmap="gray_r"
+    )
     axes.set_yticks([14 + 28 * i for i in range(len(shown))], [*shown], fontsize=7)
     axes.set_xticks([])
     axes.tick_params(length=0)

@@ -110,7 +110,7 @@ def drawn(found: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> Any:
         left.plot(found[name].mean(), i, "o", color="tab:blue", markersize=5)
     left.set_yticks(range(len(names)), names)
     left.set_ylim(-0.5, len(names) - 0.5)
-    shown = [np.hstack(each[pair, ..., 0]) for pair in range(2) for each in rows.values()]
+    shown = [np.hstack([*each[pair, ..., 0]]) for pair in range(2) for each in rows.values()]
     right.imshow(np.concatenate(shown), cmap="gray_r")
     right.set_yticks([14 + 28 * i for i in range(len(shown))], [*rows] * 2, fontsize=8)
     right.set_xticks(
