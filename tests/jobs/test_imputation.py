@@ -90,7 +90,7 @@ def test_the_likeliest_code_is_likelier_than_where_it_began():
             name="images",
             data=Data("digits", limit=200, batch_size=50),
             model=Model(hidden_dims=(32,), latent_dim=4),
-            train=Train(epochs=10, figures_every=None),
+            train=Train(epochs=60, figures_every=None),
         ),
         quiet=True,
     )
