@@ -19,7 +19,9 @@ from jaxvae.runs import names
 from tests.commands import call
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "experiments").rglob("*.py"))
+ALL = sorted((ROOT / "experiments").rglob("*.py"))
+JOBS = [file for file in ALL if "def main(" in file.read_text()]
+FILES = [file for file in ALL if file not in JOBS]
 README = (ROOT / "README.md").read_text()
 
 
@@ -29,7 +31,10 @@ def folder(monkeypatch, tmp_path):
     for name in ("top", "a/same", "b/same", "b/only"):
         path = tmp_path / "own" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('"""A title\nof two lines.\n\nMore.\n"""\n\nraise SystemExit("executed")\n')
+        path.write_text(
+            '"""A title\nof two lines.\n\nMore.\n"""\n\nraise SystemExit("executed")\n'
+            "experiment = None\n"
+        )
     monkeypatch.setattr(names, "FOLDER", tmp_path / "own")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "own"
@@ -41,6 +46,15 @@ def test_a_name_and_its_last_part_mean_the_file(file, monkeypatch, tmp_path):
     relative = file.relative_to(ROOT / "experiments").with_suffix("")
     for name in (relative.as_posix(), file.stem, relative, file):
         assert names.resolve(name) == file
+
+
+def test_a_script_is_no_experiment(folder):
+    (folder / "script.py").write_text('"""An\nexperiment of ours."""\n\nold_experiment = 1\n')
+    assert [*names.experiments()] == ["top", "a/same", "b/only", "b/same"]
+
+
+def test_jobs_are_not_listed():
+    assert set(names.experiments().values()) == set(FILES) and JOBS
 
 
 def test_a_name_gives_what_its_file_defines(monkeypatch, tmp_path):

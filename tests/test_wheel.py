@@ -154,7 +154,8 @@ def test_experiments_are_listed_and_shown(use):
     done = use("jaxvae", "experiments")
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)["experiments"]
-    assert {f"experiments/{item['name']}.py" for item in listed} == EXPERIMENTS
+    named = {path for path in EXPERIMENTS if "\nexperiment = " in (ROOT / path).read_text()}
+    assert {f"experiments/{item['name']}.py" for item in listed} == named
     assert listed[0]["name"] == "digits_vae" and "site-packages" in listed[0]["path"]
     done = use("jaxvae", "experiments", "burgess_vae")
     assert done.stdout == (ROOT / "experiments" / "published" / "burgess_vae.py").read_text()

@@ -39,8 +39,12 @@ class Listed(NamedTuple):
 
 
 def experiments() -> dict[str, Path]:
-    """The file of each experiment by its name, those of the top folder first."""
+    """The file of each experiment by its name, those of the top folder first.
+
+    Files that define no `experiment` are scripts, the jobs of docs/jobs.md.
+    """
     files = sorted(FOLDER.rglob("*.py"), key=lambda file: (len(file.parts), file))
+    files = [file for file in files if re.search(rb"^experiment *[:=]", file.read_bytes(), re.M)]
     return {file.relative_to(FOLDER).with_suffix("").as_posix(): file for file in files}
 
 
