@@ -96,7 +96,7 @@ def drawn(found: dict[str, dict[str, float]], images: dict[str, np.ndarray]) -> 
         right.plot([found[n][name] for n in names], range(len(names)), marker, label=name)
     right.set_yticks(range(len(names)), [])
     right.set_xlim(0, 1.05)
-    right.legend(frameon=False, fontsize=8, loc="lower left")
+    right.legend(frameon=False, fontsize=8, loc="upper left")
     for column, (name, of_kind) in enumerate(images.items()):
         axes = figure.add_subplot(grid[1, column])
         rows, columns = SHOWN[1] // 2, SHOWN[0]
