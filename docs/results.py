@@ -1,13 +1,13 @@
 """Fill docs/results.json: what each experiment came to, where, and in what time.
 
-README, docs and docstrings say these numbers, and `tests/test_results.py` compares them with the
-file. What is there already is left alone, so that the command goes on where it was stopped.
+README, docs/variants.md and docstrings say these numbers; `tests/test_results.py` compares them with
+the file. What is there already is left alone, so that the command goes on where it was stopped.
 
     make results                                   each experiment that has no entry
     make results RESULTS="mnist_vae --again"       this one, once more
     make results RESULTS="mnist_vae --seeds"       seeds 0 to 3, as a population
     make results RESULTS="iwae --mnist"            five epochs on MNIST
-    make results RESULTS="--run runs/a"            a run that was trained elsewhere, as on a card
+    make results RESULTS="--run runs/a --where 'NVIDIA H100'"    a run that was trained elsewhere
 """
 
 import argparse
@@ -71,8 +71,15 @@ def settings_of(name: str) -> dict[str, Any]:
     return found
 
 
-def entry(folder: Path, command: str, seconds: float | None = None) -> dict[str, Any]:
-    """What a run's folder says; `seconds` are those of the whole command, where they are known."""
+def entry(folder: Path, command: str, where: str, seconds: float | None = None) -> dict[str, Any]:
+    """What a run's folder says.
+
+    Args:
+        folder: of the run.
+        command: that trained it.
+        where: the machine.
+        seconds: of the whole command, where they are known.
+    """
     config, summary = runs.saved_config(folder), runs.read_json(folder / "summary.json")
 
     def row(of: dict[str, Any]) -> dict[str, float]:
@@ -83,7 +90,7 @@ def entry(folder: Path, command: str, seconds: float | None = None) -> dict[str,
         "settings": digest(config["experiment"]),
         "epochs": config["experiment"]["train"]["epochs"],
         "versions": {"jaxvae": config["jaxvae"], "jax": config["jax"]},
-        "device": machine(summary["device"]),
+        "device": where,
         "seconds": round(summary["total_seconds"] if seconds is None else seconds, 1),
     }
     if "members" in summary:
@@ -93,10 +100,8 @@ def entry(folder: Path, command: str, seconds: float | None = None) -> dict[str,
     return found | {"seed": seed, "best": row(summary["best"]), "last": row(summary["last"])}
 
 
-def machine(device: str) -> str:
-    """The device in words, a CPU by its name and number of cores."""
-    if device != "cpu":
-        return device
+def machine() -> str:
+    """This one's processor in words."""
     cores = len(os.sched_getaffinity(0))
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2] for line in lines if line.startswith("model name")), "CPU")
@@ -111,7 +116,8 @@ def run(name: str, options: Sequence[str]) -> dict[str, Any]:
         out = ["--out", f"{folder}/run"]
         began = perf_counter()
         subprocess.run([sys.executable, "-m", "jaxvae", *command, *out], check=True, stdout=2)
-        return entry(Path(folder, "run"), " ".join(["jaxvae", *command]), perf_counter() - began)
+        seconds = perf_counter() - began
+        return entry(Path(folder, "run"), " ".join(["jaxvae", *command]), machine(), seconds)
 
 
 def write(ledger: dict[str, Any]) -> None:
@@ -128,13 +134,17 @@ def main() -> None:
     parser.add_argument("--mnist", action="store_true", help="five epochs on MNIST instead")
     parser.add_argument("--again", action="store_true", help="those too that have an entry")
     parser.add_argument("--run", type=Path, help="a run folder, instead of training")
+    parser.add_argument("--where", help="with --run: the machine that trained it")
     given = parser.parse_args()
     kind, more = "", []
     if given.seeds or given.mnist:
         kind, more = ("/seeds", POPULATION) if given.seeds else ("/mnist", MNIST)
     if given.run is not None:
         name = runs.saved_config(given.run)["experiment"]["name"]
-        write(read() | {name + kind: entry(given.run, " ".join(["jaxvae train", name, *more]))})
+        if given.where is None:
+            parser.error("--where: needed with --run")
+        found = entry(given.run, " ".join(["jaxvae train", name, *more]), given.where)
+        write(read() | {name + kind: found})
         return
     for name in given.names or [name for name in names() if name not in SLOW]:
         if name + kind in read() and not given.again:
@@ -145,5 +155,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    print(f"jax {version('jax')}, {machine('cpu')}", file=sys.stderr)
+    print(f"jax {version('jax')}, {machine()}", file=sys.stderr)
     main()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import math
 import shutil
 import sys
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from jaxvae.data import Dataset, Split
     from jaxvae.evaluation import Trained
+
+
+log = logging.getLogger("jaxvae")
 
 
 def train(
@@ -256,12 +260,13 @@ class Run:
         mse, and whatever else the objective measures.
 
         With names of groups (docs/evaluation.md), such as "nll", what these measure, by group:
-        `run.evaluate("nll", num_samples=5000)["nll"]["nll"]`.
+        `run.evaluate("nll", num_samples=5000)["nll"]["nll"]`. What has to be known of these values
+        is logged.
 
         Args:
             *what: groups, of `jaxvae.evaluation.groups.GROUPS`, or "all"; and other examples.
             x: other examples, by name.
-            z: decode a sample, or the mean; of the means over examples.
+            z: decode a sample, or the mean; left out with groups, of which elbo has both.
             **settings: fields of `jaxvae.evaluation.subject.Measuring`.
 
         Raises:
@@ -271,6 +276,12 @@ class Run:
         from jaxvae.evaluation.subject import Measuring, Subject
 
         with python_words():
+            lists = [
+                each
+                for each in what
+                if isinstance(each, list) and each and isinstance(each[0], str)
+            ]
+            require(not lists, "metrics", lists, 'names one by one: "nll", "units"')
             metrics = [each for each in what if isinstance(each, str)]
             examples = [each for each in (*what, x) if not (each is None or isinstance(each, str))]
             require(len(examples) <= 1, "x", f"{len(examples)} arrays", "one array, or Data")
@@ -279,12 +290,18 @@ class Run:
             fields = [field.name for field in dataclasses.fields(Measuring)]
             for name in settings:
                 require(name in fields, "setting", name, f"one of {', '.join(fields)}")
+            measuring = Measuring(**settings)
+            require(bool(metrics) or not settings, "settings", settings, "left out without a group")
+            require(not metrics or z == "sampled", "z", z, "left out with groups: elbo has both")
             split = as_stored(self.trained, self._split(*examples))
             if not metrics:
                 return score.means(score.terms(self.trained, split, sampled=z == "sampled"))
-            subject = Subject(self.trained, split, lambda: self.dataset, Measuring(**settings))
-            found, _ = groups.examine(subject, metrics)
-            return {name: group.values for name, group in found.items()}
+            with said(False):
+                subject = Subject(self.trained, split, lambda: self.dataset, measuring)
+                examined = groups.examine(subject, metrics)
+                for line in examined.lines():
+                    log.info("%s", line)
+            return {name: group.values for name, group in examined.found.items()}
 
     def figure(self, name: str = "reconstructions") -> "Figure":
         """A figure of the run, which a notebook shows: one of `jaxvae.evaluation.pictures.FIGURES`.

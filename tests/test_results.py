@@ -1,4 +1,4 @@
-"""The numbers in README, docs and docstrings are those of docs/results.json."""
+"""The experiments' numbers in README, docs/variants.md and docstrings are those of the ledger."""
 
 import importlib.util
 import math

@@ -4,9 +4,11 @@ Heavy imports are inside the commands, so that `--help` is quick.
 """
 
 import contextlib
+import functools
 import logging
 import math
 import sys
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -19,6 +21,8 @@ from jaxvae.cli import closing
 from jaxvae.cli.options import (
     NO_PREFIX,
     ImportOptions,
+    Measured,
+    MeasureOptions,
     Saved,
     Shown,
     StudyOptions,
@@ -127,15 +131,11 @@ def study(options: Annotated[StudyOptions, NO_PREFIX]) -> dict[str, Any]:
 def evaluate(
     saved: Saved,
     shown: Shown,
+    how: Measured,
     metrics: tuple[str, ...] = (),
     z: Literal["sampled", "mean"] = "sampled",
     limit: int | None = None,
     per_image: Path | None = None,
-    num_samples: int = 500,
-    generated: int = 10_000,
-    seed: int = 0,
-    normal: tuple[int, ...] = (),
-    anomalies: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run: loss, recon and kl in nats per image, the pixels' mean squared error, and
     whatever else --metrics asks for (docs/evaluation.md).
@@ -143,16 +143,12 @@ def evaluate(
     Args:
         saved: the run.
         shown: the images.
+        how: how the groups measure.
         metrics: Groups of measures, such as nll units; all: every group that applies.
         z: Decode a sample of the posterior (as the ELBO says), or its mean.
         limit: Only the first so many images, in the order of their split.
         per_image: Also write a new .npz with a row per image: each term, index, label and, where
             there are files, name. What depends on the other images of a batch is left out.
-        num_samples: K, draws of the code for each image: groups nll and anomaly.
-        generated: Samples that group samples compares with as many images.
-        seed: Of what the groups draw.
-        normal: Labels of normal images, for group anomaly: all others are anomalous.
-        anomalies: Other images, as in --data.source, all anomalous, for group anomaly.
     """
     from jaxvae import data
     from jaxvae.evaluation import groups, score
@@ -162,22 +158,27 @@ def evaluate(
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
         scoring.refuse_path(per_image)
-    settings = Measuring(num_samples, generated, seed, normal, anomalies)
+    settings = Measuring(**asdict(how))
     groups.names_of(metrics)  # before anything is read
+    unused = not metrics and how != MeasureOptions()
+    require(not unused, "--metrics", metrics, "given, since other options are for groups alone")
     trained, step, images, _, dataset = open_run(saved, shown)
     if limit is not None:
         images = images.take(range(min(limit, len(images.images))))
     try:
         scores = score.terms(trained, images, z == "sampled")
-        subject = Subject(
-            trained, images, lambda: dataset or data.load(trained.experiment.data), settings
-        )
+        own = functools.partial(data.load, trained.experiment.data, known=True)
+        subject = Subject(trained, images, lambda: dataset or own(), settings)
         examined = groups.examine(subject, metrics)
     except score.NotFinite as error:
         raise runs.RunError(f"{saved.run}: {error}") from error
     written: dict[str, Any] = {}
     if per_image is not None:
+        if both := scores.rows.keys() & examined.rows.keys():
+            raise UsageError(f"--per-image: {', '.join(sorted(both))}: a term and a group's row")
         scoring.save(scores.rows | examined.rows, images, per_image)
+        if (rest := len(images.images) - scores.number) and examined.rows:
+            log.warning("%s: without the last %d images, which fill no batch", per_image, rest)
         written = {"per_image": str(per_image), "not_per_image": list(scores.across)}
         written["worst"] = scoring.worst(scores, images)
         if scores.across:

@@ -123,6 +123,22 @@ class SavedRun:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeasureOptions:
+    """How groups of measures measure: fields of `jaxvae.evaluation.subject.Measuring`."""
+
+    num_samples: int = 500
+    """K, draws of the code for each image: groups nll and anomaly."""
+    generated: int = 10_000
+    """Samples that group samples compares with as many images."""
+    seed: int = 0
+    """Of samples, divisions, classifiers, orders; draws of the code follow the run's own seed."""
+    normal: tuple[int, ...] = ()
+    """Labels of normal images, for group anomaly: all others are anomalous."""
+    anomalies: str | None = None
+    """Other images, as in --data.source, all anomalous, for group anomaly."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Images:
     """Which images to use."""
 
@@ -138,6 +154,7 @@ class Images:
 
 Saved = Annotated[SavedRun, NO_PREFIX]
 Shown = Annotated[Images, NO_PREFIX]
+Measured = Annotated[MeasureOptions, NO_PREFIX]
 
 
 def load_run(saved: SavedRun) -> tuple["Trained", int]:

@@ -1,18 +1,22 @@
 """The groups of measures that `evaluate --metrics` knows, and how they are asked for."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import bounds, curved, factors, posterior
+from jaxvae.evaluation import bounds, curved, factors, posterior, score
 from jaxvae.evaluation.anomaly import anomaly
 from jaxvae.evaluation.clustering import clusters
+from jaxvae.evaluation.evaluate import not_finite
 from jaxvae.evaluation.probing import probes
 from jaxvae.evaluation.reconstructing import reconstruction
 from jaxvae.evaluation.sampling import samples
 from jaxvae.evaluation.subject import Findings, Subject
+
+log = logging.getLogger("jaxvae")
 
 GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "elbo": bounds.elbo,
@@ -44,6 +48,11 @@ class Examined(NamedTuple):
         """What each example has of its own, of all groups."""
         return {name: row for group in self.found.values() for name, row in group.rows.items()}
 
+    def lines(self) -> list[str]:
+        """What a reader of the values has to know, and what was left out."""
+        said = [f"{name}: {note}" for name, group in self.found.items() for note in group.notes]
+        return [*said, *(f"{name}: left out: {why}" for name, why in self.refused.items())]
+
     def as_json(self) -> dict[str, Any]:
         """Values, notes and refusals by group; nothing where nothing was asked for."""
         if not (self.found or self.refused):
@@ -67,6 +76,21 @@ def names_of(metrics: Sequence[str]) -> list[str]:
     return [name for name in GROUPS if name in metrics or "all" in metrics]
 
 
+def measure(name: str, subject: Subject) -> Findings:
+    """What one group comes to.
+
+    Raises:
+        UsageError: it does not apply, what it needs is not there, or a value is no number.
+    """
+    try:
+        found = GROUPS[name](subject)
+    except (score.NotFinite, FileNotFoundError) as error:
+        raise UsageError(str(error)) from error
+    if bad := not_finite(found.values):
+        raise UsageError(f"not finite: {', '.join(bad)}")
+    return found
+
+
 def examine(subject: Subject, metrics: Sequence[str]) -> Examined:
     """Measure what is asked for; of `all`, what applies.
 
@@ -74,9 +98,12 @@ def examine(subject: Subject, metrics: Sequence[str]) -> Examined:
         UsageError: there is no such group, or one that was named does not apply.
     """
     found, refused = {}, {}
-    for name in names_of(metrics):
+    names = names_of(metrics)
+    for name in names:
+        if len(names) > 1:
+            log.info("measuring %s", name)
         try:
-            found[name] = GROUPS[name](subject)
+            found[name] = measure(name, subject)
         except UsageError as error:
             if "all" not in metrics:
                 raise UsageError(f"--metrics {name}: {error}") from error

@@ -124,10 +124,12 @@ def nll(trained: Trained, split: Split, number: int) -> tuple[np.ndarray, np.nda
     devices = jax.local_devices()
     each = max(1, VALUES // (draws * math.prod(trained.info.shape)))
     size = len(devices) * min(each, -(-len(split.images) // len(devices)))
-    placed = NamedSharding(Mesh(np.array(devices), "data"), PartitionSpec("data"))
+    mesh = Mesh(np.array(devices), "data")
+    placed = NamedSharding(mesh, PartitionSpec("data"))
+    variables = jax.device_put(trained.variables, NamedSharding(mesh, PartitionSpec()))
     found = []
     for examples, counted in padded_batches(split, len(split.images), size):
-        rows = jax.device_get(batch_nll(trained.variables, jax.device_put(examples, placed)))
+        rows = jax.device_get(batch_nll(variables, jax.device_put(examples, placed)))
         found.append([row[counted] for row in rows])
     bound, effective = (
         np.concatenate(rows).astype(np.float64) for rows in zip(*found, strict=True)

@@ -19,6 +19,8 @@ from jaxvae.objectives.divergences import gaussian_kl_per_latent
 
 CODES = 10_000
 """At most so many codes are drawn, of the first training examples."""
+BATCH = 1000
+"""The largest batch of the estimators: they hold batch x batch x latents numbers."""
 PART = 1000
 """Examples in memory at once, as the model sees them."""
 TOGETHER = (50, 500)
@@ -103,13 +105,17 @@ def _exactly(z: jax.Array, mean: jax.Array, logvar: jax.Array, rows: Any) -> par
 def decomposition(subject: Subject) -> Findings:
     """E KL(q(z|x) || p(z)) = mutual information + total correlation + dimension-wise KL.
 
-    Over the training examples: codes of at most 10,000 of them against the posteriors of all, and
-    the same by estimators that see a batch of `data.batch_size` alone, which training could use:
+    Over the training examples: codes of at most 10,000 of them, drawn, under the posteriors of
+    all; and the same by estimators that see a batch of `data.batch_size` alone, as a loss can:
     mws, mss and plain (`jaxvae.objectives.aggregated`). Standard errors are over the codes.
     """
     trained = subject.trained
-    mean, logvar = map(jnp.asarray, posteriors(trained, subject.dataset.train))
-    n, key = len(mean), noise.stream(noise.root(subject.settings.seed), "decomposition")
+    train = subject.dataset.train
+    n, seed = len(train.images), subject.settings.seed
+    # Neighbours in a file may be of one class: a batch of them is none of those of training.
+    order = np.random.default_rng(seed).permutation(n)
+    mean, logvar = (jnp.asarray(x[order]) for x in posteriors(trained, train))
+    key = noise.stream(noise.root(seed), "decomposition")
     number = min(n, CODES)
     eps = jax.random.normal(key, (number, mean.shape[1]))
     z = reparameterize(mean[:number], logvar[:number], eps)
@@ -122,10 +128,10 @@ def decomposition(subject: Subject) -> Findings:
     values = mean_of("kl", kl)
     for name, found in exact._asdict().items():
         values |= mean_of(name, np.asarray(found).reshape(-1)[:number])
-    size = min(trained.experiment.data.batch_size, number)
+    size = min(trained.experiment.data.batch_size, number, BATCH)
     notes = [
-        f"codes of {number:,} training examples under the posteriors of {n:,};"
-        f" _mws, _mss and _plain see {size} at a time"
+        f"of the run's own training examples, whatever else is measured: codes of {number:,} under"
+        f" the posteriors of {n:,}; _mws, _mss and _plain see {size} at a time"
     ]
     if size < 2:
         return Findings(values, (*notes, "a batch of one has no estimators"))

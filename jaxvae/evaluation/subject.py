@@ -2,6 +2,7 @@
 
 import functools
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -23,19 +24,24 @@ class Measuring:
     generated: int = 10_000
     """How many samples group samples compares with as many images."""
     seed: int = 0
-    """Of what is drawn: samples, divisions, classifiers."""
+    """Of samples, divisions, classifiers, orders. Draws of q(z|x) follow the run's own seed."""
     normal: tuple[int, ...] = ()
     """Labels that are normal for group anomaly; the images of all others are anomalous."""
     anomalies: Any = None
     """Other examples, all anomalous for group anomaly: a source, as `data.source`."""
 
     def __post_init__(self) -> None:
+        for name in ("num_samples", "generated", "seed"):
+            value = getattr(self, name)
+            require(isinstance(value, numbers.Integral), name, value, "a whole number")
         for name in ("num_samples", "generated"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
         normal = self.normal  # in Python also one label, or a list
-        normal = (normal,) if isinstance(normal, int) else tuple(int(label) for label in normal)
-        object.__setattr__(self, "normal", normal)
+        normal = (normal,) if isinstance(normal, numbers.Integral) else tuple(normal)
+        whole = all(isinstance(label, numbers.Integral) for label in normal)
+        require(whole, "normal", self.normal, "labels, whole numbers")
+        object.__setattr__(self, "normal", tuple(int(label) for label in normal))
 
 
 @dataclass(frozen=True)

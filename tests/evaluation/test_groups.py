@@ -77,6 +77,11 @@ def test_python_has_the_same_numbers_and_names_what_is_wrong(run, capsys):
         (lambda: opened.evaluate("nll", samples=3), "setting = 'samples': must be one of num_s"),
         (lambda: opened.evaluate("nll", num_samples=0), "num_samples = 0: must be at least 1"),
         (lambda: opened.evaluate(np.zeros(3), x=np.zeros(3)), "x = '2 arrays'"),
+        (lambda: opened.evaluate(["nll"]), "names one by one"),
+        (lambda: opened.evaluate("nll", z="mean"), "z = 'mean': must be left out with groups"),
+        (lambda: opened.evaluate(num_samples=5), "must be left out without a group"),
+        (lambda: opened.evaluate("nll", num_samples=2.5), "num_samples = 2.5: must be a whole"),
+        (lambda: opened.evaluate("anomaly", normal="3"), "normal = '3': must be labels"),
     ):
         with pytest.raises(UsageError, match=message):
             wrong()
@@ -99,6 +104,27 @@ def test_what_does_not_apply_is_refused_by_name_and_left_out_of_all(capsys, tmp_
         patch.setattr(groups, "GROUPS", {name: GROUPS[name] for name in OURS})
         examined = groups.examine(subject, ["all"])
     assert "elbo" in examined.found and {"nll", "units"} <= {*examined.refused}
+
+
+def test_python_is_told_what_has_to_be_known(run, capsys):
+    load(run).evaluate("nll", num_samples=2)
+    assert "nll: no bits per dimension" in capsys.readouterr().err
+
+
+def test_a_value_that_is_no_number_is_refused(monkeypatch):
+    from jaxvae.evaluation import groups
+    from jaxvae.evaluation.subject import Findings
+
+    bad = {"elbo": lambda subject: Findings({"a": 1.0, "b": np.nan})}
+    monkeypatch.setattr(groups, "GROUPS", bad)
+    with pytest.raises(UsageError, match="--metrics elbo: not finite: b"):
+        groups.examine(None, ["elbo"])
+    assert groups.examine(None, ["all"]).refused["elbo"] == "not finite: b"
+
+
+def test_options_of_groups_without_one_are_refused(run, capsys):
+    status, _, err = call(capsys, "evaluate", run, "--num-samples", 5)
+    assert status == 2 and "--metrics" in err
 
 
 def test_names_are_in_the_order_of_the_table():
