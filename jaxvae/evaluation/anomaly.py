@@ -27,12 +27,8 @@ def anomaly(subject: Subject) -> Findings:
         UsageError: neither is given, or all examples are of one kind.
     """
     trained, settings = subject.trained, subject.settings
-    if not settings.normal and settings.anomalies is None:
-        raise UsageError(
-            "must know what is anomalous: give --normal CLASS... or --anomalies SOURCE"
-        )
     notes: list[str] = []
-    truth, others = _by_label(subject.split, settings.normal), None
+    truth, others = by_label(subject.split, settings), None
     if settings.anomalies is not None:
         others, named = _others(trained, settings.anomalies)
         notes.append(f"{named}; rows per image are those of the split alone")
@@ -126,9 +122,17 @@ def entropies(trained: Trained, split: Split) -> np.ndarray | None:
     return np.concatenate(parts)
 
 
-def _by_label(split: Split, normal: tuple[int, ...]) -> np.ndarray:
-    """1 of the anomalous examples, 0 of normal ones, -1 where the label is not known: int8 (n,)."""
-    labels = split.every_label
+def by_label(split: Split, settings: Measuring) -> np.ndarray:
+    """1 of the anomalous examples, 0 of normal ones, -1 where the label is not known: int8 (n,).
+
+    Raises:
+        UsageError: nothing says what is anomalous, or a normal label is that of no example.
+    """
+    normal, labels = settings.normal, split.every_label
+    if not normal and settings.anomalies is None:
+        raise UsageError(
+            "must know what is anomalous: give --normal CLASS... or --anomalies SOURCE"
+        )
     if not normal:
         return np.zeros(len(labels), np.int8)
     if absent := sorted({*normal} - {*labels.tolist()}):

@@ -6,8 +6,10 @@ import numpy as np
 import sklearn
 
 from jaxvae.checks import UsageError
+from jaxvae.data import Split
 from jaxvae.evaluation.subject import Findings, Subject
-from jaxvae.evaluation.trained import embed, prepare
+from jaxvae.evaluation.trained import embed
+from jaxvae.evaluation.views import batches
 from jaxvae.metrics import disentanglement as measures
 from jaxvae.metrics.shared_factors import beta_vae_score, factor_vae_score
 
@@ -57,13 +59,12 @@ def dci(subject: Subject) -> Findings:
     return Findings(values, (*notes, f"trees fitted on {len(train)} codes, tried on {len(test)}"))
 
 
-def _told(subject: Subject) -> _Told:
-    """Codes and factors of the split.
+def varying(split: Split) -> dict[str, np.ndarray]:
+    """The factors that take several values among the examples, (n,) each.
 
     Raises:
-        UsageError: there are no factors, or too few; codes are not finite, or of one latent.
+        UsageError: there are none, or fewer than two.
     """
-    split = subject.split
     if split.factors is None:
         raise UsageError(
             "the images have no factors, integers that say what each was made from: use"
@@ -72,8 +73,20 @@ def _told(subject: Subject) -> _Told:
     varied = {name: v for name, v in split.factors.items() if len(np.unique(v)) > 1}
     if len(varied) < 2:
         raise UsageError(f"{len(varied)} factors vary among the images: must be 2 at least")
-    codes = np.asarray(embed(subject.trained, prepare(subject.trained, split)), np.float64)
-    codes, factors = codes.reshape(len(codes), -1), np.stack([*varied.values()], axis=1)
+    return varied
+
+
+def _told(subject: Subject) -> _Told:
+    """Codes and factors of the split.
+
+    Raises:
+        UsageError: there are no factors, or too few; codes are not finite, or of one latent.
+    """
+    split = subject.split
+    varied = varying(split)
+    parts = [np.asarray(embed(subject.trained, x)) for x, _ in batches(subject.trained, split)]
+    codes = np.concatenate(parts).astype(np.float64).reshape(len(split.images), -1)
+    factors = np.stack([*varied.values()], axis=1)
     if codes.shape[1] < 2:
         raise UsageError("codes of one latent: a gap between latents needs 2 at least")
     if not np.isfinite(codes).all():
@@ -84,7 +97,7 @@ def _told(subject: Subject) -> _Told:
     train, test = np.split(drawn, [round(2 / 3 * len(codes))])
     if not len(test) or any(len(np.unique(column)) < 2 for column in factors[train].T):
         raise UsageError(f"{len(codes)} images are too few to fit classifiers of factors on")
-    constant = [name for name in split.factors if name not in varied]
+    constant = [name for name in split.factors or () if name not in varied]
     notes = [
         f"factors {', '.join(varied)}, of posterior means of {len(codes)} images;"
         f" scikit-learn {sklearn.__version__}"

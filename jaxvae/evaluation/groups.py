@@ -31,6 +31,19 @@ GROUPS: dict[str, Callable[[Subject], Findings]] = {
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 
 
+def measure(name: str, subject: Subject) -> Findings:
+    """What the group `name` comes to.
+
+    Raises:
+        UsageError: it does not apply, or a value is not finite.
+    """
+    found = GROUPS[name](subject)
+    for value, number in found.values.items():
+        if not np.isfinite(number):
+            raise UsageError(f"{value} is not finite ({number})")
+    return found
+
+
 class Examined(NamedTuple):
     """found: what each group came to.
     refused: why others do not apply, where all were asked for.
@@ -76,7 +89,7 @@ def examine(subject: Subject, metrics: Sequence[str]) -> Examined:
     found, refused = {}, {}
     for name in names_of(metrics):
         try:
-            found[name] = GROUPS[name](subject)
+            found[name] = measure(name, subject)
         except UsageError as error:
             if "all" not in metrics:
                 raise UsageError(f"--metrics {name}: {error}") from error
