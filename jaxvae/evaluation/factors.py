@@ -11,15 +11,17 @@ from jaxvae.evaluation.subject import Findings, Subject
 from jaxvae.evaluation.trained import embed
 from jaxvae.evaluation.views import batches
 from jaxvae.metrics import disentanglement as measures
-from jaxvae.metrics.shared_factors import beta_vae_score, factor_vae_score
+from jaxvae.metrics.shared_factors import ITERATIONS, beta_vae_score, factor_vae_score
 
 
 class _Told(NamedTuple):
-    """codes (n, latents) and factors (n, factors), sorted, so that their order has no effect.
+    """names: of the factors that vary.
+    codes (n, latents) and factors (n, factors), sorted, so that their order has no effect.
     train, test: two thirds of the rows, drawn at random, and the others.
     notes: what a reader has to know.
     """
 
+    names: tuple[str, ...]
     codes: np.ndarray
     factors: np.ndarray
     train: np.ndarray
@@ -30,25 +32,42 @@ class _Told(NamedTuple):
 def disentanglement(subject: Subject) -> Findings:
     """MIG, SAP, modularity and the scores of FactorVAE and beta-VAE, of posterior means.
 
-    `sap` is of accuracies, `sap_r2` of squared correlations.
+    `sap` is of accuracies, `sap_r2` of squared correlations. Without the last two scores where a
+    value of a factor is that of one image, which can share it with none.
     """
-    codes, factors, train, test, notes = _told(subject)
+    names, codes, factors, train, test, notes = _told(subject)
     seed = subject.settings.seed
     information = measures.mutual_information(measures.discretised(codes), factors)
+    told, converged = measures.accuracies(codes, factors, train, test, seed)
+    unfinished = [] if converged else ["sap"]
     values = {
         "mig": measures.mig(codes, factors),
-        "sap": measures.gap(measures.accuracies(codes, factors, train, test, seed)),
+        "sap": measures.gap(told),
         "sap_r2": measures.gap(measures.squared_correlations(codes, factors)),
         "modularity": measures.modularity(information),
-        "factor_vae_score": factor_vae_score(codes, factors, seed),
-        "beta_vae_score": beta_vae_score(codes, factors, seed),
     }
+    alone = [
+        name
+        for name, column in zip(names, factors.T, strict=True)
+        if np.unique(column, return_counts=True)[1].min() < 2
+    ]
+    if alone:
+        notes += (
+            "without factor_vae_score and beta_vae_score, for which each value must be that of"
+            f" several images: one image alone has a value of {', '.join(alone)}",
+        )
+    else:
+        values["factor_vae_score"] = factor_vae_score(codes, factors, seed)
+        values["beta_vae_score"], converged = beta_vae_score(codes, factors, seed)
+        unfinished += [] if converged else ["beta_vae_score"]
+    if unfinished:
+        notes += (f"not converged in {ITERATIONS} iterations: {', '.join(unfinished)}",)
     return Findings(values, notes)
 
 
 def dci(subject: Subject) -> Findings:
     """Disentanglement, completeness and informativeness by gradient boosted trees: minutes."""
-    codes, factors, train, test, notes = _told(subject)
+    _, codes, factors, train, test, notes = _told(subject)
     found = measures.importances(codes, factors, train, test, subject.settings.seed)
     values = {
         "dci_disentanglement": measures.disentanglement(found.values),
@@ -104,4 +123,4 @@ def _told(subject: Subject) -> _Told:
     ]
     if constant:
         notes.append(f"left out, since they do not vary: {', '.join(constant)}")
-    return _Told(codes, factors, train, test, tuple(notes))
+    return _Told((*varied,), codes, factors, train, test, tuple(notes))

@@ -72,6 +72,19 @@ def test_distances_by_hand(monkeypatch):
         assert values[name] == pytest.approx(value, abs=0.04)  # one image, by rounding
 
 
+def test_neighbours_of_a_sorted_split_are_of_all_classes(monkeypatch):
+    """Images whose stripe shows their class, in order of classes; six are looked at."""
+    monkeypatch.setattr(sampling, "NEAREST", 6)
+    seen, nearest = [], sampling.nearest_distances
+    monkeypatch.setattr(sampling, "nearest_distances", lambda a, b: seen.append(a) or nearest(a, b))
+    test = images(30, seed=1)
+    split = test.take(np.argsort(test.labels, kind="stable"))
+    samples(subject(DENSE, split=split))
+    _, rows = seen
+    stripes = rows.reshape(6, 3, -1).mean(axis=2).argmax(axis=1)
+    assert {*stripes.tolist()} == {0, 1, 2}
+
+
 def test_without_labels_components_are_compared():
     train = images(60)._replace(labels=None)
     found = samples(subject(DENSE, dataset(train)))
