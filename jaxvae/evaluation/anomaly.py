@@ -9,9 +9,9 @@ from jaxvae import data
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation import importance, score
-from jaxvae.evaluation.regret import DRAWS, STEPS, has_gaussian, likelihood_regret
+from jaxvae.evaluation.regret import DRAWS, STEPS, likelihood_regret
 from jaxvae.evaluation.subject import Findings, Measuring, Subject
-from jaxvae.evaluation.trained import Trained, as_stored
+from jaxvae.evaluation.trained import Trained, as_stored, has_gaussian
 from jaxvae.evaluation.views import batches, sees_labels
 from jaxvae.metrics.ranking import auroc, average_precision
 
@@ -41,9 +41,16 @@ def anomaly(subject: Subject) -> Findings:
         more = scores(trained, others, settings)
         every = {name: np.concatenate([row, more[name]]) for name, row in rows.items()}
         truth = np.concatenate([truth, np.ones(len(more["recon"]), np.int8)])
+    given = len(subject.split.images) + (0 if others is None else len(others.images))
+    if cut := given - len(truth):
+        notes.append(f"without {cut:,} images that fill no batch: a term is of whole batches")
     entropy = every["recon"] - every.get("recon_minus_entropy", every["recon"])
     if not entropy.any():  # every pixel is 0 or 1
         rows.pop("recon_minus_entropy", None)
+    for name in [*rows]:
+        if bad := int(np.isnan(every[name]).sum()):
+            notes.append(f"without {name}: not a number for {bad:,} images")
+            del rows[name]
     known = truth >= 0
     judged = truth[known] == 1
 

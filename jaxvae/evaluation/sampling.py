@@ -13,7 +13,7 @@ from jaxvae.evaluation.subject import Findings, Subject, mean_of
 from jaxvae.evaluation.trained import Trained, knows_labels, pixels, sample
 from jaxvae.evaluation.views import batches, chosen, copies, labelled
 from jaxvae.metrics.frechet import frechet_distance
-from jaxvae.metrics.manifold import K, nearest_distances, prdc
+from jaxvae.metrics.manifold import K, expected_coverage, nearest_distances, prdc
 
 VALUES = 100_000_000
 """Of training examples, at most, that are in memory for the classifier and as neighbours."""
@@ -68,6 +68,8 @@ def samples(subject: Subject) -> Findings:
     notes = [
         f"{n:,} samples, images and training images each; Frechet distances grow with fewer",
         *notes,
+        "of two sets of one distribution density is 1 on average, and coverage"
+        f" {expected_coverage(n):.4g}",
         "_train: training images in the place of samples, as near as can be expected",
         f"nearest among {len(own):,} of {len(train.images):,} training images, of"
         f" {len(of_samples):,} each; ratio near 0: copies; blur alone brings it below 1",

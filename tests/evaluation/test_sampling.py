@@ -103,6 +103,10 @@ def test_grey_images_are_compared_where_training_drew_binary_ones():
 def test_as_many_as_there_are():
     found = samples(subject(DENSE))
     assert found.notes[0].startswith("30 samples, images and training images each")
+    # 1 - (29 x 28 x 27 x 26 x 25) / (59 x 58 x 57 x 56 x 55)
+    assert any(
+        note.endswith("density is 1 on average, and coverage 0.9763") for note in found.notes
+    )
     assert any("fewer than the 10,000" in note for note in found.notes)
     fewer = samples(subject(DENSE, generated=12))
     assert fewer.notes[0].startswith("12 samples") and not any(
