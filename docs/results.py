@@ -1,7 +1,7 @@
 """Fill docs/results.json: what each experiment came to, where, and in what time.
 
-README, docs/variants.md and docstrings say these numbers; `tests/test_results.py` compares them with
-the file. What is there already is left alone, so that the command goes on where it was stopped.
+README, docs/variants.md and docstrings say these numbers; `tests/test_results.py` compares them.
+What is there already is left alone, so that the command goes on where it was stopped.
 
     make results                                   each experiment that has no entry
     make results RESULTS="mnist_vae --again"       this one, once more

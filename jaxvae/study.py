@@ -5,6 +5,7 @@ The folder has the run of the `population`, its `members` as runs of their own, 
 """
 
 import csv
+import json
 import logging
 import shutil
 import statistics
@@ -17,7 +18,7 @@ from jaxvae import data, figures, runs, training
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population
-from jaxvae.evaluation import Trained, as_stored, groups, score
+from jaxvae.evaluation import Trained, as_stored, beforehand, groups, score
 from jaxvae.evaluation.subject import Measuring, Subject
 from jaxvae.runs import guards
 from jaxvae.training.extract import extract
@@ -50,10 +51,12 @@ def study(
         population: seeds, and what is swept.
         metrics: groups, of `jaxvae.evaluation.groups.GROUPS`, or "all".
         limit: measure on the first so many images alone.
-        settings: how the groups measure; those of other settings are measured again.
+        settings: how the groups measure; those of `metrics` that were measured with others are
+            measured again.
 
     Raises:
-        UsageError: there is one member alone, no such group, or the study was begun otherwise.
+        UsageError: there is one member alone, no such group, one that cannot apply to any member,
+            or the study was begun otherwise.
         FileExistsError: `folder` is not empty, nor a study's.
         Interrupted: training was asked to stop, and has saved.
         NonFiniteError: no member is finite.
@@ -63,21 +66,25 @@ def study(
     require(limit is None or limit >= 1, "limit", limit, "None or at least 1")
     names = [TERMS, *groups.names_of(metrics)]
     everyone = members(experiment, population)
+    dataset = data.load(experiment.data, known=True)  # training says what is odd about them
+    split = dataset.test
+    if limit is not None:
+        split = split.take(range(min(limit, len(split.images))))
+    if "all" not in metrics:
+        beforehand.refuse(names, dataset, split, settings)
     with guards.held(folder):
         trained = _train(experiment, folder / "population", population)
-        dataset = data.load(experiment.data)
-        split = dataset.test
-        if limit is not None:
-            split = split.take(range(min(limit, len(split.images))))
         result = _standing(folder, everyone, [*population.values()])
-        own = {"limit": limit, **asdict(settings)}
-        if result.setdefault("measuring", own) != own:
-            log.info("measured with %s before: all is measured again", result["measuring"])
-            (folder / "study.json").unlink()
-            result = _standing(folder, everyone, [*population.values()]) | {"measuring": own}
         result |= {"experiment": experiment.name, "images": len(split.images)}
+        # As they come back from study.json, which has no tuples.
+        of_groups = json.loads(json.dumps({"limit": limit, **asdict(settings)}))
+        asked = {name: {"limit": limit} if name == TERMS else of_groups for name in names}
+        before = [each["measuring"] for each in result["members"]]
+        if left := sorted({n for e in before for n in e if n not in names and e[n] != of_groups}):
+            log.warning("%s: left as measured before, with other settings", ", ".join(left))
         for entry, member in zip(result["members"], everyone, strict=True):
-            missing = [name for name in names if name not in entry["measured"] | entry["refused"]]
+            known = entry["measuring"]
+            missing = [name for name in names if known.get(name) != asked[name]]
             if trained["members"][entry["member"]]["best"] is None:
                 entry["refused"][TERMS] = "not finite in its first epoch"
                 continue
@@ -87,6 +94,7 @@ def study(
             subject = Subject(model, as_stored(model, split), lambda: dataset, settings)
             for name in missing:
                 _measure(entry, name, subject)
+                entry["measuring"][name] = asked[name]
                 runs.write_json(folder / "study.json", result)
             log.info("member %d of %d is measured", entry["member"], len(everyone))
         result["settings"] = _settings(result)
@@ -101,7 +109,7 @@ def _standing(folder: Path, everyone: Sequence[Experiment], swept: Sequence[str]
         return standing
     entries: list[dict[str, Any]] = [
         {"member": i, "seed": member.seed, **{name: value_of(member, name) for name in swept}}
-        | {"measured": {}, "notes": {}, "refused": {}}
+        | {"measured": {}, "notes": {}, "refused": {}, "measuring": {}}
         for i, member in enumerate(everyone)
     ]
     return {"folder": str(folder), "sweep": list(swept), "members": entries}
@@ -126,13 +134,15 @@ def _train(experiment: Experiment, folder: Path, population: Population) -> dict
 
 
 def _measure(entry: dict[str, Any], name: str, subject: Subject) -> None:
-    """One group, or the terms, of a member; or why there is none."""
+    """One group, or the terms, of a member; or why there is none, in the place of what was."""
+    for part in ("measured", "notes", "refused"):
+        entry[part].pop(name, None)
     try:
         if name == TERMS:
             terms = score.terms(subject.trained, subject.split, sampled=True)
             entry["measured"][name] = score.means(terms)
         else:
-            found = groups.GROUPS[name](subject)
+            found = groups.measure(name, subject)
             entry["measured"][name] = dict(found.values)
             entry["notes"][name] = list(found.notes)
     except (UsageError, score.NotFinite) as error:

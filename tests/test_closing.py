@@ -197,3 +197,26 @@ def test_a_training_at_a_terminal(tmp_path):
     status, written = at_terminal("train", "--resume", run, "--train.epochs", "3", "--json")
     assert status == 0 and any("epoch 3/3 step" in line for line in lines_of(written))
     assert '"status": "finished"' in written and "\nnext" not in written
+
+
+def test_a_study_with_many_values():
+    """Names with their group, as both have a loss; what is the same of all is left out."""
+
+    def spread(mean):
+        return {"mean": mean, "std": 0.5, "n": 2}
+
+    names = ["loss", "elbo.loss", "elbo.loss_se", "nll.num_samples", *(f"a.v{i}" for i in range(9))]
+    settings = [
+        {"objective.beta": beta, "measured": {n: spread(beta + i) for i, n in enumerate(names)}}
+        for beta in (1.0, 4.0)
+    ]
+    for setting in settings:
+        setting["measured"]["nll.num_samples"] = spread(500.0)
+    found = dict(
+        closing.studied(
+            {"folder": "out", "images": 5, "settings": settings, "members": [{"measured": {}}]}
+        )
+    )
+    listed = found["beta 1"].split(", ")
+    assert listed[:3] == ["loss 1.00 ± 0.5", "elbo.loss 2.00 ± 0.5", "a.v0 5.00 ± 0.5"]
+    assert len(listed) == 9 and listed[-1] == "and 3 more in study.csv"

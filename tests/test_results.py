@@ -138,5 +138,8 @@ def test_tables():
         if f"{name}/seeds" in LEDGER:
             ranges = next(c for c in cells if re.fullmatch(rf"{NUMBER} to {NUMBER}", c))
             assert not wrong_range(ranges, LEDGER[f"{name}/seeds"], metric), line
+        if f"{name}/mnist" in LEDGER:
+            mnist = LEDGER[f"{name}/mnist"]["best"]["val_loss"]
+            assert cells[-1].endswith(" nats") and says(cells[-1].removesuffix(" nats"), mnist)
         seconds = next(c for c in cells if re.match(r"[\d.]+ (s|min)", c))
         assert duration(seconds) == pytest.approx(entry["seconds"], rel=0.1, abs=0.6), line

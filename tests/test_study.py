@@ -12,7 +12,7 @@ import pytest
 from jaxvae import Data, Experiment, Model, Objective, Population, Train, cli, runs
 from jaxvae import study as studies
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import groups
+from jaxvae.evaluation import groups, score
 from jaxvae.evaluation.subject import Findings, Measuring
 from jaxvae.training import loop
 from tests.commands import call
@@ -56,7 +56,7 @@ def counted(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_each_member_is_measured_once(experiment, tmp_path, monkeypatch):
-    seen, folder = counted(monkeypatch), tmp_path / "study"
+    seen, folder, terms = counted(monkeypatch), tmp_path / "study", score.terms
     population = Population(2, SWEEP)
     result = studies.study(experiment, folder, population, ["elbo"])
     everyone = [(seed, beta) for seed in (0, 1) for beta in (0.5, 4.0)]
@@ -76,6 +76,7 @@ def test_each_member_is_measured_once(experiment, tmp_path, monkeypatch):
 
     # The same call again measures nothing, another group is added, also where it does not apply.
     seen.clear()
+    monkeypatch.setattr(score, "terms", None)  # nor the terms
     assert studies.study(experiment, folder, population, ["elbo"]) == result
     assert seen == []
     added = studies.study(experiment, folder, population, ["dci"])
@@ -86,13 +87,19 @@ def test_each_member_is_measured_once(experiment, tmp_path, monkeypatch):
     studies.study(experiment, folder, population, ["dci", "elbo"])
     assert seen == []
 
-    # With other settings everything is measured again.
+    # With other settings what is asked for is measured again, and nothing else is lost.
+    monkeypatch.setattr(score, "terms", terms)
     few = studies.study(experiment, folder, population, ["elbo"], limit=10)
     assert seen == [("elbo", *member) for member in everyone]
     assert few["members"][0]["measured"]["elbo"]["value"] == 10.5
     seen.clear()
-    studies.study(experiment, folder, population, ["elbo"], 10, Measuring(seed=3))
-    assert len(seen) == 4
+    changed = Measuring(seed=3, normal=(1,), anomalies=IMAGES)
+    kept = studies.study(experiment, folder, population, ["elbo"], 10, changed)
+    assert len(seen) == 4 and kept["members"][0]["measured"]["dci"] == {"value": 32.5}
+    assert kept["members"][0]["measuring"]["elbo"]["anomalies"].startswith("arrays in memory")
+    seen.clear()
+    assert studies.study(experiment, folder, population, ["elbo"], 10, changed) == kept
+    assert seen == []
 
     for changed, message in (
         (Population(2, ("objective.beta=0.5,8",)), "population"),
@@ -162,6 +169,17 @@ def test_what_cannot_be_a_study(experiment, tmp_path, capsys):
         studies.study(experiment, tmp_path / "a", Population(2), ["none"])
     with pytest.raises(UsageError, match="limit = 0"):
         studies.study(experiment, tmp_path / "a", Population(2), limit=0)
+    for metrics, settings, message in (
+        (["anomaly"], Measuring(), "--metrics anomaly: .* give --normal CLASS"),
+        (["probes"], Measuring(), "--metrics probes: the images have no labels"),
+        (["clusters"], Measuring(), "--metrics clusters: the images have no labels"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            studies.study(experiment, tmp_path / "a", Population(2), metrics, None, settings)
+    np.savez(tmp_path / "data.npz", images=IMAGES)
+    for name in ("disentanglement", "dci"):
+        with pytest.raises(UsageError, match=f"--metrics {name}: the images have no factors"):
+            studies.study(experiment, tmp_path / "a", Population(2), [name])
     assert not (tmp_path / "a").exists()
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "mine.txt").write_text("mine")
@@ -171,3 +189,24 @@ def test_what_cannot_be_a_study(experiment, tmp_path, capsys):
         status, _, err = call(capsys, *words)
         assert status == 2 and "give an experiment and --out" in err
     assert runs.load_experiment("sprites_factor_vae").objective.gamma == 10
+
+
+def test_options_of_measuring(experiment, tmp_path, monkeypatch, capsys):
+    """Each arrives where `evaluate` has it; --seed stays that of the training."""
+    given = []
+    monkeypatch.setattr(studies, "study", lambda *args: given.append(args) or {})
+    words = ["--num-samples", 3, "--generated", 20, "--metrics-seed", 4, "--normal", 1, 2]
+    words += ["--anomalies", "digits", "--seed", 7]
+    status, _, err = call(capsys, "study", "digits_vae", "--out", tmp_path / "a", *words)
+    assert status == 0, err
+    (settings,) = (args[5] for args in given)
+    assert settings == Measuring(3, 20, 4, (1, 2), "digits") and given[0][0].seed == 7
+
+
+def test_a_value_that_is_no_number_is_refused_and_the_file_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(groups, "GROUPS", {"elbo": lambda subject: Findings({"a": float("nan")})})
+    entry = {"member": 0, "measured": {"elbo": {"a": 1.0}}, "notes": {}, "refused": {}}
+    studies._measure(entry, "elbo", None)
+    assert entry["measured"] == {} and "a" in entry["refused"]["elbo"]
+    runs.write_json(tmp_path / "study.json", entry)
+    assert runs.read_json(tmp_path / "study.json") == entry

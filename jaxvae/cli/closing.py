@@ -28,6 +28,8 @@ Result = Mapping[str, Any]
 TERMS = ("loss", "recon", "kl", "mse")
 SETTINGS = 8
 """Settings of a population that are listed; summary.json has all."""
+MEASURES = 8
+"""Values of a setting of a study that are listed; study.csv has all."""
 
 
 def show(text: str, bold: str | None = None) -> None:
@@ -167,15 +169,21 @@ def studied(result: Result) -> Facts:
     """Of `study`: means over seeds, with standard deviations, of each setting."""
     folder = Path(result["folder"])
     facts: Facts = [("members", f"{len(result['members'])}, on {result['images']:,} images")]
+    every = [setting["measured"] for setting in result["settings"]]
+    # What a group has the same of all members, such as num_samples, tells none from another.
+    means = {n: {s[n]["mean"] for s in every if n in s} for s in every for n in s}
+    same = {n for n in means if "." in n and len(means[n]) == 1 and len(every) > 1}
     for setting in result["settings"][:SETTINGS]:
         fields = [(name, value) for name, value in setting.items() if name != "measured"]
         which = ", ".join(f"{n.rpartition('.')[2].replace('_', ' ')} {v:g}" for n, v in fields)
-        shown = {n: s for n, s in setting["measured"].items() if not n.endswith("_se")}
+        measured = setting["measured"].items()
+        shown = {n: s for n, s in measured if not n.endswith("_se") and n not in same}
         listed = [
-            f"{name.rpartition('.')[2]} {_nats(s['mean'])}"
-            + (f" ± {_nats(s['std'])}" if s["n"] > 1 else "")
-            for name, s in shown.items()
+            f"{name} {_nats(s['mean'])}" + (f" ± {_nats(s['std'])}" if s["n"] > 1 else "")
+            for name, s in [*shown.items()][:MEASURES]
         ]
+        if more := len(shown) - len(listed):
+            listed.append(f"and {more} more in study.csv")
         facts.append((which or "all", ", ".join(listed) or "not finite"))
     if left := len(result["settings"]) - SETTINGS:
         facts += [("more", f"{left} settings")] if left > 0 else []

@@ -122,7 +122,11 @@ def study(options: Annotated[StudyOptions, NO_PREFIX]) -> dict[str, Any]:
     if options.file is None or options.out is None:
         raise UsageError("study: give an experiment and --out, a folder")
     population = Population(options.seeds, options.sweep)
-    settings = Measuring(num_samples=options.num_samples)
+    seed = options.metrics_seed
+    require(0 <= seed < 2**32, "--metrics-seed", seed, "in 0..2**32-1")
+    settings = Measuring(
+        options.num_samples, options.generated, seed, options.normal, options.anomalies
+    )
     return studied(
         options.experiment, options.out, population, options.metrics, options.limit, settings
     )

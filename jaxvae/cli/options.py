@@ -69,6 +69,14 @@ class StudyOptions:
     """Measure on the first so many test images alone."""
     num_samples: int = 500
     """K, draws of the code for each image: groups nll and anomaly."""
+    generated: int = 10_000
+    """Samples that group samples compares with as many images."""
+    metrics_seed: int = 0
+    """Of what the groups draw; --seed is that of the training."""
+    normal: tuple[int, ...] = ()
+    """Labels of normal images, for group anomaly: all others are anomalous."""
+    anomalies: str | None = None
+    """Other images, as in --data.source, all anomalous, for group anomaly."""
     experiment: Annotated[Experiment, NO_PREFIX] = TrainOptions().experiment
 
 

@@ -9,9 +9,9 @@ from jaxvae import data
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation import importance, score
-from jaxvae.evaluation.regret import DRAWS, STEPS, has_gaussian, likelihood_regret
+from jaxvae.evaluation.regret import DRAWS, STEPS, likelihood_regret
 from jaxvae.evaluation.subject import Findings, Measuring, Subject
-from jaxvae.evaluation.trained import Trained, as_stored
+from jaxvae.evaluation.trained import Trained, as_stored, has_gaussian
 from jaxvae.evaluation.views import batches, sees_labels
 from jaxvae.metrics.ranking import auroc, average_precision
 
@@ -27,12 +27,8 @@ def anomaly(subject: Subject) -> Findings:
         UsageError: neither is given, or all examples are of one kind.
     """
     trained, settings = subject.trained, subject.settings
-    if not settings.normal and settings.anomalies is None:
-        raise UsageError(
-            "must know what is anomalous: give --normal CLASS... or --anomalies SOURCE"
-        )
     notes: list[str] = []
-    truth, others = _by_label(subject.split, settings.normal), None
+    truth, others = by_label(subject.split, settings), None
     if settings.anomalies is not None:
         others, named = _others(trained, settings.anomalies)
         notes.append(f"{named}; rows per image are those of the split alone")
@@ -45,9 +41,16 @@ def anomaly(subject: Subject) -> Findings:
         more = scores(trained, others, settings)
         every = {name: np.concatenate([row, more[name]]) for name, row in rows.items()}
         truth = np.concatenate([truth, np.ones(len(more["recon"]), np.int8)])
+    given = len(subject.split.images) + (0 if others is None else len(others.images))
+    if cut := given - len(truth):
+        notes.append(f"without {cut:,} images that fill no batch: a term is of whole batches")
     entropy = every["recon"] - every.get("recon_minus_entropy", every["recon"])
     if not entropy.any():  # every pixel is 0 or 1
         rows.pop("recon_minus_entropy", None)
+    for name in [*rows]:
+        if bad := int(np.isnan(every[name]).sum()):
+            notes.append(f"without {name}: not a number for {bad:,} images")
+            del rows[name]
     known = truth >= 0
     judged = truth[known] == 1
 
@@ -126,9 +129,17 @@ def entropies(trained: Trained, split: Split) -> np.ndarray | None:
     return np.concatenate(parts)
 
 
-def _by_label(split: Split, normal: tuple[int, ...]) -> np.ndarray:
-    """1 of the anomalous examples, 0 of normal ones, -1 where the label is not known: int8 (n,)."""
-    labels = split.every_label
+def by_label(split: Split, settings: Measuring) -> np.ndarray:
+    """1 of the anomalous examples, 0 of normal ones, -1 where the label is not known: int8 (n,).
+
+    Raises:
+        UsageError: nothing says what is anomalous, or a normal label is that of no example.
+    """
+    normal, labels = settings.normal, split.every_label
+    if not normal and settings.anomalies is None:
+        raise UsageError(
+            "must know what is anomalous: give --normal CLASS... or --anomalies SOURCE"
+        )
     if not normal:
         return np.zeros(len(labels), np.int8)
     if absent := sorted({*normal} - {*labels.tolist()}):

@@ -25,8 +25,9 @@ def geometry(subject: Subject) -> Findings:
     if pairs < 1:
         raise UsageError("one image: a line needs two")
     rng = np.random.default_rng(subject.settings.seed)
-    chosen = subject.split.take(rng.permutation(len(subject.split.images))[: 2 * pairs])
-    codes = embed(trained, prepare(trained, chosen))
+    index = rng.permutation(len(subject.split.images))[: 2 * pairs]
+    chosen = subject.split.take(index)
+    codes = embed(trained, prepare(trained, chosen, index))
     if codes.ndim != 2:
         raise UsageError(f"codes of shape {codes.shape[1:]}: must be vectors")
     if not np.isfinite(codes).all():

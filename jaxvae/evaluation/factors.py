@@ -6,18 +6,22 @@ import numpy as np
 import sklearn
 
 from jaxvae.checks import UsageError
+from jaxvae.data import Split
 from jaxvae.evaluation.subject import Findings, Subject
-from jaxvae.evaluation.trained import embed, prepare
+from jaxvae.evaluation.trained import embed
+from jaxvae.evaluation.views import batches
 from jaxvae.metrics import disentanglement as measures
-from jaxvae.metrics.shared_factors import beta_vae_score, factor_vae_score
+from jaxvae.metrics.shared_factors import ITERATIONS, beta_vae_score, factor_vae_score
 
 
 class _Told(NamedTuple):
-    """codes (n, latents) and factors (n, factors), sorted, so that their order has no effect.
+    """names: of the factors that vary.
+    codes (n, latents) and factors (n, factors), sorted, so that their order has no effect.
     train, test: two thirds of the rows, drawn at random, and the others.
     notes: what a reader has to know.
     """
 
+    names: tuple[str, ...]
     codes: np.ndarray
     factors: np.ndarray
     train: np.ndarray
@@ -28,25 +32,42 @@ class _Told(NamedTuple):
 def disentanglement(subject: Subject) -> Findings:
     """MIG, SAP, modularity and the scores of FactorVAE and beta-VAE, of posterior means.
 
-    `sap` is of accuracies, `sap_r2` of squared correlations.
+    `sap` is of accuracies, `sap_r2` of squared correlations. Without the last two scores where a
+    value of a factor is that of one image, which can share it with none.
     """
-    codes, factors, train, test, notes = _told(subject)
+    names, codes, factors, train, test, notes = _told(subject)
     seed = subject.settings.seed
     information = measures.mutual_information(measures.discretised(codes), factors)
+    told, converged = measures.accuracies(codes, factors, train, test, seed)
+    unfinished = [] if converged else ["sap"]
     values = {
         "mig": measures.mig(codes, factors),
-        "sap": measures.gap(measures.accuracies(codes, factors, train, test, seed)),
+        "sap": measures.gap(told),
         "sap_r2": measures.gap(measures.squared_correlations(codes, factors)),
         "modularity": measures.modularity(information),
-        "factor_vae_score": factor_vae_score(codes, factors, seed),
-        "beta_vae_score": beta_vae_score(codes, factors, seed),
     }
+    alone = [
+        name
+        for name, column in zip(names, factors.T, strict=True)
+        if np.unique(column, return_counts=True)[1].min() < 2
+    ]
+    if alone:
+        notes += (
+            "without factor_vae_score and beta_vae_score, for which each value must be that of"
+            f" several images: one image alone has a value of {', '.join(alone)}",
+        )
+    else:
+        values["factor_vae_score"] = factor_vae_score(codes, factors, seed)
+        values["beta_vae_score"], converged = beta_vae_score(codes, factors, seed)
+        unfinished += [] if converged else ["beta_vae_score"]
+    if unfinished:
+        notes += (f"not converged in {ITERATIONS} iterations: {', '.join(unfinished)}",)
     return Findings(values, notes)
 
 
 def dci(subject: Subject) -> Findings:
     """Disentanglement, completeness and informativeness by gradient boosted trees: minutes."""
-    codes, factors, train, test, notes = _told(subject)
+    _, codes, factors, train, test, notes = _told(subject)
     found = measures.importances(codes, factors, train, test, subject.settings.seed)
     values = {
         "dci_disentanglement": measures.disentanglement(found.values),
@@ -57,13 +78,12 @@ def dci(subject: Subject) -> Findings:
     return Findings(values, (*notes, f"trees fitted on {len(train)} codes, tried on {len(test)}"))
 
 
-def _told(subject: Subject) -> _Told:
-    """Codes and factors of the split.
+def varying(split: Split) -> dict[str, np.ndarray]:
+    """The factors that take several values among the examples, (n,) each.
 
     Raises:
-        UsageError: there are no factors, or too few; codes are not finite, or of one latent.
+        UsageError: there are none, or fewer than two.
     """
-    split = subject.split
     if split.factors is None:
         raise UsageError(
             "the images have no factors, integers that say what each was made from: use"
@@ -72,8 +92,20 @@ def _told(subject: Subject) -> _Told:
     varied = {name: v for name, v in split.factors.items() if len(np.unique(v)) > 1}
     if len(varied) < 2:
         raise UsageError(f"{len(varied)} factors vary among the images: must be 2 at least")
-    codes = np.asarray(embed(subject.trained, prepare(subject.trained, split)), np.float64)
-    codes, factors = codes.reshape(len(codes), -1), np.stack([*varied.values()], axis=1)
+    return varied
+
+
+def _told(subject: Subject) -> _Told:
+    """Codes and factors of the split.
+
+    Raises:
+        UsageError: there are no factors, or too few; codes are not finite, or of one latent.
+    """
+    split = subject.split
+    varied = varying(split)
+    parts = [np.asarray(embed(subject.trained, x)) for x, _ in batches(subject.trained, split)]
+    codes = np.concatenate(parts).astype(np.float64).reshape(len(split.images), -1)
+    factors = np.stack([*varied.values()], axis=1)
     if codes.shape[1] < 2:
         raise UsageError("codes of one latent: a gap between latents needs 2 at least")
     if not np.isfinite(codes).all():
@@ -84,11 +116,11 @@ def _told(subject: Subject) -> _Told:
     train, test = np.split(drawn, [round(2 / 3 * len(codes))])
     if not len(test) or any(len(np.unique(column)) < 2 for column in factors[train].T):
         raise UsageError(f"{len(codes)} images are too few to fit classifiers of factors on")
-    constant = [name for name in split.factors if name not in varied]
+    constant = [name for name in split.factors or () if name not in varied]
     notes = [
         f"factors {', '.join(varied)}, of posterior means of {len(codes)} images;"
         f" scikit-learn {sklearn.__version__}"
     ]
     if constant:
         notes.append(f"left out, since they do not vary: {', '.join(constant)}")
-    return _Told(codes, factors, train, test, tuple(notes))
+    return _Told((*varied,), codes, factors, train, test, tuple(notes))

@@ -27,7 +27,7 @@ def probes(subject: Subject) -> Findings:
     train, test = subject.dataset.train, subject.split
     seed = subject.settings.seed
     own = chosen(labelled(train, "training examples"), FITTED, seed)
-    to_judge = labelled(test, "images")
+    to_judge = chosen(labelled(test, "images"), FITTED, seed)
     labels, truth = train.every_label[own], test.every_label[to_judge]
     if len(own) < max(KS):
         raise UsageError(f"{len(own)} training examples have labels: must be at least {max(KS)}")

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from jaxvae import noise
-from jaxvae.batch import Batch, dummy
+from jaxvae.batch import Batch
 from jaxvae.data import Split
 from jaxvae.evaluation.trained import BATCH, Trained
 from jaxvae.evaluation.views import batches
@@ -31,12 +31,6 @@ RATE = 0.05
 """Of learning at the first step; it falls to 0 as a cosine."""
 DRAWS = 16
 """Of the code, over which both bounds are averaged; the same for both."""
-
-
-def has_gaussian(trained: Trained) -> bool:
-    """Whether q(z|x) = N(mean, exp(logvar)) and p(z) = N(0, I), compared latent by latent."""
-    variables, one = trained.variables.model, dummy(trained.info)
-    return "kl_per_latent" in jax.eval_shape(trained.model.apply, variables, one).aux
 
 
 def likelihood_regret(trained: Trained, split: Split, seed: int = 0) -> np.ndarray:

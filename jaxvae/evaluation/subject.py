@@ -3,6 +3,7 @@
 import functools
 import math
 import numbers
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvae.checks import require
+from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation.trained import Trained
+from jaxvae.held import hold
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ class Measuring:
         whole = all(isinstance(label, numbers.Integral) for label in normal)
         require(whole, "normal", self.normal, "labels, whole numbers")
         object.__setattr__(self, "normal", tuple(int(label) for label in normal))
+        object.__setattr__(self, "anomalies", _named(self.anomalies))
+
+
+def _named(source: Any) -> str | None:
+    """A source as text, arrays with a name that tells them apart: settings compare and are JSON."""
+    if source is None or isinstance(source, str):
+        return source
+    if isinstance(source, os.PathLike):
+        return os.fspath(source)
+    try:
+        return hold(source)
+    except UsageError as error:
+        raise UsageError(str(error).replace("data.source", "anomalies", 1)) from error
 
 
 @dataclass(frozen=True)

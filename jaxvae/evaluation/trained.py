@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae import noise
-from jaxvae.batch import Batch, Examples
+from jaxvae.batch import Batch, Examples, dummy
 from jaxvae.checks import UsageError
 from jaxvae.config import Data, Experiment
 from jaxvae.data import LazyImages, Split
@@ -217,17 +217,25 @@ def kl_per_latent(trained: Trained, batch: Batch) -> np.ndarray | None:
     )
 
 
+def has_gaussian(trained: Trained) -> bool:
+    """Whether q(z|x) = N(mean, exp(logvar)) and p(z) = N(0, I), compared latent by latent."""
+    variables, one = trained.variables.model, dummy(trained.info)
+    return "kl_per_latent" in jax.eval_shape(trained.model.apply, variables, one).aux
+
+
 def gaussian_posterior(trained: Trained, batch: Batch) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean and logvar of q(z|x) of prepared examples, (n, latents) each.
 
-    None where they are not Gaussians whose prior is N(0, I).
+    None where they are not Gaussians whose prior is N(0, I) (`has_gaussian`).
     """
+    if not has_gaussian(trained):
+        return None
 
-    def of(batch: Batch) -> tuple[jax.Array, jax.Array] | None:
+    def of(batch: Batch) -> tuple[jax.Array, jax.Array]:
         aux = _apply(trained.model, trained.variables.model, batch, None).aux
-        return (aux["mean"], aux["logvar"]) if "kl_per_latent" in aux else None
+        return aux["mean"], aux["logvar"]
 
-    found: tuple[np.ndarray, np.ndarray] | None = _in_batches(of, batch)
+    found: tuple[np.ndarray, np.ndarray] = _in_batches(of, batch)
     return found
 
 

@@ -18,7 +18,7 @@ from jaxvae.evaluation.subject import Subject
 from jaxvae.evaluation.trained import Trained, embed, prepare
 
 FITTED = 10_000
-"""Training examples that probes, components and clusters are fitted on, at most."""
+"""Examples that probes, components and clusters are fitted on, and that probes judge, at most."""
 PART = 1000  # examples that are in memory at once, as the model sees them
 
 

@@ -1,6 +1,7 @@
 """Members of a population beside each other: what they reach, by what they differ in."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ COLUMNS = 3
 TICKS = 6  # at most, on a logarithmic axis: each is a value that was swept
 LOG_RATIO = 4  # largest / smallest value from which on an axis is logarithmic
 TERMS = ("recon", "kl")
+WIDTH = 32  # letters of a title, beyond which it goes on in another line
 
 
 def sweep_curves(
@@ -23,8 +25,8 @@ def sweep_curves(
     """Reconstruction against KL, and each measure by the first field in `by`; points are members.
 
     A line joins the means over seeds, one line for each setting of the other fields. Without a KL
-    there is no first panel. Standard errors (`NAME_se`), losses of different weights and what is in
-    no row are not drawn.
+    there is no first panel. Standard errors (`NAME_se`), losses of different weights, what is in no
+    row and what a group has the same of all members, such as its number of draws, are not drawn.
 
     Args:
         rows: of each member its fields, `recon` and `kl` in nats, and other measures by name.
@@ -40,6 +42,7 @@ def sweep_curves(
     names = dict.fromkeys(name for row in drawn for name in row)
     ignored = {"member", "seed", "loss", *by}
     measures = [n for n in names if n not in ignored and not n.endswith("_se")]
+    measures = [n for n in measures if "." not in n or _differs(drawn, n)]
     panels: list[str | None] = [*measures]
     if any(row.get("kl", 0) for row in drawn):
         panels = [None, *measures]
@@ -55,7 +58,8 @@ def sweep_curves(
             _draw(axes, drawn, by[1:], "kl", "recon", by[0])
             continue
         unit = "nats" if measure in TERMS else ""
-        style_axes(axes, measure.rpartition(".")[2].replace("_", " "), _short(by[0]), unit)
+        name = textwrap.fill(measure.replace("_", " "), WIDTH)
+        style_axes(axes, name, _short(by[0]), unit)
         _draw(axes, drawn, by[1:], by[0], measure, by[0])
         x = np.array([row[by[0]] for row in drawn], float)
         if x.min() > 0 and x.max() >= LOG_RATIO * x.min():
@@ -72,6 +76,11 @@ def sweep_curves(
             handles, labels, loc="outside lower center", ncols=4, fontsize=LABEL, frameon=False
         )
     return figure
+
+
+def _differs(rows: Sequence[Mapping[str, float]], name: str) -> bool:
+    """Whether a measure is not the same of all members; of one member alone it is shown."""
+    return len(rows) == 1 or len({row[name] for row in rows if name in row}) > 1
 
 
 def _draw(

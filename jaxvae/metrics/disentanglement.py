@@ -7,11 +7,13 @@ numbers are the same. scikit-learn's version changes the trees and machines, and
 little.
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 
@@ -63,22 +65,28 @@ def squared_correlations(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 def accuracies(
     codes: np.ndarray, factors: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int = 0
-) -> np.ndarray:
+) -> tuple[np.ndarray, bool]:
     """Of telling each factor from one latent, (latents, factors); 0 of a dead latent.
 
     By a linear support vector machine (C = 0.01, balanced classes) that is fitted on the rows
     `train`, on the rows `test`.
+
+    Returns:
+        The accuracies, and whether every fit converged within scikit-learn's 1000 iterations.
     """
-    codes = np.asarray(codes, np.float64)
+    codes, converged = np.asarray(codes, np.float64), True
     found = np.zeros((codes.shape[1], factors.shape[1]))
     for i, z in enumerate(codes.T):
         if z[train].var(ddof=1) <= DEAD:
             continue
         for j, v in enumerate(factors.T):
             machine = LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
-            machine.fit(z[train, None], v[train])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # it is returned instead
+                machine.fit(z[train, None], v[train])
+            converged &= bool(machine.n_iter_ < machine.max_iter)
             found[i, j] = np.mean(machine.predict(z[test, None]) == v[test])
-    return found
+    return found, converged
 
 
 def modularity(information: np.ndarray) -> float:

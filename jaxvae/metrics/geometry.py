@@ -1,4 +1,4 @@
-"""The geometry that a decoder gives to codes: the pull-back metric, lengths and geodesics.
+"""The geometry that a decoder gives to codes: lengths and geodesics by the pull-back metric.
 
 A decoder g takes codes (n, latents) to examples (n, ...), and is an argument. The length of a curve
 of codes is that of its image: ds^2 = dz^T G dz with G = J^T J, J the Jacobian of g (Shao et al.
@@ -14,14 +14,6 @@ import numpy as np
 from scipy.optimize import minimize
 
 Decoder = Callable[[jax.Array], jax.Array]
-
-
-def pull_back(decode: Decoder, z: jax.Array, v: jax.Array) -> jax.Array:
-    """G(z) v = J^T J v of codes and directions, (n, latents) each: one product forwards, one
-    back."""
-    _, pushed = jax.jvp(decode, (z,), (v,))
-    _, back = jax.vjp(decode, z)
-    return back(pushed)[0]
 
 
 def speeds(decode: Decoder, z: jax.Array, v: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from jaxvae.checks import UsageError
 
 K = 5
+ROUNDING = 1e-6  # of an example's norm, up to which a distance is that of a copy
 
 
 def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, float]:
@@ -20,8 +21,8 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, float]:
       sets of one distribution.
     - density: in how many real balls a fake lies, over k; its expectation is 1 for two sets of one
       distribution, and it may be larger. coverage: the share of real balls with a fake in them;
-      then `expected_coverage`. Naeem et al. 2020 (arXiv:2002.09797), whose package `prdc` computes
-      the same.
+      then `expected_coverage` on average. Naeem et al. 2020 (arXiv:2002.09797), whose package
+      `prdc` computes the same.
 
     Args:
         real: features, (n, d).
@@ -55,10 +56,12 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, float]:
 
 
 def radii(features: np.ndarray, k: int) -> np.ndarray:
-    """The distance of each example, (n,), to the k-th nearest of the others."""
-    # Pairwise differences, and not products: of copies the distance is 0 exactly.
+    """The distance of each example, (n,), to the k-th nearest of the others; 0 of k copies."""
     distances, _ = NearestNeighbors(n_neighbors=k).fit(features).kneighbors()
-    return distances[:, -1]
+    # With many features it is the root of a difference of squares, and so of copies some 1e-8 of
+    # the norm.
+    found: np.ndarray = distances[:, -1]
+    return np.where(found > ROUNDING * np.linalg.norm(features, axis=1), found, 0.0)
 
 
 def expected_coverage(n: int, k: int = K) -> float:

@@ -5,10 +5,12 @@ factor are drawn from those that are there, with replacement, instead of being r
 both are as in disentanglement_lib (https://github.com/google-research/disentanglement_lib).
 """
 
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from jaxvae.checks import UsageError
@@ -19,6 +21,7 @@ TRAIN, EVALUATION = (
 )  # votes, or differences, to fit a classifier on and to judge it by
 BATCH = 64  # examples of a vote, or pairs of a difference
 COLLAPSED = 0.05  # standard deviation below which a latent does not vote
+ITERATIONS = 1000  # of the logistic regression, at most
 PART = 1000  # batches in memory at once
 
 
@@ -51,12 +54,15 @@ def factor_vae_score(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> f
     return float(evaluation[said, np.arange(len(said))].sum() / EVALUATION)
 
 
-def beta_vae_score(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float:
+def beta_vae_score(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> tuple[float, bool]:
     """How often differences of codes tell which factor is shared; Higgins et al. 2017.
 
     A point is the mean of |z1 - z2| over 64 pairs whose two examples share one factor, (latents,).
     A logistic regression is fitted on 10,000 points; the score is its accuracy on 5,000 others.
     https://openreview.net/forum?id=Sy2fzU9gl, section 3.
+
+    Returns:
+        The score, and whether the fit converged within 1000 iterations.
 
     Raises:
         UsageError: a value of a factor is that of a single example.
@@ -69,8 +75,12 @@ def beta_vae_score(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> flo
         points.append(difference.mean(axis=1))
         shared.append(fixed)
     x, y = np.concatenate(points), np.concatenate(shared)
-    fitted = LogisticRegression(max_iter=1000).fit(x[:TRAIN], y[:TRAIN])
-    return float(np.mean(fitted.predict(x[TRAIN:]) == y[TRAIN:]))
+    fitted = LogisticRegression(max_iter=ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is returned instead
+        fitted.fit(x[:TRAIN], y[:TRAIN])
+    converged = bool(np.all(fitted.n_iter_ < ITERATIONS))
+    return float(np.mean(fitted.predict(x[TRAIN:]) == y[TRAIN:])), converged
 
 
 class Sharing(NamedTuple):

@@ -1,5 +1,7 @@
 """How alike images are: PSNR and SSIM, of each pair."""
 
+import math
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -8,6 +10,8 @@ from jaxvae.checks import UsageError
 SIGMA = 1.5
 RADIUS = 5
 """Of the window, in pixels: 11 by 11."""
+VALUES = 1_000_000
+"""Of images, at most, that are compared at once: some ten arrays of float64 of as many."""
 
 
 def psnr(mse: np.ndarray) -> np.ndarray:
@@ -34,6 +38,12 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if min(a.shape[1:3]) < side:
         height, width = a.shape[1:3]
         raise UsageError(f"images of {height}x{width}: SSIM takes at least {side}x{side} pixels")
+    each = max(1, VALUES // math.prod(a.shape[1:]))
+    parts = [_ssim(a[i : i + each], b[i : i + each]) for i in range(0, len(a), each)]
+    return np.concatenate(parts)
+
+
+def _ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
 
     def smooth(x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from jaxvae.data import Split
 from jaxvae.evaluation import Trained
 from jaxvae.evaluation import anomaly as group
 from jaxvae.evaluation.anomaly import anomaly, entropies
-from jaxvae.evaluation.regret import has_gaussian, likelihood_regret
+from jaxvae.evaluation.regret import likelihood_regret
+from jaxvae.evaluation.trained import gaussian_posterior, has_gaussian, prepare
 from jaxvae.training import initial_state
 from tests.evaluation.subjects import SIDE, dataset, images, subject, trained
 from tests.variants.small import INFO, NAMES, SHAPE, small
@@ -177,3 +178,33 @@ def test_images_without_a_label_do_not_count(no_regret):
     assert found.values == pytest.approx(few.values)
     assert "without 18 images that have no label" in found.notes
     assert found.rows["anomalous"].tolist() == [0, 1, 1] * 4 + [-1] * 18
+
+
+def test_one_answer_to_whether_a_posterior_is_gaussian():
+    for experiment in (DENSE, AUTOENCODER, small("vamp_prior_vae")):
+        model = subject(experiment).trained
+        posterior = gaussian_posterior(model, prepare(model, images(3)))
+        assert has_gaussian(model) == (posterior is not None) == (experiment is DENSE)
+
+
+def test_a_score_that_is_no_number_is_left_out(monkeypatch):
+    """One NaN of 30; the other scores are as without it."""
+    monkeypatch.setattr(
+        group, "likelihood_regret", lambda *args: np.where(np.arange(30) == 4, np.nan, 1.0)
+    )
+    found = anomaly(subject(DENSE, normal=(0,)))
+    monkeypatch.setattr(group, "has_gaussian", lambda trained: False)
+    assert found.values == anomaly(subject(DENSE, normal=(0,))).values
+    assert "score_likelihood_regret" not in found.rows
+    assert "without likelihood_regret: not a number for 1 images" in found.notes
+    assert not any("steps for each" in note for note in found.notes)
+
+
+def test_images_that_fill_no_batch_are_said(no_regret):
+    """Of 30 images in batches of 16, a term across the batch knows 16."""
+    cut = small("factor_vae")
+    cut = replace(cut, data=replace(cut.data, batch_size=16))
+    found = anomaly(subject(cut, normal=(0,)))
+    assert len(found.rows["anomalous"]) == 16
+    assert any("without 14 images that fill no batch" in note for note in found.notes)
+    assert not any("fill no batch" in n for n in anomaly(subject(DENSE, normal=(0,))).notes)

@@ -7,10 +7,12 @@ import pytest
 from jaxvae import Data, Experiment, Model, Objective
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation import Trained, groups
+from jaxvae.evaluation import Trained, groups, views
 from jaxvae.evaluation.subject import Measuring, Subject
 from jaxvae.info import Info
+from jaxvae.metrics import geometry
 from jaxvae.training import initial_state
+from tests.evaluation import subjects
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(20, 5)).astype(np.float32)
@@ -54,3 +56,19 @@ def test_few_images():
     assert "length_ratio_se" not in values_of(subject(n=2))
     with pytest.raises(UsageError, match="--metrics geometry: one image: a line needs two"):
         values_of(subject(n=1))
+
+
+def test_images_are_corrupted_as_in_the_other_groups(monkeypatch):
+    """By where they are in the split: the ends of the lines are codes of the whole split."""
+    data = Data(batch_size=16, corruption="gaussian", corruption_level=0.5)
+    experiment = Experiment("noisy", data=data, model=Model(hidden_dims=(8,), latent_dim=2))
+    given, seen, straight = subjects.subject(experiment), [], geometry.straight
+    monkeypatch.setattr(
+        geometry, "straight", lambda a, b, n: seen.extend((a, b)) or straight(a, b, n)
+    )
+    values_of(given)
+    codes = views.views(given.trained, given.split).codes
+    ends = np.concatenate(seen)
+    assert len(ends) == 30
+    nearest = np.abs(ends[:, None] - codes).max(axis=2).min(axis=1)
+    np.testing.assert_allclose(nearest, 0, atol=1e-5)

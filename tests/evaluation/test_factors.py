@@ -9,7 +9,7 @@ import jaxvae
 from jaxvae import Data, Experiment, Model, Objective
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation import Trained, groups
+from jaxvae.evaluation import Trained, factors, groups, views
 from jaxvae.evaluation.subject import Measuring, Subject
 from jaxvae.info import Info
 from jaxvae.metrics.disentanglement import mig
@@ -133,6 +133,37 @@ def test_a_factor_that_does_not_vary_is_left_out_and_named():
     notes = found.found["disentanglement"].notes
     assert notes[1] == "left out, since they do not vary: colour"
     assert notes[0].startswith("factors size, hue, place, of posterior means of 900 images")
+
+
+def test_a_value_of_one_image_takes_two_scores_and_no_more():
+    size = np.where(np.arange(900) == 5, 9, FACTORS[:, 0]).astype(np.int32)
+    found = groups.measure("disentanglement", subject(size=size))
+    assert [*found.values] == ["mig", "sap", "sap_r2", "modularity"]
+    assert "one image alone has a value of size" in found.notes[1]
+    assert found.values["mig"] == pytest.approx(
+        values_of("disentanglement", subject())["mig"], abs=0.02
+    )
+
+
+def test_what_does_not_converge_is_a_note(monkeypatch):
+    monkeypatch.setattr(factors, "beta_vae_score", lambda *args: (0.5, False))
+    notes = groups.measure("disentanglement", subject()).notes
+    assert notes[1] == "not converged in 1000 iterations: beta_vae_score"
+
+
+def test_examples_are_prepared_in_parts(monkeypatch):
+    sizes, prepare = [], views.prepare
+
+    def counted(trained, split, index=None):
+        sizes.append(len(split.images))
+        return prepare(trained, split, index)
+
+    monkeypatch.setattr(views, "PART", 400)
+    monkeypatch.setattr(views, "prepare", counted)
+    expected = values_of("disentanglement", subject())
+    assert sizes == [400, 400, 100]
+    monkeypatch.undo()
+    assert values_of("disentanglement", subject()) == expected
 
 
 @pytest.mark.slow

@@ -79,6 +79,9 @@ def test_few_labels(monkeypatch):
 def test_limits_are_said(monkeypatch):
     monkeypatch.setattr(probing, "FITTED", 40)
     assert "fitted on 40 of 60 training examples" in probes(subject(DENSE)).notes
+    monkeypatch.setattr(probing, "FITTED", 20)
+    notes = probes(subject(DENSE)).notes
+    assert "on 20 images; 10 others have no label or are beyond a limit" in notes
 
 
 def test_training_images_among_those_that_are_judged():

@@ -72,6 +72,19 @@ def test_distances_by_hand(monkeypatch):
         assert values[name] == pytest.approx(value, abs=0.04)  # one image, by rounding
 
 
+def test_neighbours_of_a_sorted_split_are_of_all_classes(monkeypatch):
+    """Images whose stripe shows their class, in order of classes; six are looked at."""
+    monkeypatch.setattr(sampling, "NEAREST", 6)
+    seen, nearest = [], sampling.nearest_distances
+    monkeypatch.setattr(sampling, "nearest_distances", lambda a, b: seen.append(a) or nearest(a, b))
+    test = images(30, seed=1)
+    split = test.take(np.argsort(test.labels, kind="stable"))
+    samples(subject(DENSE, split=split))
+    _, rows = seen
+    stripes = rows.reshape(6, 3, -1).mean(axis=2).argmax(axis=1)
+    assert {*stripes.tolist()} == {0, 1, 2}
+
+
 def test_without_labels_components_are_compared():
     train = images(60)._replace(labels=None)
     found = samples(subject(DENSE, dataset(train)))
@@ -90,6 +103,10 @@ def test_grey_images_are_compared_where_training_drew_binary_ones():
 def test_as_many_as_there_are():
     found = samples(subject(DENSE))
     assert found.notes[0].startswith("30 samples, images and training images each")
+    # 1 - (29 x 28 x 27 x 26 x 25) / (59 x 58 x 57 x 56 x 55)
+    assert any(
+        note.endswith("density is 1 on average, and coverage 0.9763") for note in found.notes
+    )
     assert any("fewer than the 10,000" in note for note in found.notes)
     fewer = samples(subject(DENSE, generated=12))
     assert fewer.notes[0].startswith("12 samples") and not any(

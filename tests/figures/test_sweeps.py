@@ -14,7 +14,7 @@ ROWS = [
         "a.mig": 0.1 * beta,
         "mse": 1.0,
     }
-    | {"a.mig_se": 0.01}
+    | {"a.mig_se": 0.01, "elbo.loss": 8.0 + i, "nll.num_samples": 500}
     for i, (seed, beta, rate) in enumerate(
         (seed, beta, rate) for seed in (0, 2) for beta in (4.0, 1.0) for rate in (0.1, 0.2)
     )
@@ -25,7 +25,7 @@ BY = ["objective.beta", "optimizer.learning_rate"]
 def test_points_and_means():
     figure = sweep_curves(ROWS, BY)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["Rate and distortion", "recon", "kl", "mig", "mse"]
+    assert titles == ["Rate and distortion", "recon", "kl", "a.mig", "mse", "elbo.loss"]
     rate, recon, *_ = figure.axes
     line, points, other, _ = rate.get_lines()
     # Of learning rate 0.1: beta 1 and 4, the mean of seeds 0 and 2.

@@ -3,6 +3,8 @@
 The standard set are ten factors, uniform on 1..10, and codes made of them.
 """
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -66,12 +68,21 @@ def test_sap_of_squared_correlations():
 def test_sap_of_accuracies():
     """Two classes that a threshold divides; of ten by one line, only some are told."""
     bits = FACTORS[:, :3] > 5
-    found = d.accuracies(bits.astype(float), bits, TRAIN, TEST)
+    found, converged = d.accuracies(bits.astype(float), bits, TRAIN, TEST)
+    assert converged
     np.testing.assert_array_equal(np.diag(found), 1)
     assert np.abs(found[~np.eye(3, dtype=bool)] - 0.5).max() < 0.08  # 5 of 0.016
     assert 0.42 < d.gap(found) < 0.58
     dead = np.stack([bits[:, 0], np.full(3000, 7.0)], axis=1)
-    assert (d.accuracies(dead, bits, TRAIN, TEST)[1] == 0).all()
+    assert (d.accuracies(dead, bits, TRAIN, TEST)[0][1] == 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_machine_that_does_not_converge_is_said(monkeypatch):
+    """And warns of nothing on the way."""
+    monkeypatch.setattr(d, "LinearSVC", functools.partial(d.LinearSVC, max_iter=1))
+    found, converged = d.accuracies(IDENTITY[:, :1], FACTORS[:, :1] > 5, TRAIN, TEST)
+    assert not converged and 0 <= found[0, 0] <= 1
 
 
 def test_dci_of_importances():

@@ -43,6 +43,16 @@ def test_to_lie_on_the_edge_is_to_lie_outside():
     np.testing.assert_array_equal(radii(real, 1), 1)
 
 
+@pytest.mark.parametrize("dims", [3, 64])
+def test_copies_have_no_ball(dims):
+    """Six of each, with k = 5: radius 0, on whose edge copies among the fakes lie."""
+    points = np.random.default_rng(3).standard_normal((40, dims))
+    real = np.repeat(points, 6, axis=0)
+    np.testing.assert_array_equal(radii(real, 5), 0)
+    assert {*prdc(real, real).values()} == {0.0}
+    assert (radii(np.repeat(points, 5, axis=0), 5) > 0.01).all()
+
+
 def test_laws():
     """Another order, another place, another scale; and far away there is nothing."""
     rng = np.random.default_rng(2)

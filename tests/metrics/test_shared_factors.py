@@ -3,11 +3,19 @@
 import numpy as np
 import pytest
 
-from jaxvae.metrics.shared_factors import beta_vae_score, factor_vae_score, sharing
+from jaxvae.metrics import shared_factors
+from jaxvae.metrics.shared_factors import factor_vae_score, sharing
 
 RNG = np.random.default_rng(0)
 FACTORS = RNG.integers(0, 6, (3000, 4))
 NOISE = RNG.normal(size=(3000, 4))
+
+
+def beta_vae_score(codes, factors):
+    """The score alone, of a fit that converged."""
+    score, converged = shared_factors.beta_vae_score(codes, factors)
+    assert converged
+    return score
 
 
 @pytest.mark.parametrize("score", [factor_vae_score, beta_vae_score])
@@ -69,3 +77,10 @@ def test_the_order_of_examples_matters_by_chance_alone():
     for score in (factor_vae_score, beta_vae_score):
         assert score(codes[order], FACTORS[order]) == pytest.approx(score(codes, FACTORS), abs=0.03)
         assert score(codes, FACTORS) == score(codes, FACTORS)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_fit_that_does_not_converge_is_said(monkeypatch):
+    monkeypatch.setattr(shared_factors, "ITERATIONS", 2)
+    score, converged = shared_factors.beta_vae_score(FACTORS + NOISE, FACTORS)
+    assert not converged and 0.2 < score <= 1

@@ -5,6 +5,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from jaxvae.checks import UsageError
+from jaxvae.metrics import similarity
 from jaxvae.metrics.similarity import psnr, ssim
 
 RNG = np.random.default_rng(0)
@@ -50,3 +51,16 @@ def test_laws():
 def test_images_smaller_than_the_window():
     with pytest.raises(UsageError, match="images of 8x12: SSIM takes at least 11x11"):
         ssim(np.zeros((1, 8, 12, 1)), np.zeros((1, 8, 12, 1)))
+
+
+def test_parts_of_ssim(monkeypatch):
+    """As many images at once as have so many values, and the same numbers."""
+    a, b = np.random.default_rng(0).random((2, 7, 12, 12, 3))
+    whole, sizes = similarity.ssim(a, b), []
+    part = similarity._ssim
+    monkeypatch.setattr(similarity, "_ssim", lambda x, y: sizes.append(len(x)) or part(x, y))
+    monkeypatch.setattr(similarity, "VALUES", 3 * 12 * 12 * 3)
+    np.testing.assert_array_equal(similarity.ssim(a, b), whole)
+    monkeypatch.setattr(similarity, "VALUES", 5)
+    np.testing.assert_array_equal(similarity.ssim(a, b), whole)
+    assert sizes == [3, 3, 1] + [1] * 7
