@@ -71,7 +71,7 @@ def study(
     if limit is not None:
         split = split.take(range(min(limit, len(split.images))))
     if "all" not in metrics:
-        beforehand.refuse(names, dataset, split, settings)
+        beforehand.refuse(names, experiment.data, dataset, split, settings)
     with guards.held(folder):
         trained = _train(experiment, folder / "population", population)
         result = _standing(folder, everyone, [*population.values()])

@@ -171,6 +171,8 @@ def test_what_cannot_be_a_study(experiment, tmp_path, capsys):
         studies.study(experiment, tmp_path / "a", Population(2), limit=0)
     for metrics, settings, message in (
         (["anomaly"], Measuring(), "--metrics anomaly: .* give --normal CLASS"),
+        (["anomaly"], Measuring(anomalies="./nowhere"), "--anomalies = './nowhere': no such file"),
+        (["anomaly"], Measuring(normal=1), "--normal = 1: the images have no labels"),
         (["probes"], Measuring(), "--metrics probes: the images have no labels"),
         (["clusters"], Measuring(), "--metrics clusters: the images have no labels"),
     ):

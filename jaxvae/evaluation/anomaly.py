@@ -1,11 +1,11 @@
 """Group anomaly: which score tells the examples that the model should not know."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from jaxvae import data
+from jaxvae import config, data
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation import importance, score
@@ -30,9 +30,10 @@ def anomaly(subject: Subject) -> Findings:
     notes: list[str] = []
     truth, others = by_label(subject.split, settings), None
     if settings.anomalies is not None:
-        others, named = _others(trained, settings.anomalies)
+        reading = trained.experiment.data
+        others, named = read_others(reading, settings.anomalies, lambda x: as_stored(trained, x))
         notes.append(f"{named}; rows per image are those of the split alone")
-    _refuse_one_kind(truth, others)
+    refuse_one_kind(truth, others)
 
     rows = scores(trained, subject.split, settings)
     truth, every = truth[: len(rows["recon"])], rows  # all, but for terms of the whole batch
@@ -79,7 +80,8 @@ def anomaly(subject: Subject) -> Findings:
     return Findings(values, tuple(notes), {"anomalous": anomalous, **own})
 
 
-def _refuse_one_kind(truth: np.ndarray, others: Split | None) -> None:
+def refuse_one_kind(truth: np.ndarray, others: Split | None) -> None:
+    """Raise a UsageError where all examples are normal, or all anomalous (`by_label`)."""
     known = truth[truth >= 0]
     if known.all() or (others is None and not known.any()):
         kind = "anomalous" if known.all() else "normal"
@@ -149,14 +151,23 @@ def by_label(split: Split, settings: Measuring) -> np.ndarray:
     return np.where(labels < 0, -1, ~np.isin(labels, normal)).astype(np.int8)
 
 
-def _others(trained: Trained, source: Any) -> tuple[Split, str]:
-    """The examples of another source that are anomalous, and what they are called."""
-    settings = replace(
-        trained.experiment.data, source=source, batch_size=1, streaming=False, limit=None
-    )
+def read_others(
+    own: config.Data, source: str, stored: Callable[[Split], Split]
+) -> tuple[Split, str]:
+    """The examples of another source that are anomalous, and what they are called.
+
+    Args:
+        own: how the run's data are read.
+        source: the other one.
+        stored: brings them to the form of the run's.
+
+    Raises:
+        UsageError: there is no such source, or its examples are not as the run's.
+    """
+    settings = replace(own, source=source, batch_size=1, streaming=False, limit=None)
     try:
         split, which = data.held_out(settings)
-        split = as_stored(trained, split)
+        split = stored(split)
     except (UsageError, FileNotFoundError) as error:
         says = str(error).removeprefix(f"data.source = {settings.source!r}: ")
         raise UsageError(f"--anomalies = {settings.source!r}: {says}") from error

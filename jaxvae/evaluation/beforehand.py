@@ -3,30 +3,37 @@
 from collections.abc import Sequence
 
 from jaxvae.checks import UsageError
+from jaxvae.config import Data
 from jaxvae.data import Dataset, Split
-from jaxvae.evaluation.anomaly import by_label
+from jaxvae.evaluation.anomaly import by_label, read_others, refuse_one_kind
 from jaxvae.evaluation.factors import varying
 from jaxvae.evaluation.subject import Measuring
 from jaxvae.evaluation.views import labelled
 
 
-def refuse(metrics: Sequence[str], dataset: Dataset, split: Split, settings: Measuring) -> None:
+def refuse(
+    metrics: Sequence[str], own: Data, dataset: Dataset, split: Split, settings: Measuring
+) -> None:
     """Refuse what no model could be measured by, as the groups themselves would after training.
 
     Args:
         metrics: names of groups.
-        dataset: the run's data.
+        own: how the run's data are read.
+        dataset: these data.
         split: its examples that are to be measured.
         settings: how.
 
     Raises:
-        UsageError: there are no labels, or factors, that a group needs, or nothing that says what
-            is anomalous.
+        UsageError: there are no labels, or factors, that a group needs; nothing says what is
+            anomalous, or there are no such examples.
     """
     for name in metrics:
         try:
             if name == "anomaly":
-                by_label(split, settings)
+                truth, others = by_label(split, settings), None
+                if settings.anomalies is not None:
+                    others, _ = read_others(own, settings.anomalies, lambda x: x)
+                refuse_one_kind(truth, others)
             elif name in ("disentanglement", "dci"):
                 varying(split)
             elif name in ("probes", "clusters"):
