@@ -281,7 +281,7 @@ def test_fields_of_the_wrong_kind_in_an_experiment_file(capsys, part, words):
         f"from jaxvae import *\nexperiment = Experiment(name='mine', {part})\n"
     )
     err = refused(capsys, "train", "mine.py", "--out", "run")
-    assert "experiment file 'mine.py': " in err and words in err
+    assert "experiment file 'mine.py'" in err and words in err
 
 
 def test_nothing_is_left_without_out(capsys):

@@ -222,7 +222,7 @@ def test_cached_images(tmp_path, monkeypatch, d):
     path.write_bytes(d.draw(damaged(whole.read_bytes())))
     found = cache.cached("a", 6, ["x"], lambda: SPLITS)
     assert found.keys() == SPLITS.keys()
-    for key, (images, labels, _) in SPLITS.items():
+    for key, (images, labels, *_) in SPLITS.items():
         np.testing.assert_array_equal(found[key].images, images)
         np.testing.assert_array_equal(found[key].labels, labels)
 

@@ -31,7 +31,7 @@ def check(splits):
         want = np.concatenate(
             [archives.pixels(2, first + k, (3, 32, 32)) for k in range(len(names))]
         )
-        images, labels, _ = splits[key]
+        images, labels, *_ = splits[key]
         assert images.shape == (2 * len(names), 32, 32, 3) and images.dtype == np.uint8
         for channel in range(3):
             np.testing.assert_array_equal(images[..., channel], want[:, channel])

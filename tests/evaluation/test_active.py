@@ -151,7 +151,7 @@ def test_it_is_the_best_checkpoint_that_counts(tmp_path, capsys):
     experiment = digits(1)
 
     def exploding(settings, steps_per_epoch, epochs):
-        return lambda step: jnp.where(step < 40, 3e-3, 0.5)
+        return lambda step: jnp.where(step < 40, 3e-3, 0.2)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxvae.training.step.make_schedule", exploding)

@@ -55,7 +55,7 @@ def dataset(n: int = 48) -> Dataset:
 
 def batch(experiment: Experiment, step: int = 0) -> Batch:
     """The first examples, with the noise of a step."""
-    images, labels, _ = dataset().train.take(np.arange(BATCH))
+    images, labels, *_ = dataset().train.take(np.arange(BATCH))
     index = np.arange(BATCH, dtype=np.int32)
     own = Noise(noise.root(3), step, jax.numpy.asarray(index))
     return preprocess(experiment.data, Examples(images, labels, index), own, INFO)

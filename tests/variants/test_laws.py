@@ -273,7 +273,7 @@ def test_terms_across_the_batch_see_no_padding():
     experiment = small("factor_vae")
     variables, module = start(experiment), experiment.model.build(INFO)
     sums = make_batch_sums(experiment, module, INFO)
-    images, labels, _ = dataset(48).train
+    images, labels, *_ = dataset(48).train
     evaluate = jax.jit(make_evaluate(sums, BATCH, across=True))
     key = noise.root(3)
     found = evaluate(variables, jnp.asarray(images[:40]), jnp.asarray(labels[:40]), key)
