@@ -47,6 +47,7 @@ def no_regret(monkeypatch):
     monkeypatch.setattr(group, "has_gaussian", lambda trained: False)
 
 
+@pytest.mark.slow
 def test_by_another_source(no_regret):
     """White images, which noise with a stripe is not: the squared error of a model that has learned
     nothing, and decodes grey, is the larger."""
@@ -98,6 +99,8 @@ def test_entropy_is_the_floor(no_regret):
     assert entropies(subject(gaussian).trained, grey) is None
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_pitfall_is_said_where_it_is_one(no_regret):
     def says(experiment: Experiment) -> bool:
         notes = anomaly(subject(experiment, normal=(0,))).notes

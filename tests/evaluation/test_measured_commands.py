@@ -57,6 +57,7 @@ def test_from_the_command_line_and_from_python(run, capsys, tmp_path, monkeypatc
     assert "knn_5_pca" in said and " ± " in said and "_se" not in said
 
 
+@pytest.mark.slow
 def test_another_source_is_anomalous(run, capsys, tmp_path):
     """Its test images, where it has some: 4 of 9."""
     white = np.full((9, SIDE, SIDE, 1), 255, np.uint8)

@@ -98,6 +98,7 @@ def test_labels_that_the_encoder_sees():
     assert not any("given each" in note for note in probes(subject(DENSE)).notes)
 
 
+@pytest.mark.slow
 def test_feature_maps_are_codes():
     """More numbers than pixels, so fewer components than a code has."""
     model = Model(family="CAE", network="conv", hidden_dims=(4, 20))  # 3 x 3 x 20

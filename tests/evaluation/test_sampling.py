@@ -100,6 +100,7 @@ def test_grey_images_are_compared_where_training_drew_binary_ones():
     assert there == pytest.approx(here)
 
 
+@pytest.mark.slow
 def test_as_many_as_there_are():
     found = samples(subject(DENSE))
     assert found.notes[0].startswith("30 samples, images and training images each")
@@ -116,6 +117,7 @@ def test_as_many_as_there_are():
     assert samples(subject(DENSE, seed=1)).values != found.values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["conditional_vae", "vq_vae", "vamp_prior_vae"])
 def test_other_priors(name):
     values = samples(subject(small(name))).values
@@ -129,6 +131,8 @@ def test_what_is_refused():
         samples(subject(DENSE, generated=4))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_classifier_is_right(digits, monkeypatch):
     monkeypatch.setattr(classifying, "STEPS", 400)
     x, labels = digits
