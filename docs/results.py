@@ -57,7 +57,8 @@ def digest(settings: dict[str, Any]) -> str:
     A setting that has its default does not count, since a later version may have more of them; nor
     does how long a run takes and what it writes.
     """
-    usual = json.loads(json.dumps(asdict(Experiment(settings["name"]))))
+    usual = json.loads(json.dumps(asdict(Experiment(settings["name"]))), parse_int=float)
+    settings = json.loads(json.dumps(settings), parse_int=float)  # 9 is 9.0
     for part, fields in settings.items():
         if part != "train" and isinstance(fields, dict):
             own = {n: x for n, x in fields.items() if n not in usual[part] or usual[part][n] != x}

@@ -1,7 +1,7 @@
 """FactorVAE of rendered sprites: the objective of factor_vae on data and model of sprites_beta_vae.
 
-Expect: validation loss 40.5 nats at epoch 3 of 5 (recon 28.88, kl 11.54, tc 0.01), MIG 0.08.
-Run: jaxvae train sprites_factor_vae   (58 s on a busy CPU core, seed 0)
+Expect: validation loss 40.6 nats at epoch 3 of 5 (recon 28.95, kl 11.56, tc 0.01), MIG 0.08.
+Run: jaxvae train sprites_factor_vae   (24 s on 2 cores of an Intel Xeon)
 Study: 12 members of 3000 steps, MIG by gamma (docs/evaluation.md):
     jaxvae study sprites_factor_vae --sweep objective.gamma=5,10,20,40 --seeds 3
     --metrics disentanglement --out runs/study_factor

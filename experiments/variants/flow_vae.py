@@ -6,7 +6,7 @@ with parameters of the flow that are the same for every example. Without layers 
 KL is one sample of it. 784-256-20, ReLU, mirrored.
 
 Expect: validation loss 288.2 nats at epoch 50 of 50 (recon 272.92, kl 15.24).
-Run: jaxvae train flow_vae   (66 s on 2 busy CPU cores)
+Run: jaxvae train flow_vae   (16 s on 2 cores of an Intel Xeon)
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ the means over the samples. Burda, Grosse and Salakhutdinov 2016, eq. 8 (arXiv:1
 1 it is the VAE whose KL is one sample of it. 784-256-20, ReLU, mirrored.
 
 Expect: validation loss 286.3 nats at epoch 48 of 50 (recon 276.94, kl 13.34).
-Run: jaxvae train iwae   (45 s on 2 busy CPU cores)
+Run: jaxvae train iwae   (17 s on 2 cores of an Intel Xeon)
 """
 
 import math

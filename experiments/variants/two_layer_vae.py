@@ -5,7 +5,7 @@ layer is one sample of it, that of the upper one exact. The model of Burda, Gros
 2016, sec. 5 (arXiv:1509.00519), with ReLU: 784-256-20 latents-64-10 latents, and back.
 
 Expect: validation loss 286.3 nats at epoch 50 of 50 (recon 271.83, kl 14.46).
-Run: jaxvae train two_layer_vae   (67 s on 2 busy CPU cores)
+Run: jaxvae train two_layer_vae   (19 s on 2 cores of an Intel Xeon)
 """
 
 from dataclasses import dataclass

@@ -5,8 +5,8 @@ which gradients pass as if it were z. Codes are sums / counts, moving averages w
 Laplace smoothed; the prior is uniform over them. van den Oord et al. 2017, eq. 3 and appendix A.1
 (arXiv:1711.00937). Convolutions 1-16-32, k3 s2; 64 codes of 16 numbers, at 7x7 positions.
 
-Expect: validation loss 261.8 nats at epoch 50 (recon 259.78, commitment 8.22, perplexity 20.6).
-Run: jaxvae train vq_vae   (78 s on 2 busy CPU cores)
+Expect: validation loss 261.8 nats at epoch 50 (recon 259.77, commitment 8.22, perplexity 20.6).
+Run: jaxvae train vq_vae   (21 s on 2 cores of an Intel Xeon)
 """
 
 from dataclasses import dataclass
