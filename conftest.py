@@ -39,10 +39,9 @@ if offset := int(os.environ.get("JAXVAE_TEST_SEED", "0")):
 
 @pytest.fixture(autouse=True)
 def log_level():
-    """A command that ran in this process leaves no trace: it sets the level of the log."""
-    level = logging.getLogger("jaxvae").level
-    yield
-    logging.getLogger("jaxvae").setLevel(level)
+    """A command that ran in this process, before or in a fixture, leaves no trace: it sets the
+    level of the log."""
+    logging.getLogger("jaxvae").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)
