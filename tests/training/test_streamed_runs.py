@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxvae import Data, Experiment, Model, Optimizer, Train, noise, runs
 from jaxvae.cli import commands
-from jaxvae.cli.options import Images, SavedRun
+from jaxvae.cli.options import Images, MeasureOptions, SavedRun
 from jaxvae.config import Parallel, Population
 from jaxvae.data import Split
 from jaxvae.data.batches import epoch_order
@@ -84,7 +84,8 @@ def test_the_same_run(streaming, resident, tmp_path):
     assert {path.name for path in (run / "figures").iterdir()} == names
     for which in ("test", "all"):
         streamed, held = (
-            commands.evaluate(SavedRun(folder), Images(which)) for folder in (run, resident)
+            commands.evaluate(SavedRun(folder), Images(which), MeasureOptions())
+            for folder in (run, resident)
         )
         assert streamed["images"] == held["images"] == {"test": 12, "all": 60}[which]
         assert streamed["loss"] == pytest.approx(held["loss"], rel=1e-6)
