@@ -272,7 +272,7 @@ class Run:
         Raises:
             UsageError: no such group or setting, or one that does not apply.
         """
-        from jaxvae.evaluation import as_stored, groups, score
+        from jaxvae.evaluation import as_stored, score
         from jaxvae.evaluation.subject import Measuring, Subject
 
         with python_words():
@@ -286,7 +286,10 @@ class Run:
             examples = [each for each in (*what, x) if not (each is None or isinstance(each, str))]
             require(len(examples) <= 1, "x", f"{len(examples)} arrays", "one array, or Data")
             require(z in ("sampled", "mean"), "z", z, "'sampled' or 'mean'")
-            groups.names_of(metrics)
+            if metrics:  # whose libraries take a second to import
+                from jaxvae.evaluation import groups
+
+                groups.names_of(metrics)
             fields = [field.name for field in dataclasses.fields(Measuring)]
             for name in settings:
                 require(name in fields, "setting", name, f"one of {', '.join(fields)}")

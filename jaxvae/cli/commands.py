@@ -155,17 +155,20 @@ def evaluate(
             there are files, name. What depends on the other images of a batch is left out.
     """
     from jaxvae import data
-    from jaxvae.evaluation import groups, score
     from jaxvae.evaluation import per_image as scoring
-    from jaxvae.evaluation.subject import Measuring, Subject
+    from jaxvae.evaluation import score
+    from jaxvae.evaluation.subject import Examined, Measuring, Subject
 
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
         scoring.refuse_path(per_image)
     settings = Measuring(**asdict(how))
-    groups.names_of(metrics)  # before anything is read
     unused = not metrics and how != MeasureOptions()
     require(not unused, "--metrics", metrics, "given, since other options are for groups alone")
+    if metrics:  # whose libraries take a second to import
+        from jaxvae.evaluation import groups
+
+        groups.names_of(metrics)  # before anything is read
     trained, step, images, _, dataset = open_run(saved, shown)
     if limit is not None:
         images = images.take(range(min(limit, len(images.images))))
@@ -173,7 +176,7 @@ def evaluate(
         scores = score.terms(trained, images, z == "sampled")
         own = functools.partial(data.load, trained.experiment.data, known=True)
         subject = Subject(trained, images, lambda: dataset or own(), settings)
-        examined = groups.examine(subject, metrics)
+        examined = groups.examine(subject, metrics) if metrics else Examined({}, {})
     except score.NotFinite as error:
         raise runs.RunError(f"{saved.run}: {error}") from error
     written: dict[str, Any] = {}

@@ -7,11 +7,10 @@ import numpy as np
 
 from jaxvae.batch import dummy
 from jaxvae.data import Split
-from jaxvae.evaluation.trained import Trained, codes_of, prepare
+from jaxvae.evaluation.trained import Trained, batches, codes_of
 
 VARIANCE = 0.01  # above which a latent is active; Burda et al. 2016, appendix C
 LIMIT = 10_000  # examples that are looked at, at most
-PART = 1000  # examples that are in memory at once, as the model sees them
 
 
 def has_posterior(trained: Trained) -> bool:
@@ -30,10 +29,9 @@ def active_latents(trained: Trained, split: Split) -> dict[str, Any] | None:
     """
     if not has_posterior(trained):
         return None
-    positions = np.arange(min(LIMIT, len(split.images)))
     parts = []
-    for index in np.split(positions, positions[PART::PART]):
-        codes = codes_of(trained, prepare(trained, split.take(index), index))
+    for batch, _ in batches(trained, split, np.arange(min(LIMIT, len(split.images)))):
+        codes = codes_of(trained, batch)
         parts.append(codes if isinstance(codes, dict) else {"": codes})
     found = {name: _active(np.concatenate([p[name] for p in parts])) for name in parts[0]}
     return found.get("", found)

@@ -11,8 +11,8 @@ from jaxvae.data import Split
 from jaxvae.evaluation import importance, score
 from jaxvae.evaluation.regret import DRAWS, STEPS, likelihood_regret
 from jaxvae.evaluation.subject import Findings, Measuring, Subject
-from jaxvae.evaluation.trained import Trained, as_stored, has_gaussian
-from jaxvae.evaluation.views import batches, sees_labels
+from jaxvae.evaluation.trained import Trained, as_stored, batches, has_gaussian
+from jaxvae.evaluation.views import sees_labels
 from jaxvae.metrics.ranking import auroc, average_precision
 
 Rows = dict[str, np.ndarray]

@@ -8,8 +8,7 @@ import sklearn
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation.subject import Findings, Subject
-from jaxvae.evaluation.trained import embed
-from jaxvae.evaluation.views import batches
+from jaxvae.evaluation.trained import batches, embed
 from jaxvae.metrics import disentanglement as measures
 from jaxvae.metrics.shared_factors import ITERATIONS, beta_vae_score, factor_vae_score
 

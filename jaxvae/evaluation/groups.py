@@ -2,9 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import bounds, curved, factors, posterior, score
@@ -14,7 +11,7 @@ from jaxvae.evaluation.evaluate import not_finite
 from jaxvae.evaluation.probing import probes
 from jaxvae.evaluation.reconstructing import reconstruction
 from jaxvae.evaluation.sampling import samples
-from jaxvae.evaluation.subject import Findings, Subject
+from jaxvae.evaluation.subject import Examined, Findings, Subject
 
 log = logging.getLogger("jaxvae")
 
@@ -33,35 +30,6 @@ GROUPS: dict[str, Callable[[Subject], Findings]] = {
     "geometry": curved.geometry,
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
-
-
-class Examined(NamedTuple):
-    """found: what each group came to.
-    refused: why others do not apply, where all were asked for.
-    """
-
-    found: dict[str, Findings]
-    refused: dict[str, str]
-
-    @property
-    def rows(self) -> dict[str, np.ndarray]:
-        """What each example has of its own, of all groups."""
-        return {name: row for group in self.found.values() for name, row in group.rows.items()}
-
-    def lines(self) -> list[str]:
-        """What a reader of the values has to know, and what was left out."""
-        said = [f"{name}: {note}" for name, group in self.found.items() for note in group.notes]
-        return [*said, *(f"{name}: left out: {why}" for name, why in self.refused.items())]
-
-    def as_json(self) -> dict[str, Any]:
-        """Values, notes and refusals by group; nothing where nothing was asked for."""
-        if not (self.found or self.refused):
-            return {}
-        return {
-            "metrics": {name: dict(group.values) for name, group in self.found.items()},
-            "notes": {name: list(group.notes) for name, group in self.found.items()},
-            "refused": self.refused,
-        }
 
 
 def names_of(metrics: Sequence[str]) -> list[str]:

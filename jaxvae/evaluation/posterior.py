@@ -12,7 +12,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation.active import active_latents
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
-from jaxvae.evaluation.trained import Trained, gaussian_posterior, prepare
+from jaxvae.evaluation.trained import Trained, batches, gaussian_posterior
 from jaxvae.models.bottlenecks import reparameterize
 from jaxvae.objectives import aggregated as parts
 from jaxvae.objectives.divergences import gaussian_kl_per_latent
@@ -21,8 +21,6 @@ CODES = 10_000
 """At most so many codes are drawn, of the first training examples."""
 BATCH = 1000
 """The largest batch of the estimators: they hold batch x batch x latents numbers."""
-PART = 1000
-"""Examples in memory at once, as the model sees them."""
 TOGETHER = (50, 500)
 """Codes and posteriors whose densities are in memory at once."""
 EPSILON = 0.01
@@ -36,8 +34,8 @@ def posteriors(trained: Trained, split: Split) -> tuple[np.ndarray, np.ndarray]:
         UsageError: they are not Gaussians whose prior is N(0, I).
     """
     found = []
-    for index in np.split(positions := np.arange(len(split.images)), positions[PART::PART]):
-        posterior = gaussian_posterior(trained, prepare(trained, split.take(index), index))
+    for batch, _ in batches(trained, split):
+        posterior = gaussian_posterior(trained, batch)
         if posterior is None:
             raise UsageError("q(z|x) of this model is no Gaussian with N(0, I) as the prior")
         found.append(posterior)

@@ -5,8 +5,7 @@ import numpy as np
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import score
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
-from jaxvae.evaluation.trained import is_images, pixels, reconstruct
-from jaxvae.evaluation.views import batches
+from jaxvae.evaluation.trained import batches, is_images, pixels, reconstruct
 from jaxvae.metrics import similarity
 
 

@@ -17,8 +17,7 @@ import optax
 from jaxvae import noise
 from jaxvae.batch import Batch
 from jaxvae.data import Split
-from jaxvae.evaluation.trained import BATCH, Trained
-from jaxvae.evaluation.views import batches
+from jaxvae.evaluation.trained import BATCH, Trained, batches
 from jaxvae.models import Bound
 from jaxvae.models.bottlenecks import reparameterize
 from jaxvae.models.output import Output

@@ -10,8 +10,8 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation.classifier import HIDDEN, classifier
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
-from jaxvae.evaluation.trained import Trained, knows_labels, pixels, sample
-from jaxvae.evaluation.views import batches, chosen, copies, labelled
+from jaxvae.evaluation.trained import Trained, batches, knows_labels, pixels, sample
+from jaxvae.evaluation.views import chosen, copies, labelled
 from jaxvae.metrics.frechet import frechet_distance
 from jaxvae.metrics.manifold import K, expected_coverage, nearest_distances, prdc
 

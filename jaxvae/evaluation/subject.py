@@ -92,6 +92,35 @@ class Findings(NamedTuple):
     rows: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
+class Examined(NamedTuple):
+    """found: what each group came to.
+    refused: why others do not apply, where all were asked for.
+    """
+
+    found: dict[str, Findings]
+    refused: dict[str, str]
+
+    @property
+    def rows(self) -> dict[str, np.ndarray]:
+        """What each example has of its own, of all groups."""
+        return {name: row for group in self.found.values() for name, row in group.rows.items()}
+
+    def lines(self) -> list[str]:
+        """What a reader of the values has to know, and what was left out."""
+        said = [f"{name}: {note}" for name, group in self.found.items() for note in group.notes]
+        return [*said, *(f"{name}: left out: {why}" for name, why in self.refused.items())]
+
+    def as_json(self) -> dict[str, Any]:
+        """Values, notes and refusals by group; nothing where nothing was asked for."""
+        if not (self.found or self.refused):
+            return {}
+        return {
+            "metrics": {name: dict(group.values) for name, group in self.found.items()},
+            "notes": {name: list(group.notes) for name, group in self.found.items()},
+            "refused": self.refused,
+        }
+
+
 def mean_of(name: str, values: np.ndarray) -> dict[str, float]:
     """The mean over examples, (n,), and where there are several its standard error."""
     values = np.asarray(values, np.float64)

@@ -4,7 +4,7 @@ Examples come in as the model sees them (`prepare`), codes have the model's own 
 come back with pixels in [0, 1].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from jaxvae.models import decoder_mean
 from jaxvae.noise import Noise
 
 BATCH = 250  # examples per call of the model
+PART = 1000  # examples of a split that are in memory at once, as the model sees them
 
 
 class Trained(NamedTuple):
@@ -96,6 +97,15 @@ def prepare(trained: Trained, examples: Split | ArrayLike, index: ArrayLike | No
         lambda examples: _preprocess(experiment.data, examples, key, trained.info),
         Examples(x, split.every_label, index),
     )
+
+
+def batches(
+    trained: Trained, split: Split, index: np.ndarray | None = None
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Prepared examples of a split, a thousand at a time, and which they are."""
+    index = np.arange(len(split.images)) if index is None else index
+    for part in np.split(index, range(PART, len(index), PART)):
+        yield prepare(trained, split.take(part), part), part
 
 
 def as_stored(trained: Trained, examples: Split | ArrayLike) -> Split:

@@ -4,7 +4,6 @@ The baselines of a code are the values that the encoder was given and their prin
 many as a code has numbers.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -15,11 +14,10 @@ from jaxvae.batch import Batch
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation.subject import Subject
-from jaxvae.evaluation.trained import Trained, embed, prepare
+from jaxvae.evaluation.trained import Trained, batches, embed
 
 FITTED = 10_000
 """Examples that probes, components and clusters are fitted on, and that probes judge, at most."""
-PART = 1000  # examples that are in memory at once, as the model sees them
 
 
 class Views(NamedTuple):
@@ -40,15 +38,6 @@ def views(trained: Trained, split: Split, index: np.ndarray | None = None) -> Vi
     if not np.isfinite(found.codes).all():
         raise UsageError("codes are not finite")
     return found
-
-
-def batches(
-    trained: Trained, split: Split, index: np.ndarray | None = None
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Prepared examples of a split, a thousand at a time, and which they are."""
-    index = np.arange(len(split.images)) if index is None else index
-    for part in np.split(index, range(PART, len(index), PART)):
-        yield prepare(trained, split.take(part), part), part
 
 
 def _rows(x: object) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Population, Train, runs
 from jaxvae.data import Split
 from jaxvae.evaluation import Trained, active
+from jaxvae.evaluation import trained as trained_module
 from jaxvae.info import Info
 from jaxvae.training import collapse, initial_state, train
 from tests.commands import call
@@ -43,7 +44,7 @@ def black_and_white(n: int) -> Split:
 @pytest.mark.parametrize("part", [7, 1000])
 def test_variances_on_both_sides_of_a_hundredth(monkeypatch, part):
     """w^2 / 4 of 0.0101, 0.0099, 0 and 1; the mean of the means, 7, does not count."""
-    monkeypatch.setattr(active, "PART", part)
+    monkeypatch.setattr(trained_module, "PART", part)
     trained = linear([2 * 0.0101**0.5, 2 * 0.0099**0.5, 0.0, -2.0])
     assert active.active_latents(trained, black_and_white(20)) == {"active": 2, "of": 4}
 

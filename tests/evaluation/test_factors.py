@@ -9,7 +9,8 @@ import jaxvae
 from jaxvae import Data, Experiment, Model, Objective
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation import Trained, factors, groups, views
+from jaxvae.evaluation import Trained, factors, groups
+from jaxvae.evaluation import trained as trained_module
 from jaxvae.evaluation.subject import Measuring, Subject
 from jaxvae.info import Info
 from jaxvae.metrics.disentanglement import mig
@@ -152,14 +153,14 @@ def test_what_does_not_converge_is_a_note(monkeypatch):
 
 
 def test_examples_are_prepared_in_parts(monkeypatch):
-    sizes, prepare = [], views.prepare
+    sizes, prepare = [], trained_module.prepare
 
     def counted(trained, split, index=None):
         sizes.append(len(split.images))
         return prepare(trained, split, index)
 
-    monkeypatch.setattr(views, "PART", 400)
-    monkeypatch.setattr(views, "prepare", counted)
+    monkeypatch.setattr(trained_module, "PART", 400)
+    monkeypatch.setattr(trained_module, "prepare", counted)
     expected = values_of("disentanglement", subject())
     assert sizes == [400, 400, 100]
     monkeypatch.undo()
