@@ -13,6 +13,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_legacy_prng_key", "error")
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes do not name a test: a gzip file holds the second it was made in, and the processes
+    that share the tests must agree on their names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     """Decoded images of a test session stay out of the user's cache."""
