@@ -217,6 +217,9 @@ class Data:
 del Data.__dataclass_fields__["labels"]
 
 
+Family = Literal["AE", "CAE", "VAE"]
+
+
 @_spelt
 @dataclass(frozen=True, repr=False)
 class Model:
@@ -227,7 +230,7 @@ class Model:
     def __init_subclass__(cls) -> None:
         setattr(cls, "__repr__", _short)  # noqa: B010 - in the place of the dataclass's own
 
-    family: Literal["AE", "CAE", "VAE"] = "VAE"
+    family: Family = "VAE"
     """AE: a vector code. CAE: convolutional, the code is a feature map. VAE: Gaussian posterior."""
     network: Literal["dense", "conv"] = "dense"
     """Dense layers, or convolutions mirrored by transposed convolutions (a CAE is always conv): of
@@ -381,6 +384,9 @@ class Model:
 
 
 Reduction = Literal["sum", "mean"]
+Likelihood = Literal[
+    "bernoulli", "gaussian", "gaussian_learned", "laplace", "log_cosh", "mse", "half_mse"
+]
 
 
 @_spelt
@@ -397,14 +403,13 @@ class Objective:
     def __init_subclass__(cls) -> None:
         setattr(cls, "__repr__", _short)  # noqa: B010 - in the place of the dataclass's own
 
-    likelihood: Literal[
-        "bernoulli", "gaussian", "gaussian_learned", "laplace", "mse", "half_mse"
-    ] = "bernoulli"
+    likelihood: Likelihood = "bernoulli"
     """bernoulli: BCE on logits. gaussian: fixed sigma. gaussian_learned: one learned sigma.
-    laplace: fixed scale. mse: the squared error, of which half is logged as recon (nats); half_mse
-    minimises that half. All but bernoulli need a --model.output other than logits."""
+    laplace: fixed scale. log_cosh: between the last two, without its constant. mse: the squared
+    error, of which half is logged as recon (nats); half_mse minimises that half. All but bernoulli
+    need a --model.output other than logits."""
     sigma: float = 1.0
-    """Standard deviation of `gaussian`, scale b of `laplace`."""
+    """Standard deviation of `gaussian`, scale of `laplace` and `log_cosh`."""
     beta: float = 1.0
     """Weight of the KL as the source writes it; 1 with sums is the ELBO."""
     warmup_steps: int = 0
@@ -421,7 +426,7 @@ class Objective:
         require(0 <= self.beta < math.inf, "objective.beta", self.beta, "at least 0 and finite")
         require(self.warmup_steps >= 0, "objective.warmup_steps", self.warmup_steps, "at least 0")
         require(
-            self.sigma == 1 or self.likelihood in ("gaussian", "laplace"),
+            self.sigma == 1 or self.likelihood in ("gaussian", "laplace", "log_cosh"),
             "objective.sigma",
             self.sigma,
             f"1 for objective.likelihood = {self.likelihood!r}",

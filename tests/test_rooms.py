@@ -21,6 +21,7 @@ FLOORS = [
     ["runs"],
     ["evaluation"],
     ["figures", "data", "metrics"],
+    ["variants"],
     ["config"],
     ["models"],
     ["objectives"],

@@ -122,6 +122,8 @@ def unnormalised(trained: Trained) -> list[str]:
     """What a likelihood leaves out, or is not."""
     if trained.experiment.objective.likelihood in ("mse", "half_mse"):
         return ["recon is half the squared error, without the constant D/2 log(2 pi) of a Gaussian"]
+    if trained.experiment.objective.likelihood == "log_cosh":
+        return ["recon is scale log cosh(error / scale), without its density's constant"]
     return []
 
 

@@ -30,12 +30,14 @@ class Bound:
         """The model's parameters."""
         return self.variables["params"]
 
-    def __call__(self, batch: Batch) -> Output:
-        """Encode, draw, decode."""
+    def __call__(self, batch: Batch, **settings: Any) -> Output:
+        """Encode, draw, decode; with settings that only this module has, such as a temperature."""
         if not self.train:
-            return self.module.apply(self.variables, batch)
+            return self.module.apply(self.variables, batch, **settings)
         collections = [name for name in self.variables if name != "params"]
-        output, updated = self.module.apply(self.variables, batch, train=True, mutable=collections)
+        output, updated = self.module.apply(
+            self.variables, batch, train=True, mutable=collections, **settings
+        )
         self._keep(updated)
         return output
 

@@ -10,6 +10,7 @@ from jaxvae.objectives.likelihoods import (
     half_squared_error,
     laplace_nll,
     log,
+    log_cosh_error,
 )
 
 
@@ -28,7 +29,7 @@ def reconstruction(
         decoded: what the decoder says, shaped like x, or with leading axes of samples.
         x: clean examples, (batch, ...).
         observed: which values count; None: all.
-        sigma: standard deviation (gaussian) or scale (laplace).
+        sigma: standard deviation (gaussian) or scale (laplace, log_cosh).
         logvar: the learned log-variance of gaussian_learned, a scalar.
     """
     match likelihood:
@@ -41,6 +42,8 @@ def reconstruction(
             return gaussian_nll(x, decoded, logvar, observed)
         case "laplace":
             return laplace_nll(x, decoded, sigma, observed)
+        case "log_cosh":
+            return log_cosh_error(x, decoded, sigma, observed)
         case "mse" | "half_mse":
             return half_squared_error(x, decoded, observed)
     raise ValueError(f"likelihood = {likelihood!r}: not known")

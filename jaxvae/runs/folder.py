@@ -24,7 +24,7 @@ from jaxvae.config import Experiment, with_fields
 from jaxvae.from_json import checked, from_json
 from jaxvae.info import Info
 from jaxvae.runs import names
-from jaxvae.runs.classes import PARTS, class_name, differs
+from jaxvae.runs.classes import PARTS, class_name, differs, plain_parts
 
 TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
 SOURCE = "__jaxvae_source__"
@@ -250,8 +250,9 @@ def template_for(folder: Path, experiment: Experiment) -> Experiment:
     Raises:
         UsageError: not a run folder, or it has other classes.
     """
-    saved, plain = saved_config(folder), Experiment(name="run")
+    saved = saved_config(folder)
     classes, values, found = saved["classes"], saved["experiment"], {}
+    plain = plain_parts(classes)
     for name in PARTS if isinstance(classes, dict) and isinstance(values, dict) else ():
         parts, cls = (getattr(plain, name), getattr(experiment, name)), str(classes.get(name))
         same = [part for part in parts if differs(cls, values.get(name), part) is None]
@@ -301,8 +302,8 @@ def read_config(
         UsageError: not a run folder, a damaged config.json, or a missing experiment file.
     """
     path, saved = folder / "config.json", saved_config(folder)
-    template = Experiment(name="run") if like is None else like
     classes, shape = saved["classes"], saved["stored_shape"]
+    template = plain_parts(classes) if like is None else like
     if not isinstance(classes, dict) or set(classes) != set(PARTS):
         raise UsageError(f"{path}: classes = {reprlib.repr(classes)}: must name those of {PARTS}")
     values = saved["experiment"]

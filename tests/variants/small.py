@@ -1,4 +1,4 @@
-"""The seven variant experiments, small enough for tests."""
+"""The experiments of the family, small enough for tests."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,28 +15,44 @@ from jaxvae.info import Info
 from jaxvae.noise import Noise
 from jaxvae.runs import load_experiment
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "variants"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+ROOT = Path(__file__).parents[2]
+FAMILIES = ("kl", "samples", "aggregated", "discrete", "labels", "layers", "priors", "posteriors")
+FILES = {
+    path.stem: path
+    for family in FAMILIES
+    for path in sorted((ROOT / "experiments" / family).iterdir())
+    if path.suffix == ".py"
+}
+NAMES = [*FILES]
 SHAPE, CLASSES, BATCH = (8, 8, 1), 3, 16
 INFO = Info(SHAPE, num_classes=CLASSES, num_examples=48, num_labelled=48)
 
+CODEBOOK = {"hidden_dims": (4, 6), "codes": 5}
 SMALL: dict[str, dict[str, Any]] = {
     "factor_vae": {"objective": {"widths": (8, 8)}},
+    "aae": {"objective": {"widths": (8, 8)}},
+    "swae": {"objective": {"directions": 7}},
     "two_layer_vae": {"model": {"upper_dim": 2}},
     "vamp_prior_vae": {"model": {"components": 5}},
     "flow_vae": {"model": {"layers": 2}},
-    "vq_vae": {"model": {"hidden_dims": (4, 6), "codes": 5}},
+    "vq_vae": {"model": CODEBOOK},
+    "vq_vae_restart": {"model": CODEBOOK | {"restart": 2.0}},
+    "vq_vae_gradient": {"model": CODEBOOK},
+    "residual_vq_vae": {"model": CODEBOOK | {"levels": 2}},
+    "fsq_vae": {"model": {"hidden_dims": (4, 6), "levels": (4, 3)}},
+    "gumbel_vae": {"model": {"categories": 4}},
+    "joint_vae": {"model": {"categories": 4}},
 }
 
 
 def small(name: str, **objective: Any) -> Experiment:
     """The experiment with narrow layers and few latents; fields of its objective replaced."""
-    experiment = load_experiment(FOLDER / f"{name}.py")
+    experiment = load_experiment(FILES[name])
     own = SMALL.get(name, {})
     model = {"hidden_dims": (12,), "latent_dim": 3} | own.get("model", {})
     return replace(
         experiment,
-        data=replace(experiment.data, batch_size=BATCH),
+        data=replace(experiment.data, source="digits", batch_size=BATCH),
         model=replace(experiment.model, **model),
         objective=replace(experiment.objective, **own.get("objective", {}), **objective),
         train=replace(experiment.train, epochs=2, figures_every=None),

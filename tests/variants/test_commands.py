@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.commands import call
-from tests.variants.small import FOLDER, NAMES, SMALL
+from tests.variants.small import FILES, NAMES, SMALL
 
 SHRINK = ["--train.epochs", "2", "--data.limit", "96", "--data.batch-size", "32"]
 SHRINK += ["--data.resize", "8", "8", "--train.figures-every", "0"]
@@ -25,7 +25,7 @@ def options(name: str) -> list[str]:
     "name", [pytest.param(n, marks=[pytest.mark.ci] if n == "vq_vae" else []) for n in NAMES]
 )
 def test_every_command(name, tmp_path, capsys):
-    file, run, again = FOLDER / f"{name}.py", tmp_path / "run", tmp_path / "again"
+    file, run, again = FILES[name], tmp_path / "run", tmp_path / "again"
     status, summary, err = call(capsys, "train", file, *options(name), "--out", run)
     assert status == 0, err
     assert {"latents.png", "reconstructions.png", "samples.png", "interpolations.png"} <= {
@@ -93,7 +93,7 @@ def test_every_command(name, tmp_path, capsys):
     ],
 )
 def test_members_of_a_population_are_the_runs_alone(name, sweep, tmp_path, capsys):
-    file = FOLDER / f"{name}.py"
+    file = FILES[name]
     together = ["--population.sweep", sweep, "--train.figures-every", "None"]
     common = [*options(name), *together]
     status, found, err = call(capsys, "train", file, *common, "--out", tmp_path / "together")

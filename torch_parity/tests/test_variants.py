@@ -15,17 +15,20 @@ import jax
 import numpy as np
 import pytest
 
-import jaxvae.models.critics
 import jaxvae.models.flows
-import jaxvae.models.vector_quantizer  # noqa: F401  # faults are planted in them, wherever tests begin
-from jaxvae.runs import load_experiment
+import jaxvae.variants.adversarial
+import jaxvae.variants.categorical
+import jaxvae.variants.codebooks
+import jaxvae.variants.samples  # noqa: F401  # faults are planted in them, wherever tests begin
+from jaxvae.runs import load_experiment, names
+from jaxvae.runs.names import experiments
 
 torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 from jaxvae.interop.maps import parameter  # noqa: E402
 from jaxvae.interop.weights import to_flax, to_torch  # noqa: E402
-from torch_parity.experiments import EXPERIMENTS  # noqa: E402
+from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.values import exactly  # noqa: E402
 from torch_parity.variants.compare import (  # noqa: E402
     differences,
@@ -39,23 +42,28 @@ from torch_parity.variants.recipes import VARIANTS  # noqa: E402
 
 pytestmark = pytest.mark.numeric
 
-FOLDER = EXPERIMENTS / "variants"
-
 # Narrower than the files say, and each width another: our model and objective, PyTorch's sizes.
 DENSE = {"hidden_dims": (12,), "latent_dim": 4}
 SIZES = {"hidden": 12, "latents": 4}
+CONVOLUTIONAL = {"hidden_dims": (4, 6), "latent_dim": 3, "codes": 8}
+CHANNELS = {"channels": (4, 6), "code_dim": 3, "num_codes": 8}
 SMALL: dict[str, Any] = {
-    "iwae": (DENSE, {}, SIZES),
     "factor_vae": (DENSE, {"widths": (9, 8, 7)}, SIZES | {"critic_widths": (9, 8, 7)}),
-    "conditional_vae": (DENSE, {}, SIZES),
+    "aae": (DENSE, {"widths": (9, 8)}, SIZES | {"critic_widths": (9, 8)}),
     "two_layer_vae": (DENSE | {"upper_dim": 3}, {}, {"hidden": (12, 64), "latents": (4, 3)}),
     "vamp_prior_vae": (DENSE | {"components": 6}, {}, SIZES | {"num_pseudo_inputs": 6}),
     "flow_vae": (DENSE | {"layers": 3}, {}, SIZES | {"num_layers": 3}),
-    "vq_vae": (
-        {"hidden_dims": (4, 6), "latent_dim": 3, "codes": 8},
+    "vq_vae": (CONVOLUTIONAL, {}, CHANNELS),
+    "vq_vae_restart": (CONVOLUTIONAL, {}, CHANNELS),
+    "vq_vae_gradient": (CONVOLUTIONAL, {}, CHANNELS),
+    "residual_vq_vae": (CONVOLUTIONAL | {"levels": 3}, {}, CHANNELS | {"levels": 3}),
+    "fsq_vae": (
+        {"hidden_dims": (4, 6), "levels": (5, 4, 2)},
         {},
-        {"channels": (4, 6), "code_dim": 3, "num_codes": 8},
+        {"channels": (4, 6), "levels": (5, 4, 2)},
     ),
+    "gumbel_vae": (DENSE | {"categories": 3}, {}, {"hidden": 12, "variables": 4, "categories": 3}),
+    "joint_vae": (DENSE | {"categories": 3}, {}, SIZES | {"categories": 3}),
 }
 
 
@@ -71,8 +79,8 @@ def compile_quickly():
 
 def small(name, path=None):
     """The variant, or another file in its place, with few units, beside its PyTorch model."""
-    experiment = load_experiment(path or FOLDER / f"{name}.py")
-    model, objective, sizes = SMALL[name]
+    experiment = experiment_of(name) if path is None else load_experiment(path)
+    model, objective, sizes = SMALL.get(name, (DENSE, {}, SIZES))
     experiment = replace(
         experiment,
         model=replace(experiment.model, **model),
@@ -151,7 +159,7 @@ def test_optimizers_of_other_settings_are_noticed():
 
 
 class Fault(NamedTuple):
-    """What is replaced by what, in the file of an experiment or in a module that it imports."""
+    """What is replaced by what, in the file of an experiment or in a module of the package."""
 
     variant: str
     noticed_in: set[str]
@@ -159,22 +167,37 @@ class Fault(NamedTuple):
     module: str | None = None
 
 
-CODEBOOK = "jaxvae.models.vector_quantizer"
-FLOWS = "jaxvae.models.flows"
+# In the order in which they import each other: a fault in one reaches those after it.
+MODULES = (
+    *("objectives.aggregated", "objectives.bounds", "objectives.discrepancies"),
+    *("objectives.likelihoods", "objectives.elbo", "models.flows", "models.vector_quantizer"),
+    *("models.residual_quantizer", "models.finite_scalars", "models.categorical"),
+    *("variants.kl", "variants.samples", "variants.aggregated", "variants.adversarial"),
+    *("variants.codebooks", "variants.categorical"),
+)
 TERMS, GRADIENT, BOTH = {"terms"}, {"gradient"}, {"terms", "gradient"}
 ALL = {"terms", "outputs", "gradient"}
 
 FAULTS = {
-    "iwae: no log K": Fault("iwae", TERMS, {" - math.log(self.samples)": ""}),
-    "iwae: analytic kl": Fault("iwae", BOTH, {"-recon - output.log_ratio": "-recon - output.kl"}),
-    "factor: whole codes permuted": Fault("factor_vae", BOTH, {", independent=True": ""}),
-    "factor: critic trains encoder": Fault("factor_vae", GRADIENT, {"held(codes)": "codes"}),
+    "iwae: no log K": Fault("iwae", TERMS, {" - math.log(len(log_w))": ""}, "objectives.bounds"),
+    "iwae: analytic kl": Fault(
+        "iwae", BOTH, {"kl=output.log_ratio)": "kl=output.kl)"}, "variants.samples"
+    ),
+    "factor: whole codes permuted": Fault(
+        "factor_vae", BOTH, {", independent=True": ""}, "variants.adversarial"
+    ),
+    "factor: critic trains encoder": Fault(
+        "factor_vae", GRADIENT, {"held(codes)": "codes"}, "variants.adversarial"
+    ),
     "factor: loss trains critic": Fault(
         "factor_vae",
         GRADIENT,
-        {'critic(held(params["critic"]), z)': 'critic(params["critic"], z)'},
+        {'log_d = critic(held(params["critic"]), z)': 'log_d = critic(params["critic"], z)'},
+        "variants.adversarial",
     ),
-    "factor: no half": Fault("factor_vae", BOTH, {"-0.5 * (jnp.mean": "-1.0 * (jnp.mean"}),
+    "factor: no half": Fault(
+        "factor_vae", BOTH, {"-0.5 * (jnp.mean": "-1.0 * (jnp.mean"}, "variants.adversarial"
+    ),
     "conditional: decoder without label": Fault(
         "conditional_vae",
         ALL,
@@ -188,32 +211,37 @@ FAULTS = {
         "vamp_prior_vae", BOTH, {"logvar) - log_p": "logvar) - gaussian_log_density(z)"}
     ),
     "flow: sign of log det": Fault(
-        "flow_vae", BOTH, {"logvar) - log_det": "logvar) + log_det"}, FLOWS
+        "flow_vae", BOTH, {"logvar) - log_det": "logvar) + log_det"}, "models.flows"
     ),
-    "flow: not invertible": Fault("flow_vae", ALL, {"z, invertible(u, w)": "z, u"}, FLOWS),
+    "flow: not invertible": Fault("flow_vae", ALL, {"z, invertible(u, w)": "z, u"}, "models.flows"),
     "vq: commitment of codes": Fault(
         "vq_vae",
         GRADIENT,
-        {"jnp.square(z - jax.lax.stop_gradient(e))": "jnp.square(jax.lax.stop_gradient(z) - e)"},
-        CODEBOOK,
+        {"squared_error(z, held(e))": "squared_error(held(z), e)"},
+        "models.vector_quantizer",
     ),
     "vq: smoothed counts kept": Fault(
         "vq_vae",
         {"collections"},
-        {"/ smoothed[:, None]": "/ smoothed[:, None]; self.counts.value = smoothed"},
-        CODEBOOK,
+        {"smoothed[:, None], sums, counts)": "smoothed[:, None], sums, smoothed)"},
+        "models.vector_quantizer",
     ),
     "vq: codes moved before use": Fault(
         "vq_vae",
         ALL,
         {
-            "        e = self.book.value[index]\n": "",
-            "usage =": "e = self.book.value[index]; usage =",
+            "        e = book[index]\n": "",
+            "        aux = {\n": "        if train:\n"
+            "            book = values_of(self.averages).moved(z, index, self.decay).codes\n"
+            "        e = book[index]\n        aux = {\n",
         },
-        CODEBOOK,
+        "models.vector_quantizer",
     ),
     "vq: decay swapped": Fault(
-        "vq_vae", {"collections"}, {"float = 0.99": "float = 0.01"}, CODEBOOK
+        "vq_vae",
+        {"collections"},
+        {"decay: float | None = 0.99": "decay: float | None = 0.01"},
+        "variants.codebooks",
     ),
 }
 
@@ -225,25 +253,38 @@ def replaced(source, changes):
     return source
 
 
+def plant(monkeypatch, faulty, changes):
+    """Have the family's modules made anew, one of them with a fault, until the test ends."""
+    for name in MODULES:
+        module = sys.modules[f"jaxvae.{name}"]
+        source = inspect.getsource(module)
+        source = replaced(source, changes) if name == faulty else source
+        fresh = types.ModuleType(module.__name__)
+        monkeypatch.setitem(sys.modules, module.__name__, fresh)
+        parent, _, last = module.__name__.rpartition(".")
+        monkeypatch.setattr(sys.modules[parent], last, fresh)
+        exec(compile(source, name, "exec"), vars(fresh))
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_noticed(fault, tmp_path, monkeypatch):
     name, noticed_in, changes, module = FAULTS[fault]
-    experiment = (FOLDER / f"{name}.py").read_text()
-    if module:
-        source = replaced(inspect.getsource(sys.modules[module]), changes)
-        faulty = types.ModuleType("faulty")
-        monkeypatch.setitem(sys.modules, "faulty", faulty)
-        exec(compile(source, "faulty", "exec"), vars(faulty))
-        changes = {f"from {module} import": "from faulty import"}
+    experiment = names.resolve(name).read_text()
+    if module is None:
+        experiment = replaced(experiment, changes)
+    else:
+        plant(monkeypatch, module, changes)
     path = tmp_path / f"{name}.py"
-    path.write_text(replaced(experiment, changes))
+    path.write_text(experiment)
     assert failed(name, path) == noticed_in
 
 
 def test_every_variant_has_its_recipe():
-    assert set(VARIANTS) == {path.stem for path in FOLDER.glob("*.py")}
+    folders = ("published", "jobs", "studies")
+    own = [name.rpartition("/") for name in experiments() if "/" in name]
+    assert {last for folder, _, last in own if folder not in folders} == VARIANTS.keys()
 
 
 def test_images_of_a_parameter_are_rows_in_the_order_of_pytorch():

@@ -6,6 +6,7 @@ written here again. `torch_parity.variants.recipes` says what both are given.
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -40,8 +41,13 @@ from torch_parity.variants.recipes import VARIANTS, Variant
 Quantities = dict[str, dict[str, np.ndarray]]
 """By name of the quantity and of the array."""
 
-TERMS = ("loss", "recon", "kl", "tc", "critic", "commitment", "perplexity")
-OUTPUTS = ("logits", "z", "z1", "z2", "kl_1", "kl_2", "log_ratio", "indices")
+# What both sides log, where there is such a term; PyTorch's have others besides.
+TERMS = (
+    *("loss", "recon", "kl", "from_capacity", "lacking", "sigma", "encoder_loss"),
+    *("tc", "critic", "mi", "dw_kl", "off_diagonal", "diagonal", "mmd", "sliced", "adversarial"),
+    *("commitment", "codebook", "perplexity", "kl_continuous", "kl_discrete"),
+)
+OUTPUTS = ("logits", "decoded", "z", "z1", "z2", "kl_1", "kl_2", "log_ratio", "indices")
 
 # Adam divides a gradient by its own size, so that an entry's relative error becomes one of its
 # step: of entries of some 1e-6 of their array about 1e-10, of steps of 1e-3, on weights of 1e-1.
@@ -59,6 +65,12 @@ class Pair(NamedTuple):
     def inputs(self, images: Any) -> Tensor:
         """What the PyTorch model sees of stored images."""
         return self.variant.inputs(torch.tensor(images / 255).movedim(-1, 1))
+
+    def terms(self, model: Any, images: Any, given: dict[str, Tensor], **when: Any) -> Terms:
+        """The PyTorch model's, who is told of `when`, step and train, what it takes."""
+        known = inspect.signature(model.terms).parameters
+        taken = {name: value for name, value in when.items() if name in known}
+        return model.terms(self.inputs(images), **given, **taken)
 
     def given(self) -> Callable[[Noise, Any], dict[str, Tensor]]:
         """What the PyTorch model is given besides, from our noise and labels, compiled once."""
@@ -94,12 +106,12 @@ def pair_of(
     """The variant of this name, on a few digits, with weights away from special values.
 
     Args:
-        name: of a file in experiments/variants.
+        name: of an experiment of the family.
         experiment: in the place of that of the file, such as one of other widths.
         sizes: of the PyTorch model, where they are not those of the file.
         seed: of the weights.
     """
-    experiment = experiment_of(f"variants/{name}") if experiment is None else experiment
+    experiment = experiment_of(name) if experiment is None else experiment
     settings = replace(experiment.data, batch_size=BATCH)
     experiment = replace(experiment, data=settings, train=replace(experiment.train, epochs=EPOCHS))
     digits = data.load(Data("digits"))
@@ -142,7 +154,8 @@ def our_batch(pair: Pair) -> Quantities:
 def outputs(output: Output) -> dict[str, jax.Array]:
     """Our output under PyTorch's names; images have one channel."""
     decoded = output.decoded
-    found = {"logits": decoded.reshape(*decoded.shape[:-3], -1)}
+    flat = decoded.reshape(*decoded.shape[:-3], -1)
+    found = {"logits": flat, "decoded": flat}
     found |= {} if output.log_ratio is None else {"log_ratio": output.log_ratio}
     found |= output.z if isinstance(output.z, dict) else {"z": output.z}
     if isinstance(output.kl, dict):
@@ -171,7 +184,7 @@ def their_batch(pair: Pair) -> Quantities:
     """What the first batch gives by PyTorch, whose model it changes not."""
     model, split = copy.deepcopy(pair.model), pair.dataset.train
     given = pair.given()(first_noise(pair.experiment), split.every_label[:BATCH])
-    terms = model.terms(pair.inputs(split.images[:BATCH]), **given)
+    terms = pair.terms(model, split.images[:BATCH], given)
     minimised = total(terms)
     minimised.backward()
     pair.variant.update(model, terms)
@@ -212,9 +225,11 @@ def their_training(pair: Pair) -> Quantities:
     order_of = jax.jit(epoch_order, static_argnums=2)
     losses: list[dict[str, float]] = []
 
-    def terms_of(split: Any, key: jax.Array, step: int, index: np.ndarray) -> Terms:
-        own = Noise(key, jnp.asarray(step), jnp.asarray(index))
-        return model.terms(pair.inputs(split.images[index]), **given(own, split.every_label[index]))
+    def terms_of(split: Any, key: jax.Array, step: int | None, index: np.ndarray) -> Terms:
+        """Of the training's step; without one, of an evaluation."""
+        own = Noise(key, jnp.asarray(step or 0), jnp.asarray(index))
+        found = given(own, split.every_label[index])
+        return pair.terms(model, split.images[index], found, step=step, train=step is not None)
 
     def numbers(terms: Terms) -> dict[str, float]:
         return {name: terms[name].mean().item() for name in TERMS if name in terms}
@@ -235,7 +250,7 @@ def their_training(pair: Pair) -> Quantities:
     with torch.no_grad():
         batches = np.arange(len(held_out.images)).reshape(-1, BATCH)
         evaluation = noise.stream(key, "evaluate")
-        validation = [numbers(terms_of(held_out, evaluation, 0, index)) for index in batches]
+        validation = [numbers(terms_of(held_out, evaluation, None, index)) for index in batches]
     return {
         "training losses": stacked(losses),
         "validation losses": {n: x.mean() for n, x in stacked(validation).items()},
@@ -263,7 +278,7 @@ def differences(name: str, ours: Quantities, theirs: Quantities) -> Comparison:
 
 
 def compare_variant(name: str, seed: int = 0) -> Comparison:
-    """The first batch and a training of the file in experiments/variants."""
+    """The first batch and a training of an experiment of the family."""
     with exactly("float64"):
         pair = pair_of(name, seed=seed)
         ours = our_batch(pair) | our_training(pair)

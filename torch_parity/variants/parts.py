@@ -12,8 +12,11 @@ Terms = dict[str, Tensor]
 def total(terms: Terms) -> Tensor:
     """The training scalar: "loss" averaged over the batch, plus the scalar "critic" if any.
 
-    Other scalars ("tc", "perplexity") are in the loss already or are only for the log.
+    Where "minimised" is among the terms, it is that. Other scalars ("tc", "perplexity") are in the
+    loss already or are only for the log.
     """
+    if "minimised" in terms:
+        return terms["minimised"]
     loss = terms["loss"].mean()
     return loss + terms["critic"] if "critic" in terms else loss
 

@@ -4,69 +4,21 @@ Nothing here reads an experiment file; that both say the same is what the compar
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import torch
 from torch import Tensor, nn
 
-from jaxvae.interop.maps import Map, conv, conv_transpose, dense, parameter
+from jaxvae.interop.maps import Map
 from jaxvae.noise import Noise
-from torch_parity.variants.models import (
-    IWAE,
-    ConditionalVAE,
-    FactorVAE,
-    PlanarVAE,
-    TwoLayerVAE,
-    VampPriorVAE,
-)
+from torch_parity.report import BATCH, STEPS_PER_EPOCH
+from torch_parity.variants import aggregated, discrete, given, kl, maps, models, samples
 from torch_parity.variants.vqvae import VQVAE
 
 Given = Callable[[Any, Noise, jax.Array], dict[str, jax.Array]]
 Optimizers = Callable[[Any], list[torch.optim.Optimizer]]
-
-
-def latents(net: Any) -> int:
-    """The number of a Gaussian's latents."""
-    return net.mean.out_features
-
-
-def eps(model: Any, noise: Noise, label: jax.Array) -> dict[str, jax.Array]:
-    """One draw of the reparameterization, (B, L)."""
-    return {"eps": noise.normal("eps", (latents(model.encoder),))}
-
-
-def five_eps(model: Any, noise: Noise, label: jax.Array) -> dict[str, jax.Array]:
-    """Five draws, (5, B, L)."""
-    draws = [eps(model, noise.another(k), label)["eps"] for k in range(5)]
-    return {"eps": jnp.stack(draws)}
-
-
-def eps_and_permutation(model: Any, noise: Noise, label: jax.Array) -> dict[str, jax.Array]:
-    """One draw, and for each latent an order of the batch, (B, L)."""
-    found = eps(model, noise, label)
-    rows = jnp.broadcast_to(jnp.arange(len(label))[:, None], found["eps"].shape)
-    key = noise.shared("permute")
-    return found | {"permutation": jax.random.permutation(key, rows, axis=0, independent=True)}
-
-
-def eps_and_label(model: Any, noise: Noise, label: jax.Array) -> dict[str, jax.Array]:
-    """One draw, and the labels, (B,)."""
-    return eps(model, noise, label) | {"label": label}
-
-
-def two_eps(model: Any, noise: Noise, label: jax.Array) -> dict[str, jax.Array]:
-    """A draw for each layer, (B, L1) and (B, L2)."""
-    return {
-        "eps1": noise.normal("eps", (latents(model.encoder_1),)),
-        "eps2": noise.normal("eps2", (latents(model.encoder_2),)),
-    }
-
-
-def nothing(model: Any, noise: Noise, label: jax.Array) -> dict[str, jax.Array]:
-    """A model that draws nothing."""
-    return {}
 
 
 def adam(model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -74,53 +26,42 @@ def adam(model: nn.Module) -> list[torch.optim.Optimizer]:
     return [torch.optim.Adam(model.parameters(), lr=1e-3)]
 
 
-def two_adams(model: FactorVAE) -> list[torch.optim.Optimizer]:
-    """One for the autoencoder, another for the critic."""
-    return [
-        torch.optim.Adam(model.autoencoder_parameters(), lr=1e-3),
-        torch.optim.Adam(model.critic_parameters(), lr=1e-4, betas=(0.5, 0.9)),
-    ]
+def two_adams(rate: float) -> Optimizers:
+    """One for the autoencoder, another with this rate for the critic."""
+
+    def optimizers(model: Any) -> list[torch.optim.Optimizer]:
+        return [
+            torch.optim.Adam(model.autoencoder_parameters(), lr=1e-3),
+            torch.optim.Adam(model.critic_parameters(), lr=rate, betas=(0.5, 0.9)),
+        ]
+
+    return optimizers
 
 
-def features_as_codes(model: VQVAE, x: Tensor) -> None:
+def spread(features: Tensor, number: int) -> Tensor:
+    """So many of the different ones among features (..., D), evenly."""
+    different = features.flatten(0, -2).unique(dim=0)
+    return different[torch.linspace(0, len(different) - 1, number).long()]
+
+
+@torch.no_grad()
+def features_as_codes(model: Any, x: Tensor) -> None:
     """Codes that are different features of these images, so that many are used; uneven counts."""
-    with torch.no_grad():
-        features = model.encoder(x).movedim(1, -1).flatten(0, -2).unique(dim=0)
-        places = torch.linspace(0, len(features) - 1, len(model.codes)).long()
-        model.codes.copy_(features[places])
+    model.codes.copy_(spread(model.encoder(x).movedim(1, -1), len(model.codes)))
+    if hasattr(model, "counts"):
         model.counts.copy_(torch.linspace(0.5, 2.0, len(model.codes)))
         model.sums.copy_(model.codes * model.counts[:, None])
 
 
-# By the names of ours in {"params": {"model": ..., "objective": ...}, "codebook": ...}. Images have
-# one channel, so pixels are flattened in the same order by both.
-_HEADS = {"encoder.mean": dense("model/mean"), "encoder.logvar": dense("model/logvar")}
-_DECODER = {
-    "decoder.hidden": dense("model/decoder/Dense_0"),
-    "decoder.logits": dense("model/decoder/Dense_1"),
-}
-VAE = {"encoder.hidden": dense("model/encoder/Dense_0")} | _HEADS | _DECODER
-CRITIC = {f"critic.dense_{i}": dense(f"objective/critic/Dense_{i}") for i in range(4)}
-TWO_LAYERS = _DECODER | {
-    "encoder_1.hidden": dense("model/encoder/Dense_0"),
-    "encoder_2.hidden": dense("model/up/Dense_0"),
-    "prior_1.hidden": dense("model/down/Dense_0"),
-    **{
-        f"{theirs}.{head}": dense(f"model/{ours}/{head}")
-        for theirs, ours in (("encoder_1", "q1"), ("encoder_2", "q2"), ("prior_1", "p1"))
-        for head in ("mean", "logvar")
-    },
-}
-PSEUDO_INPUTS = {"pseudo_inputs": parameter("model/pseudo_inputs", flat_out=(1, 28, 28))}
-FLOW = {f"flow.{name}": parameter(f"model/{name}") for name in ("u", "w", "b")}
-VECTOR_QUANTIZED = {
-    "encoder.conv_0": conv("model/encoder/Conv_0"),
-    "encoder.conv_1": conv("model/encoder/Conv_1"),
-    "encoder.conv_2": conv("model/projection"),
-    "decoder.conv_0": conv_transpose("model/decoder/ConvTranspose_0"),
-    "decoder.conv_1": conv_transpose("model/decoder/ConvTranspose_1"),
-    **{name: parameter(name, "codebook") for name in ("codes", "sums", "counts")},
-}
+@torch.no_grad()
+def residuals_as_codes(model: discrete.ResidualVQVAE, x: Tensor) -> None:
+    """The same for each level, by what the levels before it leave."""
+    left = model.encoder(x).movedim(1, -1)
+    for book, counts in zip(model.codes, model.counts, strict=True):
+        book.copy_(spread(left, len(book)))
+        counts.copy_(torch.linspace(0.5, 2.0, len(book)))
+        left = left - book[discrete.nearest(left, book)]
+    model.sums.copy_(model.codes * model.counts[..., None])
 
 
 class Variant(NamedTuple):
@@ -129,7 +70,7 @@ class Variant(NamedTuple):
     model: Callable[..., Any]
     """With the sizes of the experiment, or those that are given."""
     weight_map: Map
-    given: Given = eps
+    given: Given = given.eps
     """(model, noise, labels) to the arguments of `terms` besides x: what both sides are given."""
     optimizers: Optimizers = adam
     start: Callable[[Any, Tensor], None] = lambda model, x: None
@@ -140,19 +81,75 @@ class Variant(NamedTuple):
     """From (B, 1, 28, 28) in [0, 1] to what the model sees."""
 
 
-VARIANTS = {
-    "iwae": Variant(IWAE, VAE, five_eps),
-    "factor_vae": Variant(FactorVAE, VAE | CRITIC, eps_and_permutation, two_adams),
-    "conditional_vae": Variant(ConditionalVAE, VAE, eps_and_label),
-    "two_layer_vae": Variant(TwoLayerVAE, TWO_LAYERS, two_eps),
-    "vamp_prior_vae": Variant(VampPriorVAE, VAE | PSEUDO_INPUTS),
-    "flow_vae": Variant(PlanarVAE, VAE | FLOW),
-    "vq_vae": Variant(
-        VQVAE,
-        VECTOR_QUANTIZED,
-        nothing,
-        start=features_as_codes,
-        update=VQVAE.update,
-        inputs=lambda images: images,
-    ),
+def images(x: Tensor) -> Tensor:
+    """As a convolutional model sees them."""
+    return x
+
+
+_CONV: dict[str, Any] = {"inputs": images, "given": given.nothing}
+_VQ: dict[str, Any] = _CONV | {"start": features_as_codes, "update": VQVAE.update}
+_FACTOR, _AAE = two_adams(1e-4), two_adams(5e-4)
+_OF_EXAMPLE = partial(kl.CapacityVAE, per_example=True)
+_DIP_II = partial(aggregated.DIPVAE, kind="II", diagonal=10.0)
+_TC = partial(aggregated.BetaTCVAE, number=BATCH * STEPS_PER_EPOCH)
+
+KL = {
+    "beta_vae": Variant(kl.BetaVAE, maps.VAE),
+    "warm_up_vae": Variant(kl.WarmUpVAE, maps.VAE),
+    "cyclical_vae": Variant(kl.CyclicalVAE, maps.VAE),
+    "capacity_vae": Variant(kl.CapacityVAE, maps.VAE),
+    "capacity_per_example_vae": Variant(_OF_EXAMPLE, maps.VAE),
+    "free_bits_vae": Variant(kl.FreeBitsVAE, maps.VAE),
+    "sigma_vae": Variant(kl.SigmaVAE, maps.VAE | maps.LEARNED_VARIANCE),
+    "optimal_sigma_vae": Variant(kl.OptimalSigmaVAE, maps.VAE),
+    "log_cosh_vae": Variant(kl.LogCoshVAE, maps.VAE),
 }
+SAMPLES = {
+    "k_sample_vae": Variant(samples.KSampleVAE, maps.VAE, given.five_eps),
+    "iwae": Variant(models.IWAE, maps.VAE, given.five_eps),
+    "miwae": Variant(samples.MIWAE, maps.VAE, given.two_by_four_eps),
+    "piwae": Variant(samples.PIWAE, maps.VAE, given.two_by_four_eps),
+    "ciwae": Variant(samples.CIWAE, maps.VAE, given.five_eps),
+    "stl_vae": Variant(samples.STL, maps.VAE, given.five_eps),
+    "dreg": Variant(samples.DReG, maps.VAE, given.five_eps),
+    "renyi_vae": Variant(samples.Renyi, maps.VAE, given.five_eps),
+}
+AGGREGATED = {
+    "beta_tc_vae": Variant(_TC, maps.VAE),
+    "factor_vae": Variant(
+        models.FactorVAE, maps.VAE | maps.critic(4), given.eps_and_permutation, _FACTOR
+    ),
+    "dip_vae_i": Variant(aggregated.DIPVAE, maps.VAE),
+    "dip_vae_ii": Variant(_DIP_II, maps.VAE),
+    "info_vae": Variant(aggregated.InfoVAE, maps.VAE, given.eps_and_prior),
+    "wae_mmd": Variant(aggregated.WAEMMD, maps.AE, given.prior),
+    "swae": Variant(aggregated.SWAE, maps.AE, given.prior_and_directions),
+    "aae": Variant(aggregated.AAE, maps.AE | maps.critic(3), given.prior, _AAE),
+}
+DISCRETE = {
+    "vq_vae": Variant(VQVAE, maps.CONVOLUTIONS | maps.CODEBOOK, **_VQ),
+    "vq_vae_restart": Variant(
+        discrete.RestartVQVAE, maps.CONVOLUTIONS | maps.CODEBOOK, **_VQ | {"given": given.rows}
+    ),
+    "vq_vae_gradient": Variant(
+        discrete.GradientVQVAE,
+        maps.CONVOLUTIONS | maps.LEARNED_CODES,
+        **_CONV,
+        start=features_as_codes,
+    ),
+    "residual_vq_vae": Variant(
+        discrete.ResidualVQVAE,
+        maps.CONVOLUTIONS | maps.CODEBOOK,
+        **_VQ | {"start": residuals_as_codes, "update": discrete.ResidualVQVAE.update},
+    ),
+    "fsq_vae": Variant(discrete.FSQVAE, maps.CONVOLUTIONS, **_CONV),
+    "gumbel_vae": Variant(discrete.GumbelVAE, maps.CATEGORIES, given.gumbel),
+    "joint_vae": Variant(discrete.JointVAE, maps.VAE | maps.CATEGORIES, given.eps_and_gumbel),
+}
+OTHERS = {
+    "conditional_vae": Variant(models.ConditionalVAE, maps.VAE, given.eps_and_label),
+    "two_layer_vae": Variant(models.TwoLayerVAE, maps.TWO_LAYERS, given.two_eps),
+    "vamp_prior_vae": Variant(models.VampPriorVAE, maps.VAE | maps.PSEUDO_INPUTS),
+    "flow_vae": Variant(models.PlanarVAE, maps.VAE | maps.FLOW),
+}
+VARIANTS = KL | SAMPLES | AGGREGATED | DISCRETE | OTHERS

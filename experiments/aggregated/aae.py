@@ -1,0 +1,20 @@
+"""An adversarial autoencoder: a critic cannot tell codes from draws of the prior.
+
+loss = recon - 10 log D(z), the critic D trained to tell draws of N(0, I) from codes. Makhzani et
+al. 2016 (arXiv:1511.05644); WAE-GAN of Tolstikhin et al. 2018 (arXiv:1711.01558). 784-256-10, ReLU,
+mirrored.
+
+Run: jaxvae train aae
+"""
+
+from jaxvae import Data, Experiment, Train
+from jaxvae.variants.adversarial import Adversarial
+from jaxvae.variants.aggregated import MatchedModel
+
+experiment = Experiment(
+    name="aae",
+    data=Data("digits", batch_size=32),
+    model=MatchedModel(hidden_dims=(256,), latent_dim=10),
+    objective=Adversarial("bernoulli", weight=10.0),
+    train=Train(epochs=50, figures_every=0),
+)

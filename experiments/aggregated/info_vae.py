@@ -1,0 +1,19 @@
+"""InfoVAE: less of the KL, and a maximum mean discrepancy of the aggregated posterior.
+
+loss = recon + (1 - alpha) kl + (alpha + lambda - 1) MMD(q(z), N(0, I)), alpha = 0.5 and lambda =
+100. Zhao, Song and Ermon 2017 (arXiv:1706.02262). alpha = 1 is the MMD-VAE. 784-256-10, ReLU,
+mirrored.
+
+Run: jaxvae train info_vae
+"""
+
+from jaxvae import Data, Experiment, Model, Train
+from jaxvae.variants.aggregated import InfoVAE
+
+experiment = Experiment(
+    name="info_vae",
+    data=Data("digits", batch_size=32),
+    model=Model(hidden_dims=(256,), latent_dim=10),
+    objective=InfoVAE("bernoulli", alpha=0.5, mmd_weight=100.0),
+    train=Train(epochs=50, figures_every=0),
+)

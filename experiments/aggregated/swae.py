@@ -1,0 +1,19 @@
+"""A sliced Wasserstein autoencoder: codes match the prior along random directions.
+
+loss = |x - xhat|^2 + 10 mean (sorted projections of codes - those of draws of N(0, I))^2, 50
+directions. Kolouri et al. 2018 (arXiv:1804.01947). Half of it is logged. 784-256-10, ReLU,
+mirrored. Sigmoid outputs.
+
+Run: jaxvae train swae
+"""
+
+from jaxvae import Data, Experiment, Train
+from jaxvae.variants.aggregated import SWAE, MatchedModel
+
+experiment = Experiment(
+    name="swae",
+    data=Data("digits", batch_size=32),
+    model=MatchedModel(hidden_dims=(256,), latent_dim=10, output="sigmoid"),
+    objective=SWAE("mse", weight=10.0, directions=50),
+    train=Train(epochs=50, figures_every=0),
+)

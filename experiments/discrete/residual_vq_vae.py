@@ -1,0 +1,19 @@
+"""Residual quantisation: each codebook has what the ones before it leave.
+
+loss = recon + 0.25 sum_l |r_l - sg(e_l)|^2, r_0 = z and r_(l+1) = r_l - sg(e_l). Zeghidour et al.
+2021 (arXiv:2107.03312); Lee et al. 2022 (arXiv:2203.01941). Convolutions 1-16-32, k3 s2; 4 levels
+of 16 codes of 16 numbers, at 7x7 positions.
+
+Run: jaxvae train residual_vq_vae
+"""
+
+from jaxvae import Data, Experiment, Train
+from jaxvae.variants.codebooks import RQ, Quantisation
+
+experiment = Experiment(
+    name="residual_vq_vae",
+    data=Data("digits", batch_size=32),
+    model=RQ(network="conv", hidden_dims=(16, 32), latent_dim=16, codes=16, levels=4),
+    objective=Quantisation("bernoulli", commitment=0.25),
+    train=Train(epochs=50, figures_every=0),
+)

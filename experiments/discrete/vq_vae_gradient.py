@@ -1,0 +1,18 @@
+"""A VQ-VAE whose codes are parameters, drawn to their features by gradients.
+
+loss = recon + |sg(z) - e|^2 + 0.25 |z - sg(e)|^2. van den Oord et al. 2017, eq. 3
+(arXiv:1711.00937). Convolutions 1-16-32, k3 s2; 64 codes of 16 numbers, at 7x7 positions.
+
+Run: jaxvae train vq_vae_gradient
+"""
+
+from jaxvae import Data, Experiment, Train
+from jaxvae.variants.codebooks import VQ, Quantisation
+
+experiment = Experiment(
+    name="vq_vae_gradient",
+    data=Data("digits", batch_size=32),
+    model=VQ(network="conv", hidden_dims=(16, 32), latent_dim=16, codes=64, decay=None),
+    objective=Quantisation("bernoulli", commitment=0.25),
+    train=Train(epochs=50, figures_every=0),
+)

@@ -1,0 +1,18 @@
+"""A VAE whose KL is held at a capacity, which grows.
+
+loss = recon + gamma |KL - C(t)|, KL the batch's mean and C rising from 0 to 10 nats over 1000
+steps; gamma = 30. Burgess et al. 2018, eq. 8 (arXiv:1804.03599). 784-256-20, ReLU, mirrored.
+
+Run: jaxvae train capacity_vae
+"""
+
+from jaxvae import Data, Experiment, Model, Train
+from jaxvae.variants.kl import Capacity
+
+experiment = Experiment(
+    name="capacity_vae",
+    data=Data("digits", batch_size=32),
+    model=Model(hidden_dims=(256,), latent_dim=20),
+    objective=Capacity("bernoulli", gamma=30.0, capacity=10.0, capacity_steps=1000),
+    train=Train(epochs=50, figures_every=0),
+)

@@ -1,0 +1,19 @@
+"""A VAE whose KL is warmed up again and again.
+
+loss = recon + beta(t) kl, where beta rises from 0 to 1 over the first half of each 500 steps and
+stays for the rest. Fu et al. 2019 (arXiv:1903.10145). Evaluation has beta = 1. 784-256-20, ReLU,
+mirrored.
+
+Run: jaxvae train cyclical_vae
+"""
+
+from jaxvae import Data, Experiment, Model, Train
+from jaxvae.variants.kl import Cyclical
+
+experiment = Experiment(
+    name="cyclical_vae",
+    data=Data("digits", batch_size=32),
+    model=Model(hidden_dims=(256,), latent_dim=20),
+    objective=Cyclical("bernoulli", cycle_steps=500, rising=0.5),
+    train=Train(epochs=50, figures_every=0),
+)

@@ -1,0 +1,51 @@
+"""Where the arrays of the variants' PyTorch models are in ours."""
+
+from jaxvae.interop.maps import Layer, conv, conv_transpose, dense, parameter
+
+# By the names of ours in {"params": {"model": ..., "objective": ...}, "codebook": ...}. Images have
+# one channel, so pixels are flattened in the same order by both.
+_HEADS = {"encoder.mean": dense("model/mean"), "encoder.logvar": dense("model/logvar")}
+_DECODER = {
+    "decoder.hidden": dense("model/decoder/Dense_0"),
+    "decoder.logits": dense("model/decoder/Dense_1"),
+}
+VAE = {"encoder.hidden": dense("model/encoder/Dense_0")} | _HEADS | _DECODER
+AE = {
+    "encoder.hidden": dense("model/encoder/Dense_0"),
+    "encoder.code": dense("model/code"),
+    **_DECODER,
+}
+CATEGORIES = {
+    "encoder.hidden": dense("model/encoder/Dense_0"),
+    "encoder.logits": dense("model/logits"),
+    **_DECODER,
+}
+
+
+def critic(layers: int) -> dict[str, Layer]:
+    """Of a critic of so many layers."""
+    return {f"critic.dense_{i}": dense(f"objective/critic/Dense_{i}") for i in range(layers)}
+
+
+TWO_LAYERS = _DECODER | {
+    "encoder_1.hidden": dense("model/encoder/Dense_0"),
+    "encoder_2.hidden": dense("model/up/Dense_0"),
+    "prior_1.hidden": dense("model/down/Dense_0"),
+    **{
+        f"{theirs}.{head}": dense(f"model/{ours}/{head}")
+        for theirs, ours in (("encoder_1", "q1"), ("encoder_2", "q2"), ("prior_1", "p1"))
+        for head in ("mean", "logvar")
+    },
+}
+PSEUDO_INPUTS = {"pseudo_inputs": parameter("model/pseudo_inputs", flat_out=(1, 28, 28))}
+FLOW = {f"flow.{name}": parameter(f"model/{name}") for name in ("u", "w", "b")}
+CONVOLUTIONS = {
+    "encoder.conv_0": conv("model/encoder/Conv_0"),
+    "encoder.conv_1": conv("model/encoder/Conv_1"),
+    "encoder.conv_2": conv("model/projection"),
+    "decoder.conv_0": conv_transpose("model/decoder/ConvTranspose_0"),
+    "decoder.conv_1": conv_transpose("model/decoder/ConvTranspose_1"),
+}
+CODEBOOK = {name: parameter(name, "codebook") for name in ("codes", "sums", "counts")}
+LEARNED_CODES = {"codes": parameter("model/codes")}
+LEARNED_VARIANCE = {"logvar": parameter("objective/logvar")}
