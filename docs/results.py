@@ -7,6 +7,7 @@ What is there already is left alone, so that the command goes on where it was st
     make results RESULTS="mnist_vae --again"       this one, once more
     make results RESULTS="mnist_vae --seeds"       seeds 0 to 3, as a population
     make results RESULTS="iwae --mnist"            five epochs on MNIST
+    make results RESULTS="iwae --measures"         what `jaxvae evaluate` says of it
     make results RESULTS="--run runs/a --where 'NVIDIA H100'"    a run that was trained elsewhere
 """
 
@@ -34,6 +35,24 @@ SLOW = ("fashion_mnist_vae_sgd", "images_vae")
 """Not run unless named: a quarter of an hour, and images of one's own."""
 POPULATION = ["--population.seeds", str(SEEDS), "--train.figures-every", "None"]
 MNIST = ["--data.source", "mnist", "--data.batch-size", "128", "--train.epochs", "5"]
+MEASURES = {
+    "nll": ("nll", "nll"),
+    "active": ("units", "active"),
+    "mutual_information": ("decomposition", "mutual_information"),
+    "linear_probe": ("probes", "linear_probe"),
+    "linear_probe_pixels": ("probes", "linear_probe_pixels"),
+    "knn_5": ("probes", "knn_5"),
+    "knn_5_pixels": ("probes", "knn_5_pixels"),
+    "accuracy": ("clusters", "accuracy"),
+    "accuracy_pixels": ("clusters", "accuracy_pixels"),
+    "frechet": ("samples", "frechet_classifier_distance"),
+    "frechet_train": ("samples", "frechet_classifier_distance_train"),
+    "psnr": ("reconstruction", "psnr"),
+    "ssim": ("reconstruction", "ssim"),
+}
+"""Of the table in docs/evaluation.md: the group and the value there."""
+LIMIT = 2000
+"""Test images that are measured, at most."""
 CARD = ("mnist_conv_vae",)
 """Hours of a CPU: an entry comes from a card's run folder, by --run."""
 
@@ -108,7 +127,7 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2] for line in lines if line.startswith("model name")), "CPU")
     short = model.split("@")[0].replace("(R)", "").replace(" Processor", "").replace(" CPU", "")
-    return f"{cores} cores of {' '.join(short.split())}"
+    return f"{cores} core{'s' * (cores > 1)} of {' '.join(short.split())}"
 
 
 def run(name: str, options: Sequence[str]) -> dict[str, Any]:
@@ -120,6 +139,35 @@ def run(name: str, options: Sequence[str]) -> dict[str, Any]:
         subprocess.run([sys.executable, "-m", "jaxvae", *command, *out], check=True, stdout=2)
         seconds = perf_counter() - began
         return entry(Path(folder, "run"), " ".join(["jaxvae", *command]), machine(), seconds)
+
+
+def measure(name: str, options: Sequence[str]) -> dict[str, Any]:
+    """Train it, and have what applies to it measured."""
+    groups = [*dict.fromkeys(group for group, _ in MEASURES.values())]
+    with tempfile.TemporaryDirectory() as folder:
+        began, out = perf_counter(), f"{folder}/run"
+        train = ["train", name, *options]
+        subprocess.run([sys.executable, "-m", "jaxvae", *train, "--out", out], check=True, stdout=2)
+        evaluate = ["--metrics", *groups, "--limit", str(LIMIT), "--num-samples", "500"]
+        command = ["evaluate", out, "--experiment", name, *evaluate]
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxvae", *command], check=True, stdout=subprocess.PIPE
+        )
+        found, config = json.loads(done.stdout)["metrics"], runs.saved_config(Path(out))
+        values = {
+            short: round(found[group][value], 6)
+            for short, (group, value) in MEASURES.items()
+            if value in found.get(group, {})
+        }
+        return {
+            "command": " ".join(["jaxvae", *train, "; jaxvae evaluate RUN", *evaluate]),
+            "settings": digest(config["experiment"]),
+            "epochs": config["experiment"]["train"]["epochs"],
+            "versions": {"jaxvae": config["jaxvae"], "jax": config["jax"]},
+            "device": machine(),
+            "seconds": round(perf_counter() - began, 1),
+            "measures": values,
+        }
 
 
 def write(ledger: dict[str, Any]) -> None:
@@ -134,6 +182,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="experiments; by default each without an entry")
     parser.add_argument("--seeds", action="store_true", help=f"seeds 0 to {SEEDS - 1} instead")
     parser.add_argument("--mnist", action="store_true", help="five epochs on MNIST instead")
+    parser.add_argument("--measures", action="store_true", help="what `jaxvae evaluate` says")
     parser.add_argument("--again", action="store_true", help="those too that have an entry")
     parser.add_argument("--run", type=Path, help="a run folder, instead of training")
     parser.add_argument("--where", help="with --run: the machine that trained it")
@@ -141,6 +190,7 @@ def main() -> None:
     kind, more = "", []
     if given.seeds or given.mnist:
         kind, more = ("/seeds", POPULATION) if given.seeds else ("/mnist", MNIST)
+    kind = "/measures" if given.measures else kind
     if given.run is not None:
         name = runs.saved_config(given.run)["experiment"]["name"]
         if given.where is None:
@@ -151,9 +201,13 @@ def main() -> None:
     for name in given.names or [name for name in names() if name not in SLOW]:
         if name + kind in read() and not given.again:
             continue
-        found = run(name, more)
+        if given.measures:
+            found = measure(name, ["--train.epochs", "5"] if name in SLOW + CARD else [])
+        else:
+            found = run(name, more)
         write(read() | {name + kind: found})
-        print(f"{name}{kind}: {json.dumps(found['best'])[:200]}", file=sys.stderr)
+        said = found["measures"] if given.measures else found["best"]
+        print(f"{name}{kind}: {json.dumps(said)[:200]}", file=sys.stderr)
 
 
 if __name__ == "__main__":

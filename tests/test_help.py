@@ -52,7 +52,7 @@ def test_help_shows_what_matters_first(capsys):
 
 def test_help_tells_the_values_of_the_experiment_and_of_its_own_class(capsys):
     assert "(default 256 128)" in printed(capsys, "train", DIGITS, "--help")
-    variant = ROOT / "experiments" / "variants" / "vamp_prior_vae.py"
+    variant = ROOT / "experiments" / "priors" / "vamp_prior_vae.py"
     assert "--model.components" in options_in(printed(capsys, "train", variant, "--help-all"))
 
 

@@ -58,16 +58,16 @@ def test_jobs_are_not_listed():
 
 
 def test_a_name_gives_what_its_file_defines(monkeypatch, tmp_path):
-    by_file = runs.load_experiment(ROOT / "experiments" / "variants" / "iwae.py")
+    by_file = runs.load_experiment(ROOT / "experiments" / "posteriors" / "flow_vae.py")
     monkeypatch.chdir(tmp_path)
-    by_name = runs.load_experiment("iwae")
-    assert (by_name.name, by_name.data, by_name.model) == (
+    by_name = runs.load_experiment("flow_vae")
+    assert (by_name.name, by_name.data, by_name.objective) == (
         *(by_file.name, by_file.data),
-        by_file.model,
+        by_file.objective,
     )
     # Classes are known by the file's name, so that a run of one is a run of the other.
-    objectives = {f"{type(e.objective).__module__}" for e in (by_file, by_name)}
-    assert objectives == {"jaxvae_experiment_iwae"}
+    models = {f"{type(e.model).__module__}" for e in (by_file, by_name)}
+    assert models == {"jaxvae_experiment_flow_vae"}
 
 
 def test_an_unclear_name_is_refused_with_what_it_may_mean(folder):
@@ -93,7 +93,7 @@ def test_a_file_goes_before_a_name_and_a_folder_does_not(folder):
         ("mnist_vea", "did you mean mnist_vae or"),
         ("MNIST_CAE", "did you mean mnist_cae"),
         ("experiments/digit_vae.py", "did you mean digits_vae?"),
-        ("variants/iwea", "did you mean iwae?"),
+        ("samples/iwea", "did you mean iwae?"),
         ("quite_another", "experiment; `jaxvae experiments` lists"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_terminal_sees_lines_that_fit_and_a_name_prints_the_file(capsys, monke
     assert "expect: test loss 106.9 nats per image after 10 epochs" in " ".join(out.split())
     with pytest.raises(SystemExit):
         cli.main(["experiments", "iwae"])
-    assert capsys.readouterr().out == (ROOT / "experiments/variants/iwae.py").read_text()
+    assert capsys.readouterr().out == (ROOT / "experiments/samples/iwae.py").read_text()
 
 
 def test_listing_imports_nothing_heavy():

@@ -15,7 +15,9 @@ results = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(results)
 
 LEDGER = results.read()
-ENTRIES = {key.partition("/seeds")[0] for key in LEDGER if not key.endswith("/mnist")}
+ENTRIES = {
+    key.partition("/seeds")[0] for key in LEDGER if not key.endswith(("/mnist", "/measures"))
+}
 FILES = {path.stem: path for path in (ROOT / "experiments").rglob("*.py")}
 TABLES = [ROOT / "README.md", ROOT / "docs" / "variants.md"]
 NUMBER = r"-?[\d,]+(?:\.\d+)?"

@@ -178,10 +178,14 @@ def test_the_demo_and_another_run_alike(use, tmp_path):
 def test_a_variant_by_its_name_and_every_experiment_option(use):
     done = use("jaxvae", "train", "iwae", "--out", "a", *SHORT)
     assert done.returncode == 0, done.stderr
-    done = use("jaxvae", "evaluate", "a", "--experiment", "variants/iwae")
+    done = use("jaxvae", "evaluate", "a")  # its objective is the package's
     assert done.returncode == 0 and json.loads(done.stdout)["loss"] > 0, done.stderr
-    done = use("jaxvae", "train", "a/config.json")
-    assert done.returncode == 2 and "a class of the file iwae.py" in done.stderr
+    done = use("jaxvae", "train", "flow_vae", "--out", "b", *SHORT)
+    assert done.returncode == 0, done.stderr
+    done = use("jaxvae", "evaluate", "b", "--experiment", "posteriors/flow_vae")
+    assert done.returncode == 0 and json.loads(done.stdout)["loss"] > 0, done.stderr
+    done = use("jaxvae", "train", "b/config.json")
+    assert done.returncode == 2 and "a class of the file flow_vae.py" in done.stderr
     done = use("jaxvae", "evaluate", "a", "--experiment", "iwea")
     assert done.returncode == 2 and "did you mean iwae?" in done.stderr
 

@@ -3,6 +3,7 @@
 They are printed where stdout is a terminal; elsewhere, and with --json, there is JSON.
 """
 
+import itertools
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 from jaxvae import runs
 from jaxvae.cli.help import wrapped
+from jaxvae.runs import names
 from jaxvae.words import still_falls
 
 Facts = list[tuple[str, str]]
@@ -223,11 +225,13 @@ def drawn(result: Result) -> Facts:
 
 
 def experiments(result: Result) -> Facts:
-    """Of `experiments`: what each is, and the number to expect."""
+    """Of `experiments`: by family what each is, and the number to expect."""
     facts: Facts = []
-    for each in result["experiments"]:
-        facts.append((each["name"], each["title"]))
-        facts += [("", f"expect: {each['number']}")] if each["number"] else []
+    for family, of_family in itertools.groupby(result["experiments"], lambda each: each["family"]):
+        facts.append((f"{family or 'recipes'}:", names.FAMILIES.get(family, "")))
+        for each in of_family:
+            facts.append((each["name"].rpartition("/")[2], each["title"]))
+            facts += [("", f"expect: {each['number']}")] if each["number"] else []
     return facts
 
 

@@ -9,7 +9,7 @@ from jaxvae.runs import names
 
 
 def experiments(name: tyro.conf.Positional[str | None] = None) -> dict[str, Any]:
-    """List the experiments: name, what it is, what to expect; or print one, to read or to change.
+    """List the experiments by family: what each is, and to expect; or print one, to read or change.
 
     `jaxvae train NAME` trains one; `jaxvae experiments NAME > mine.py` copies it.
 
@@ -19,6 +19,6 @@ def experiments(name: tyro.conf.Positional[str | None] = None) -> dict[str, Any]
     if name is not None:
         closing.show(names.resolve(name).read_text(encoding="utf-8").rstrip("\n"))
         raise SystemExit(0)
-    fields = ("name", "title", "expect", "number", "path")
+    fields = ("name", "family", "title", "expect", "number", "paper", "path")
     listed = names.listed()
     return {"experiments": [{f: str(getattr(item, f)) for f in fields} for item in listed]}

@@ -46,7 +46,7 @@ def load_experiment(name_or_path: str | Path) -> Experiment:
 
     Args:
         name_or_path: A file, or the name of one of the package's experiments, such as mnist_vae or
-            variants/iwae, where there is no file of that name.
+            samples/iwae, where there is no file of that name.
 
     Raises:
         UsageError: no such file or name, the file fails, or it defines no Experiment of that name;

@@ -20,17 +20,40 @@ _INSIDE, _BESIDE = _PACKAGE / "experiments", _PACKAGE.parent / "experiments"
 FOLDER = _INSIDE if _INSIDE.is_dir() else _BESIDE
 """Where the package's experiments are."""
 
+FAMILIES = {
+    "": "the published recipes, and a demo",
+    "kl": "a weight, a target or a schedule of the KL; other errors",
+    "samples": "bounds of several samples",
+    "aggregated": "what presses on the aggregated posterior",
+    "discrete": "codes from a list",
+    "labels": "what labels say",
+    "layers": "several layers of latents",
+    "priors": "priors that are learned",
+    "posteriors": "posteriors that are no Gaussians",
+    "jobs": "what autoencoders are trained for: docs/jobs.md",
+    "studies": "for sweeps: docs/evaluation.md",
+    "published": "models of public collections, to import their weights",
+}
+"""The folders of experiments, in the order in which they are listed, and what each is about."""
+
 
 class Listed(NamedTuple):
     """What an experiment's docstring says."""
 
     name: str
-    """Such as mnist_vae or variants/iwae."""
+    """Such as mnist_vae or samples/iwae."""
     title: str
     """Its first paragraph, on one line."""
     expect: str
     """What stands after `Expect:`; empty where the file promises nothing."""
     path: Path
+    paper: str = ""
+    """The first address in the docstring, of the paper; empty where there is none."""
+
+    @property
+    def family(self) -> str:
+        """The folder, a key of `FAMILIES`."""
+        return self.name.rpartition("/")[0]
 
     @property
     def number(self) -> str:
@@ -39,11 +62,17 @@ class Listed(NamedTuple):
 
 
 def experiments() -> dict[str, Path]:
-    """The file of each experiment by its name, those of the top folder first.
+    """The file of each experiment by its name, by family, those of the top folder first.
 
     Files that define no `experiment` are scripts, the jobs of docs/jobs.md.
     """
-    files = sorted(FOLDER.rglob("*.py"), key=lambda file: (len(file.parts), file))
+    order = [*FAMILIES]
+
+    def place(file: Path) -> tuple[int, Path]:
+        folder = file.parent.relative_to(FOLDER).as_posix().removeprefix(".")
+        return (order.index(folder) if folder in order else len(order), file)
+
+    files = sorted(FOLDER.rglob("*.py"), key=place)
     files = [file for file in files if re.search(rb"^experiment *[:=]", file.read_bytes(), re.M)]
     return {file.relative_to(FOLDER).with_suffix("").as_posix(): file for file in files}
 
@@ -57,7 +86,9 @@ def _listed(name: str, path: Path) -> Listed:
     text = ast.get_docstring(ast.parse(path.read_bytes())) or ""
     title = " ".join(text.partition("\n\n")[0].split())
     found = re.search(r"^Expect: (.*?)(?=^\w+: |^$|\Z)", text, re.M | re.S)
-    return Listed(name, title, " ".join(found[1].split()) if found else "", path)
+    link = re.search(r"\((?:arXiv:([\d.]+)|(https?://[^)\s]+))\)", text)
+    paper = (f"https://arxiv.org/abs/{link[1]}" if link[1] else link[2]) if link else ""
+    return Listed(name, title, " ".join(found[1].split()) if found else "", path, paper)
 
 
 def resolve(given: str | Path) -> Path:
@@ -94,5 +125,5 @@ def resolve(given: str | Path) -> Path:
 
 
 def _last(name: str) -> str:
-    """Of variants/iwae, iwae."""
+    """Of samples/iwae, iwae."""
     return name.rpartition("/")[2]
