@@ -18,18 +18,17 @@ from torch_parity.difference import Comparison
 from torch_parity.recipes import RECIPES
 from torch_parity.report import DTYPES, compare_experiment, table
 from torch_parity.variants.compare import compare_variant
-from torch_parity.variants.recipes import VARIANTS
-
-OF_VARIANTS = "variants, float64"
+from torch_parity.variants.recipes import FAMILIES, VARIANTS
 
 
 def main(
     experiment: tuple[str, ...] = (),
+    family: tuple[str, ...] = (),
     seed: int = 0,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Compare the experiments with their PyTorch counterparts, in float64 and in float32, and those
-    of experiments/variants in float64.
+    """Compare the experiments with their PyTorch counterparts, in float64 and in float32, and the
+    variants in float64.
 
     Columns are experiments, numbers are the largest differences relative to the largest entry, and
     `absolute` is the largest absolute one of the row. In float32 they are those from PyTorch in
@@ -37,8 +36,8 @@ def main(
     of ours differs by more than its tolerance.
 
     Args:
-        experiment: Names of experiments, also of those in experiments/variants (iwae, not
-            variants/iwae); by default all of them.
+        experiment: Names of experiments, also of variants (iwae, not samples/iwae); by default all.
+        family: The variants of these families (kl, samples, aggregated, discrete, others) instead.
         seed: Of the weights.
         as_json: Print JSON.
     """
@@ -46,7 +45,11 @@ def main(
     for name in experiment:
         if name not in everything:
             sys.exit(f"--experiment {name}: must be one of {', '.join(everything)}")
-    chosen = experiment or everything
+    for name in family:
+        if name not in FAMILIES:
+            sys.exit(f"--family {name}: must be one of {', '.join(FAMILIES)}")
+    of_families = [name for one in family for name in FAMILIES[one]]
+    chosen = [*experiment, *of_families] or everything
     comparisons = [
         *(
             (dtype, name, partial(compare_experiment, name, dtype, seed))
@@ -54,7 +57,12 @@ def main(
             for name in chosen
             if name in RECIPES
         ),
-        *((OF_VARIANTS, n, partial(compare_variant, n, seed)) for n in chosen if n in VARIANTS),
+        *(
+            (f"{one}, float64", name, partial(compare_variant, name, seed))
+            for one, variants in FAMILIES.items()
+            for name in variants
+            if name in chosen
+        ),
     ]
     results: dict[str, list[Comparison]] = {}
     for title, name, compare in comparisons:

@@ -152,4 +152,11 @@ OTHERS = {
     "vamp_prior_vae": Variant(models.VampPriorVAE, maps.VAE | maps.PSEUDO_INPUTS),
     "flow_vae": Variant(models.PlanarVAE, maps.VAE | maps.FLOW),
 }
-VARIANTS = KL | SAMPLES | AGGREGATED | DISCRETE | OTHERS
+FAMILIES = {
+    "kl": KL,
+    "samples": SAMPLES,
+    "aggregated": AGGREGATED,
+    "discrete": DISCRETE,
+    "others": OTHERS,
+}
+VARIANTS = {name: variant for family in FAMILIES.values() for name, variant in family.items()}
