@@ -171,7 +171,8 @@ class DReG(IWAE):
     """The IWAE's loss with the doubly reparameterised gradient for the encoder, which has no bias.
 
     sum_k v_k^2 dlog w_k/dz_k dz_k/dphi, v the normalised weights: Tucker et al. 2019, eq. 8
-    (arXiv:1810.04152). The decoder's gradient is the IWAE's, sum_k v_k dlog w_k/dtheta.
+    (arXiv:1810.04152). With a beta, which weighs log q in the weights, their derivation gives
+    (1 - beta) v_k + beta v_k^2. The decoder's gradient is the IWAE's, sum_k v_k dlog w_k/dtheta.
     """
 
     def outcome(self, model: Any, batch: Any, params: Any) -> Any:
@@ -179,9 +180,10 @@ class DReG(IWAE):
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         held = jax.lax.stop_gradient
-        terms = super().terms(output, batch, params)
         inference = with_held_posterior(output.aux["inference"])
+        terms = super().terms(output, batch, params)
         log_w = -self.of_samples(inference, batch, held(params))["loss"]
         v = held(jax.nn.softmax(log_w, axis=0))
-        followed = -jnp.sum(jnp.square(v) * log_w, axis=0)
+        beta = self.beta_eff(math.prod(batch.target.shape[1:]), output.num_latents)
+        followed = -jnp.sum(((1 - beta) * v + beta * jnp.square(v)) * log_w, axis=0)
         return terms | {"loss": terms["loss"] + (followed - held(followed))}
