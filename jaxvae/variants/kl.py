@@ -1,5 +1,6 @@
 """A weight, a target or a schedule of the KL, and a variance that follows from the errors."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from jaxvae.config import Likelihood, Objective, with_fields
 from jaxvae.objectives import gaussian_nll, half_squared_error
 
 Terms = dict[str, jax.Array]
+
+FINITE = "at least 0 and finite"
 
 
 def risen(step: jax.Array, steps: int) -> jax.Array:
@@ -33,7 +36,8 @@ class Cyclical(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.cycle_steps >= 1, "objective.cycle_steps", self.cycle_steps, "at least 1")
+        allowed = "at least 2: a cycle begins with 0"
+        require(self.cycle_steps >= 2, "objective.cycle_steps", self.cycle_steps, allowed)
         require(0 < self.rising <= 1, "objective.rising", self.rising, "in (0, 1]")
         require(
             self.warmup_steps == 0, "objective.warmup_steps", self.warmup_steps, "0 with cycles"
@@ -67,8 +71,8 @@ class Capacity(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.gamma >= 0, "objective.gamma", self.gamma, "at least 0")
-        require(self.capacity >= 0, "objective.capacity", self.capacity, "at least 0")
+        require(0 <= self.gamma < math.inf, "objective.gamma", self.gamma, FINITE)
+        require(0 <= self.capacity < math.inf, "objective.capacity", self.capacity, FINITE)
         require(
             self.capacity_steps >= 1, "objective.capacity_steps", self.capacity_steps, "at least 1"
         )
@@ -99,11 +103,11 @@ class FreeBits(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.free_nats >= 0, "objective.free_nats", self.free_nats, "at least 0")
+        require(0 <= self.free_nats < math.inf, "objective.free_nats", self.free_nats, FINITE)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         if "kl_per_latent" not in output.aux:
-            raise UsageError("free bits need a Gaussian posterior, whose latents have a KL each")
+            raise UsageError("free bits need a Gaussian posterior and the prior N(0, I)")
         per_latent = jnp.mean(axis.gather(output.aux["kl_per_latent"]), axis=0)
         lacking = jnp.sum(jnp.maximum(self.free_nats - per_latent, 0.0))
         pressed = output._replace(kl=output.kl + lacking)

@@ -4,6 +4,7 @@ With beta = 1 the weights are log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x)
 analytic KL enters them. `recon` and `kl` are the means over the samples.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ class SeveralSamples(Objective):
 
     def of_samples(self, output: Any, batch: Any, params: Any) -> Terms:
         """The terms of each sample by itself, (samples, batch): their loss is -log w."""
+        if output.log_ratio is None:
+            raise UsageError("bounds of samples need a posterior, whose density at codes is known")
         return super().terms(output._replace(kl=output.log_ratio), batch, params)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
@@ -101,7 +104,9 @@ class Renyi(SeveralSamples):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.alpha != 1, "objective.alpha", self.alpha, "not 1, where it is k_sample_vae's")
+        allowed = "finite, and not 1, where it is k_sample_vae's"
+        finite = math.isfinite(self.alpha)
+        require(finite and self.alpha != 1, "objective.alpha", self.alpha, allowed)
 
     def bound(self, log_w: jax.Array) -> jax.Array:
         return bounds.renyi(log_w, self.alpha)
@@ -141,8 +146,9 @@ class PIWAE(MIWAE):
 
 def with_held_posterior(output: Any) -> Any:
     """The same samples, of which log q(z|x) has a gradient by z alone, not by mean and logvar."""
-    if not {"mean", "logvar"} <= set(output.aux):
-        raise UsageError("this gradient needs a Gaussian posterior, whose density is known")
+    per_latent = output.aux.get("kl_per_latent")
+    if per_latent is None or per_latent.shape != output.z.shape:
+        raise UsageError("this gradient needs a Gaussian posterior and the prior N(0, I)")
     mean, logvar = (jax.lax.stop_gradient(output.aux[name]) for name in ("mean", "logvar"))
     log_q = gaussian_log_density(output.z, mean, logvar)
     return output._replace(log_ratio=log_q - gaussian_log_density(output.z))
@@ -165,7 +171,8 @@ class DReG(IWAE):
     """The IWAE's loss with the doubly reparameterised gradient for the encoder, which has no bias.
 
     sum_k v_k^2 dlog w_k/dz_k dz_k/dphi, v the normalised weights: Tucker et al. 2019, eq. 8
-    (arXiv:1810.04152). The decoder's gradient is the IWAE's, sum_k v_k dlog w_k/dtheta.
+    (arXiv:1810.04152). With a beta, which weighs log q in the weights, their derivation gives
+    (1 - beta) v_k + beta v_k^2. The decoder's gradient is the IWAE's, sum_k v_k dlog w_k/dtheta.
     """
 
     def outcome(self, model: Any, batch: Any, params: Any) -> Any:
@@ -173,9 +180,10 @@ class DReG(IWAE):
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         held = jax.lax.stop_gradient
-        terms = super().terms(output, batch, params)
         inference = with_held_posterior(output.aux["inference"])
+        terms = super().terms(output, batch, params)
         log_w = -self.of_samples(inference, batch, held(params))["loss"]
         v = held(jax.nn.softmax(log_w, axis=0))
-        followed = -jnp.sum(jnp.square(v) * log_w, axis=0)
-        return terms | {"loss": terms["loss"] + followed - held(followed)}
+        beta = self.beta_eff(math.prod(batch.target.shape[1:]), output.num_latents)
+        followed = -jnp.sum(((1 - beta) * v + beta * jnp.square(v)) * log_w, axis=0)
+        return terms | {"loss": terms["loss"] + (followed - held(followed))}

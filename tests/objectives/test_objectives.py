@@ -24,6 +24,7 @@ from jaxvae.objectives import (
     laplace_nll,
     reconstruction,
 )
+from jaxvae.objectives.likelihoods import log_cosh_error
 from tests.given import batch
 
 pytestmark = pytest.mark.numeric
@@ -133,6 +134,7 @@ def all_likelihoods(x, decoded, logvar):
         "bernoulli": bernoulli_nll(decoded, x),
         "gaussian": gaussian_nll(x, decoded, logvar),
         "laplace": laplace_nll(x, decoded, 0.3),
+        "log_cosh": log_cosh_error(x, decoded, 0.3),
         "half": half_squared_error(x, decoded),
         "unit": gaussian_nll(x, decoded, 0.0),
     }
@@ -156,6 +158,7 @@ def test_likelihoods_per_example_match_scipy(shape, seed):
         "bernoulli": -(x * log_p + (1 - x) * log_not_p),
         "gaussian": -stats.norm.logpdf(x, decoded, np.exp(logvar / 2)),
         "laplace": -stats.laplace.logpdf(x, decoded, 0.3),
+        "log_cosh": 0.3 * np.log(np.cosh((x - decoded) / 0.3)),
         "half": (x - decoded) ** 2 / 2,
         "unit": (x - decoded) ** 2 / 2 + math.log(2 * math.pi) / 2,
     }
@@ -210,7 +213,8 @@ def outputs() -> tuple[Output, Batch]:
 
 
 @pytest.mark.parametrize(
-    "likelihood, sigma", [("bernoulli", 1), ("gaussian", 0.2), ("laplace", 0.2), ("half_mse", 1)]
+    "likelihood, sigma",
+    [("bernoulli", 1), ("gaussian", 0.2), ("laplace", 0.2), ("log_cosh", 0.2), ("half_mse", 1)],
 )
 @pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
 def test_loss_is_recon_plus_beta_kl(likelihood, sigma, beta):
@@ -277,12 +281,14 @@ def test_unknown_likelihood_is_named():
 # Values that were not observed, and several samples
 
 
-LIKELIHOODS = ("bernoulli", "gaussian", "gaussian_learned", "laplace", "mse", "half_mse")
+LIKELIHOODS = (
+    *("bernoulli", "gaussian", "gaussian_learned", "laplace", "log_cosh", "mse", "half_mse"),
+)
 
 
 def of_likelihood(likelihood):
     """decoded, x, observed -> -log p(x|z), with a scale where there is one."""
-    sigma = 0.3 if likelihood in ("gaussian", "laplace") else 1.0
+    sigma = 0.3 if likelihood in ("gaussian", "laplace", "log_cosh") else 1.0
     logvar = jnp.float32(-0.7)
     return lambda decoded, x, observed=None: reconstruction(
         likelihood, decoded, x, observed, sigma, logvar
