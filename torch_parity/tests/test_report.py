@@ -58,9 +58,10 @@ def test_variants_have_a_table_of_their_own(monkeypatch, capsys):
         return differences(name, ours, theirs)
 
     monkeypatch.setattr("torch_parity.__main__.compare_variant", compare_variant)
-    assert status(("iwae", "vq_vae")) == 1
+    assert status(("iwae", "ciwae", "vq_vae")) == 1
     text = capsys.readouterr().out
-    assert text.startswith("variants, float64\n  1  iwae\n  2  vq_vae\n")
+    assert text.startswith("samples, float64\n  1  iwae\n  2  ciwae\n")
+    assert "\n\ndiscrete, float64\n  1  vq_vae\n" in text
     assert "iwae: gradient: NOT EQUAL at mean.bias[1] (0.5)" in text
     assert "\nterms     0e+00  0e+00" in text
 
