@@ -69,7 +69,7 @@ def test_variants_have_a_table_of_their_own(monkeypatch, capsys):
 @pytest.mark.slow
 def test_a_variant_is_equal(capsys):
     assert status(("flow_vae",), as_json=True) == 0
-    [comparison] = json.loads(capsys.readouterr().out)["variants, float64"]
+    [comparison] = json.loads(capsys.readouterr().out)["others, float64"]
     quantities = {d["quantity"] for d in comparison["differences"]}
     expected = {"terms", "outputs", "gradient", "final weights"}
     assert quantities == expected | {"training losses", "validation losses"}
