@@ -1,4 +1,4 @@
-"""Terms and gradients of the family's experiments, at parameters of any value."""
+"""Terms and gradients of the family's experiments, at any parameters or of any output."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae import noise
 from jaxvae.batch import Batch
-from jaxvae.models import Bound
+from jaxvae.models import Output
 from jaxvae.training.state import Variables, initial_state
 from jaxvae.training.step import make_loss
 from tests.variants.small import INFO
@@ -20,16 +21,13 @@ def start(experiment: Any, seed: int = 0) -> Variables:
     return jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape) / 3, x.dtype), shapes)
 
 
-def terms(experiment: Any, variables: Variables, given: Batch) -> Any:
-    """What the objective says of a batch in evaluation, and what the model returns."""
-    module, objective = experiment.model.build(INFO), experiment.objective
-
-    @jax.jit
-    def of(variables: Variables, given: Batch) -> Any:
-        output = objective.outcome(Bound(module, variables.model), given, variables.objective)
-        return objective.terms(output, given, variables.objective), output
-
-    return of(variables, given)
+def fixed(z: Any, kl: jax.Array | None = None, **aux: Any) -> tuple[Output, Batch]:
+    """What a model returns that has these codes, and says this of them; a batch of two pixels."""
+    z = jnp.asarray(z, jnp.float32)
+    x = jnp.linspace(0.1, 0.9, len(z) * 2).reshape(-1, 2)
+    own = noise.Noise(noise.root(0), 0, jnp.arange(len(z)))
+    given = Batch(x, x, jnp.full(len(z), -1), None, own, INFO)
+    return Output(x[::-1], z, kl, None, aux), given
 
 
 def trained(experiment: Any, variables: Variables, given: Batch) -> Any:
@@ -43,3 +41,9 @@ def trained(experiment: Any, variables: Variables, given: Batch) -> Any:
         return jax.value_and_grad(loss, has_aux=True)(params, held, given, experiment.objective)
 
     return of(params, held, given)
+
+
+def matches(found: Any, expected: Any) -> None:
+    """Each gradient to float rounding: of programs of several terms sums are in another order."""
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * float(jnp.abs(b).max()))
