@@ -125,7 +125,7 @@ def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
     ):  # which has none, and is not traced for it
         return False
 
-    terms = jax.eval_shape(lambda: _terms_of_one(experiment, module, dummy(info)))
+    terms = jax.eval_shape(lambda: _terms_of_two(experiment, module, dummy(info)))
     return any(term.shape == () for term in terms.values())
 
 
@@ -136,18 +136,22 @@ def uses_observed(experiment: Experiment, module: Any, info: Info) -> bool:
 
     @jax.jit
     def loss(observed: jax.Array) -> jax.Array:
-        return _terms_of_one(experiment, module, replace(one, observed=observed))["loss"]
+        return _terms_of_two(experiment, module, replace(one, observed=observed))["loss"]
 
     everything = jnp.ones(one.target.shape, bool)
     return bool(jnp.any(loss(everything) != loss(~everything)))
 
 
-def _terms_of_one(experiment: Experiment, module: Any, one: Batch) -> dict[str, jax.Array]:
-    """The objective's terms of one example, for variables before any step."""
+def _terms_of_two(experiment: Experiment, module: Any, one: Batch) -> dict[str, jax.Array]:
+    """The objective's terms of an example and its copy, for variables before any step.
+
+    Of two, since terms across the batch may be those of pairs.
+    """
     objective = experiment.objective
     output, variables = module.init_with_output(jax.random.key(0), one)
     params = objective.init(jax.random.key(0), output)
-    batch = replace(one, noise=Noise(noise.root(0), 0, jnp.arange(1)))
+    two = jax.tree.map(lambda x: jnp.concatenate([x, x]), one)
+    batch = replace(two, noise=Noise(noise.root(0), 0, jnp.arange(2)))
     return objective.terms(
         objective.outcome(Bound(module, variables), batch, params), batch, params
     )
