@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvae import Objective
+from jaxvae.models import Output
 from jaxvae.objectives.likelihoods import log_cosh_error
+from tests.given import batch
 
 pytestmark = pytest.mark.numeric
 
@@ -25,6 +28,10 @@ def test_log_cosh_has_its_known_value_and_is_even():
     value, slope = log_cosh(jnp.asarray([0.1, -0.1, 0.0]), 10.0)
     assert slope[2] == 0
     np.testing.assert_allclose(value, [0.043378, 0.043378, 0.0], atol=5e-7)
+    x = jnp.full((1, 4, 4, 1), 0.1)  # 16 of them, by a = 1 / sigma of the objective
+    objective = Objective("log_cosh", sigma=0.1)
+    recon = objective.recon(Output(jnp.zeros_like(x), jnp.zeros((1, 2))), batch(x), {})
+    np.testing.assert_allclose(recon, [16 * 0.043378], atol=1e-5)
 
 
 @pytest.mark.parametrize("a", [0.5, 10.0])

@@ -101,8 +101,11 @@ def test_the_capacity_rises_linearly_and_stays():
     own, given = outputs(), images()
     for step, capacity in ((0, 0.0), (50, 4.0)):
         distance = abs(float(jnp.mean(output(own).kl)) - capacity)
-        found = objective.at(jnp.asarray(step)).terms(output(own), given, {})
+        here = objective.at(jnp.asarray(step))
+        found = here.terms(output(own), given, {})
         np.testing.assert_allclose(found["from_capacity"], distance, rtol=1e-5)
+        whole = found["recon"] + here.beta * found["kl"] + 30 * distance
+        np.testing.assert_allclose(found["loss"], whole, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["warm_up_vae", "cyclical_vae", "capacity_vae"])
