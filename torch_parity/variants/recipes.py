@@ -45,8 +45,19 @@ def spread(features: Tensor, number: int) -> Tensor:
 
 
 @torch.no_grad()
+def standardise(model: Any, x: Tensor) -> None:
+    """Features of these images with mean 0 and standard deviation 2: PyTorch's first weights make
+    them so small that all are rounded alike, and that a decoder may have no unit that is active."""
+    last, features = model.encoder.conv_2, model.encoder(x)
+    mean, std = features.mean((0, 2, 3)), features.std((0, 2, 3))
+    last.weight.mul_(2 / std[:, None, None, None])
+    last.bias.copy_((last.bias - mean) * 2 / std)
+
+
+@torch.no_grad()
 def features_as_codes(model: Any, x: Tensor) -> None:
     """Codes that are different features of these images, so that many are used; uneven counts."""
+    standardise(model, x)
     model.codes.copy_(spread(model.encoder(x).movedim(1, -1), len(model.codes)))
     if hasattr(model, "counts"):
         model.counts.copy_(torch.linspace(0.5, 2.0, len(model.codes)))
@@ -56,6 +67,7 @@ def features_as_codes(model: Any, x: Tensor) -> None:
 @torch.no_grad()
 def residuals_as_codes(model: discrete.ResidualVQVAE, x: Tensor) -> None:
     """The same for each level, by what the levels before it leave."""
+    standardise(model, x)
     left = model.encoder(x).movedim(1, -1)
     for book, counts in zip(model.codes, model.counts, strict=True):
         book.copy_(spread(left, len(book)))
@@ -129,7 +141,9 @@ AGGREGATED = {
 DISCRETE = {
     "vq_vae": Variant(VQVAE, maps.CONVOLUTIONS | maps.CODEBOOK, **_VQ),
     "vq_vae_restart": Variant(
-        discrete.RestartVQVAE, maps.CONVOLUTIONS | maps.CODEBOOK, **_VQ | {"given": given.rows}
+        discrete.RestartVQVAE,
+        maps.CONVOLUTIONS | maps.CODEBOOK,
+        **_VQ | {"given": given.rows, "update": discrete.RestartVQVAE.update},
     ),
     "vq_vae_gradient": Variant(
         discrete.GradientVQVAE,
@@ -142,7 +156,7 @@ DISCRETE = {
         maps.CONVOLUTIONS | maps.CODEBOOK,
         **_VQ | {"start": residuals_as_codes, "update": discrete.ResidualVQVAE.update},
     ),
-    "fsq_vae": Variant(discrete.FSQVAE, maps.CONVOLUTIONS, **_CONV),
+    "fsq_vae": Variant(discrete.FSQVAE, maps.CONVOLUTIONS, **_CONV, start=standardise),
     "gumbel_vae": Variant(discrete.GumbelVAE, maps.CATEGORIES, given.gumbel),
     "joint_vae": Variant(discrete.JointVAE, maps.VAE | maps.CATEGORIES, given.eps_and_gumbel),
 }
