@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvae.checks import require
 from jaxvae.objectives.divergences import gaussian_log_density
 
 Estimator = Literal["mws", "mss", "plain"]
@@ -47,15 +48,14 @@ def log_mixture_weights(estimator: Estimator, batch: int, number: int) -> jax.Ar
     one other are due.
 
     Raises:
-        ValueError: mss of a batch of one.
+        UsageError: mss of a batch of one.
     """
     uniform = jnp.full((batch, batch), -math.log(batch))
     if estimator == "plain":
         return uniform
     if estimator == "mws":
         return uniform - math.log(number)
-    if batch < 2:
-        raise ValueError(f"batch = {batch}: must be at least 2 for mss")
+    require(batch >= 2, "batch", batch, "at least 2 for mss")
     rest = batch - 1
     own = jnp.eye(batch, dtype=bool)
     one_other = jnp.roll(own, 1, axis=1)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxvae.checks import require
+
 Kernel = Callable[[jax.Array], jax.Array]
 """Of squared distances, elementwise."""
 
@@ -44,12 +46,16 @@ def mmd(x: jax.Array, y: jax.Array, kernel: Kernel, unbiased: bool = False) -> j
     Gretton et al. 2012, section 2.2 (https://jmlr.org/papers/v13/gretton12a.html): by means over
     all pairs, or, where it is `unbiased`, over those of different examples within x and within y;
     it may then be negative.
+
+    Raises:
+        UsageError: `unbiased`, of one example, which has no pairs.
     """
 
     def within(z: jax.Array) -> jax.Array:
         pairs, n = kernel(squared_distances(z, z)), len(z)
         if not unbiased:
             return jnp.mean(pairs)
+        require(n >= 2, "batch", n, "at least 2 for a discrepancy without bias")
         return (jnp.sum(pairs) - jnp.trace(pairs)) / (n * (n - 1))
 
     return within(x) + within(y) - 2 * jnp.mean(kernel(squared_distances(x, y)))

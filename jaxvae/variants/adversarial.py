@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxvae import axis
 from jaxvae.config import Objective, Optimizer
 from jaxvae.models.critics import Critic
-from jaxvae.variants.aggregated import prior_draws
+from jaxvae.variants.aggregated import prior_draws, require_weights
 
 Terms = dict[str, jax.Array]
 BETAS = {"b1": 0.5, "b2": 0.9}
@@ -36,6 +36,10 @@ class FactorVAE(Objective):
     """Of the critic's hidden layers."""
     critic: Optimizer = field(default_factory=lambda: Optimizer(learning_rate=1e-4, options=BETAS))
     """Trains the critic."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_weights(self, "gamma")
 
     def init(self, key: jax.Array, output: Any) -> dict[str, Any]:
         critic = Critic(self.widths).init(key, output.z)["params"]
@@ -75,6 +79,10 @@ class Adversarial(Objective):
     """Of the critic's hidden layers."""
     critic: Optimizer = field(default_factory=lambda: Optimizer(learning_rate=5e-4, options=BETAS))
     """Trains the critic."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_weights(self, "weight")
 
     def init(self, key: jax.Array, output: Any) -> dict[str, Any]:
         critic = Critic(self.widths, classes=1).init(key, output.z)["params"]

@@ -3,6 +3,7 @@
 They are added to the loss of every example, in nats, whatever the reductions of the objective.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +25,14 @@ from jaxvae.objectives.aggregated import (
 )
 
 Terms = dict[str, jax.Array]
+
+
+def require_weights(objective: Objective, *names: str) -> None:
+    """Raise a UsageError where one of these fields is negative, infinite or not a number."""
+    for name in names:
+        value = getattr(objective, name)
+        allowed = "at least 0 and finite"
+        require(0 <= value < math.inf, f"objective.{name}", value, allowed)
 
 
 def posteriors(output: Any) -> tuple[jax.Array, jax.Array]:
@@ -62,6 +71,10 @@ class BetaTC(Objective):
     """How log q(z) is estimated from a batch: minibatch-weighted or minibatch-stratified sampling,
     or the plain mean over the batch (its gradient is that of mws)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_weights(self, "mi_weight", "tc_weight", "dw_weight")
+
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms = super().terms(output, batch, params)
         z, (mean, logvar) = axis.gather(output.z), posteriors(output)
@@ -87,6 +100,10 @@ class DIP(Objective):
     """Weight of the covariances."""
     diagonal: float = 10.0
     """Weight of the variances' distance from 1; the paper has 10 times the other for I."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_weights(self, "off_diagonal", "diagonal")
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms = super().terms(output, batch, params)
@@ -116,6 +133,8 @@ class InfoVAE(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(math.isfinite(self.alpha), "objective.alpha", self.alpha, "finite")
+        require(self.mmd_weight < math.inf, "objective.mmd_weight", self.mmd_weight, "finite")
         allowed = f"at least 1 - alpha = {1 - self.alpha:g}: below it the discrepancy is maximised"
         positive = self.alpha + self.mmd_weight >= 1
         require(positive, "objective.mmd_weight", self.mmd_weight, allowed)
@@ -162,6 +181,10 @@ class WAEMMD(Objective):
     likelihood: Likelihood = "mse"
     weight: float = 10.0
     """lambda of the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_weights(self, "weight")
 
     def discrepancy(self, z: jax.Array, batch: Any) -> Terms:
         """Between the batch's codes and draws of the prior, (), by its name."""

@@ -76,9 +76,9 @@ class Annealed(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.temperature > 0, "objective.temperature", self.temperature, "positive")
-        rate = self.annealing_rate
-        require(rate >= 0, "objective.annealing_rate", rate, "at least 0")
+        t, rate = self.temperature, self.annealing_rate
+        require(0 < t < math.inf, "objective.temperature", t, "positive and finite")
+        require(0 <= rate < math.inf, "objective.annealing_rate", rate, "at least 0 and finite")
 
     def at(self, step: jax.Array) -> Objective:
         falling = jnp.exp(-self.annealing_rate * jnp.asarray(step, float))
@@ -115,10 +115,10 @@ class Joint(Objective):
         super().__post_init__()
         for name in ("gamma", "capacity", "discrete_capacity"):
             value = getattr(self, name)
-            require(value >= 0, f"objective.{name}", value, "at least 0")
-        steps = self.capacity_steps
+            require(0 <= value < math.inf, f"objective.{name}", value, "at least 0 and finite")
+        steps, t = self.capacity_steps, self.temperature
         require(steps >= 1, "objective.capacity_steps", steps, "at least 1")
-        require(self.temperature > 0, "objective.temperature", self.temperature, "positive")
+        require(0 < t < math.inf, "objective.temperature", t, "positive and finite")
 
     def at(self, step: jax.Array) -> Objective:
         names, part = ("capacity", "discrete_capacity"), risen(step, self.capacity_steps)

@@ -1,5 +1,6 @@
 """A code at each position, from a list: codebooks and rounded scalars."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,8 +75,8 @@ class VQ(QuantisedModel):
         require(self.codes >= 2, "model.codes", self.codes, "at least 2")
         d = self.decay
         require(d is None or 0 <= d < 1, "model.decay", d, "None or in [0, 1)")
-        allowed = "at least 0, and 0 where model.decay is None"
-        usable = self.restart >= 0 and (self.restart == 0 or d is not None)
+        allowed = "at least 0 and finite, and 0 where model.decay is None"
+        usable = 0 <= self.restart < math.inf and (self.restart == 0 or d is not None)
         require(usable, "model.restart", self.restart, allowed)
 
     def quantiser(self) -> VectorQuantizer:
@@ -130,8 +131,11 @@ class FSQ(QuantisedModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        several = len(self.levels) >= 1 and min(self.levels) >= 2
-        require(several, "model.levels", self.levels, "at least 2 values of at least one channel")
+        # Beyond, the outermost values of FiniteScalars would be followed by others.
+        several = len(self.levels) >= 1 and all(2 <= level <= 1000 for level in self.levels)
+        require(several, "model.levels", self.levels, "2 to 1000 values of at least one channel")
+        few = math.prod(self.levels) <= 2**20
+        require(few, "model.levels", self.levels, f"of a product of at most {2**20}, the codes")
 
     def quantiser(self) -> FiniteScalars:
         return FiniteScalars(self.levels, init_rule=self.init)
@@ -146,6 +150,11 @@ class Quantisation(Objective):
 
     commitment: float = 0.25
     """Weight of the features' distance from their codes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = "at least 0 and finite"
+        require(0 <= self.commitment < math.inf, "objective.commitment", self.commitment, allowed)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms, aux = super().terms(output, batch, params), output.aux

@@ -54,7 +54,7 @@ def test_rounded_scalars_take_so_many_values_and_no_others(levels):
     assert len(np.unique(digits, axis=0)) == math.prod(levels)
 
 
-@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("levels", [*LEVELS, (1000, 999)])
 def test_features_of_zero_are_the_middle_code_and_larger_ones_no_lower(levels):
     """And those near 0 too: values are rounded, not cut off."""
     z = np.linspace(-6, 6, FEATURES)[:, None] * np.ones(len(levels))
@@ -63,7 +63,8 @@ def test_features_of_zero_are_the_middle_code_and_larger_ones_no_lower(levels):
     assert not values[0].any()
     assert index[0] == sum(n // 2 * math.prod(levels[:i]) for i, n in enumerate(levels))
     assert (np.diff(values[1:], axis=0) >= -1e-6).all()
-    assert not values[np.abs(z[:, 0]) < 0.05].any()
+    assert [len(np.unique(channel)) for channel in values.T] == [*levels]
+    assert not values[np.abs(z[:, 0]) < 0.4 / max(levels)].any()
 
 
 def test_gradients_pass_the_rounding_as_those_of_what_is_rounded():

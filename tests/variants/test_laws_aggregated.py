@@ -13,9 +13,10 @@ import pytest
 from jaxvae import Model, Objective, noise
 from jaxvae.batch import Batch
 from jaxvae.checks import UsageError
+from jaxvae.evaluation import has_terms_across
 from jaxvae.models import Output
 from jaxvae.objectives import discrepancies, gaussian_log_density
-from jaxvae.variants.adversarial import Adversarial
+from jaxvae.variants.adversarial import Adversarial, FactorVAE
 from jaxvae.variants.aggregated import (
     DIP,
     SWAE,
@@ -252,6 +253,28 @@ def test_matched_models_are_sampled_from_the_standard_normal(name):
     standard_normal(module.apply(start(experiment).model, of_many(), method="prior"))
 
 
+REFUSED: list[tuple[Any, dict[str, float]]] = [
+    (BetaTC, {"mi_weight": -1.0}),
+    (BetaTC, {"tc_weight": math.nan}),
+    (BetaTC, {"dw_weight": math.inf}),
+    (DIP, {"off_diagonal": -1.0}),
+    (DIP, {"diagonal": math.inf}),
+    (InfoVAE, {"alpha": math.nan}),
+    (InfoVAE, {"mmd_weight": math.inf}),
+    (WAEMMD, {"weight": -1.0}),
+    (SWAE, {"weight": math.inf}),
+    (Adversarial, {"weight": -1.0}),
+    (FactorVAE, {"gamma": -1.0}),
+]
+
+
+@pytest.mark.parametrize(("settings", "fields"), REFUSED)
+def test_weights_that_maximise_or_are_no_numbers_are_refused(settings, fields):
+    ((name, value),) = fields.items()
+    with pytest.raises(UsageError, match=f"objective.{name} = {value}: must be .*finite"):
+        settings(**fields)
+
+
 def test_models_and_objectives_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match=r"model.family = 'VAE': must be AE"):
         MatchedModel(family="VAE")
@@ -261,3 +284,14 @@ def test_models_and_objectives_that_do_not_fit_are_refused():
     for objective in (BetaTC("gaussian"), DIP("gaussian")):
         with pytest.raises(UsageError, match="needs a Gaussian posterior"):
             objective.terms(output._replace(aux={}), given, {})
+    output, given = gaussian(MEAN[:1])
+    for objective in (WAEMMD(), BetaTC("gaussian", estimator="mss")):
+        with pytest.raises(UsageError, match="batch = 1: must be at least 2 for"):
+            objective.terms(output, given, {})
+
+
+@pytest.mark.parametrize("estimator", ["mws", "mss", "plain"])
+def test_every_estimator_is_known_to_look_across_the_batch(estimator):
+    """And so can be trained: what looks across it is found out with an example and its copy."""
+    experiment = small("beta_tc_vae", estimator=estimator)
+    assert has_terms_across(experiment, experiment.model.build(INFO), INFO)
