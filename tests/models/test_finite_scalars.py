@@ -69,14 +69,15 @@ def test_features_of_zero_are_the_middle_code_and_larger_ones_no_lower(levels):
 
 def test_gradients_pass_the_rounding_as_those_of_what_is_rounded():
     """tanh's slope of (L - 1)(1 + 1/1000) / 2, by floor(L / 2), where the tanh is shifted."""
-    levels = (8, 5)
-    z = jnp.asarray(np.random.default_rng(0).standard_normal((1, 6, 2)), jnp.float32)
+    levels = (8, 5, 2)
+    z = jnp.asarray(np.random.default_rng(0).standard_normal((1, 6, 3)), jnp.float32)
     gradient = jax.grad(lambda z: jnp.sum(rounding(levels)(z).z))(z)
-    for channel, (level, offset) in enumerate(((8, 0.5), (5, 0.0))):
+    for channel, (level, offset) in enumerate(((8, 0.5), (5, 0.0), (2, 0.5))):
         half = (level - 1) * 1.001 / 2
         shifted = np.float64(z)[0, :, channel] + math.atanh(offset / half)
         expected = half * (1 - np.tanh(shifted) ** 2) / (level // 2)
         np.testing.assert_allclose(gradient[0, :, channel], expected, rtol=1e-4)
+        np.testing.assert_allclose(gradient[0, :, channel], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_every_code_of_rounded_scalars_is_drawn_alike():
