@@ -170,8 +170,10 @@ def test_the_list_is_of_docstrings_alone(folder, capsys):
     assert listed[0] == {
         "name": "top",
         "title": "A title of two lines.",
+        "family": "",
         "expect": "",
         "number": "",
+        "paper": "",
         "path": str(folder / "top.py"),
     }
     assert err == ""

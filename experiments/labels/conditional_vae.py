@@ -5,7 +5,7 @@ Lee and Yan 2015, "Learning structured output representation using deep conditio
 models" (https://papers.nips.cc/paper/5775). 784-256-20, ReLU, mirrored.
 `jaxvae sample RUN --label 3` draws threes.
 
-Expect: validation loss 284.2 nats at epoch 48 of 50 (recon 271.75, kl 12.44).
+Expect: validation loss 284.2 nats at epoch 48. Seeds 0 to 3: 283.8 to 284.4, sd 0.26.
 Run: jaxvae train conditional_vae   (14 s on 2 cores of an Intel Xeon)
 """
 

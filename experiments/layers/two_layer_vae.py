@@ -4,7 +4,7 @@ loss = -log p(x|z1) + log q(z1|x) - log p(z1|z2) + KL(q(z2|z1) || N(0, I)); the 
 layer is one sample of it, that of the upper one exact. The model of Burda, Grosse and Salakhutdinov
 2016, sec. 5 (arXiv:1509.00519), with ReLU: 784-256-20 latents-64-10 latents, and back.
 
-Expect: validation loss 286.3 nats at epoch 50 of 50 (recon 271.83, kl 14.46).
+Expect: validation loss 286.3 nats at epoch 50. Seeds 0 to 3: 286.3 to 286.8, sd 0.21.
 Run: jaxvae train two_layer_vae   (19 s on 2 cores of an Intel Xeon)
 """
 

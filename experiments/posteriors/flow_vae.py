@@ -5,7 +5,7 @@ q(z_0|x) - sum log|det| - log p(z_T). Rezende and Mohamed 2015, eq. 10 to 15 (ar
 with parameters of the flow that are the same for every example. Without layers it is the VAE whose
 KL is one sample of it. 784-256-20, ReLU, mirrored.
 
-Expect: validation loss 288.2 nats at epoch 50 of 50 (recon 272.92, kl 15.24).
+Expect: validation loss 288.2 nats at epoch 50. Seeds 0 to 3: 287.7 to 288.2, sd 0.23.
 Run: jaxvae train flow_vae   (16 s on 2 cores of an Intel Xeon)
 """
 

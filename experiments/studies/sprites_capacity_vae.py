@@ -3,7 +3,8 @@
 Its gamma is swept, as beta is; the capacity rises to 25 nats over the training (Burgess et al.
 2018, arXiv:1804.03599).
 
-Study: docs/evaluation.md.
+Expect: validation loss 63.2 nats at epoch 5 of 5 (recon 27.53, kl 23.81).
+Run: jaxvae train sprites_capacity_vae   (113 s on 2 cores of a shared Xeon)
 """
 
 from dataclasses import replace

@@ -39,10 +39,11 @@ def posteriors(output: Any) -> tuple[jax.Array, jax.Array]:
     """Mean and logvar of the whole batch.
 
     Raises:
-        UsageError: the posterior is no Gaussian.
+        UsageError: the posterior is no Gaussian, or the prior is another.
     """
-    if not {"mean", "logvar"} <= set(output.aux):
-        raise UsageError("this objective needs a Gaussian posterior, with its mean and variance")
+    per_latent = output.aux.get("kl_per_latent")
+    if per_latent is None or per_latent.shape != output.z.shape:
+        raise UsageError("this objective needs a Gaussian posterior and the prior N(0, I)")
     return axis.gather(output.aux["mean"]), axis.gather(output.aux["logvar"])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxvae import noise
 from jaxvae.batch import Batch
 from jaxvae.models import Output
+from jaxvae.objectives import gaussian_kl_per_latent
 from jaxvae.training.state import Variables, initial_state
 from jaxvae.training.step import make_loss
 from tests.variants.small import INFO
@@ -27,6 +28,8 @@ def fixed(z: Any, kl: jax.Array | None = None, **aux: Any) -> tuple[Output, Batc
     x = jnp.linspace(0.1, 0.9, len(z) * 2).reshape(-1, 2)
     own = noise.Noise(noise.root(0), 0, jnp.arange(len(z)))
     given = Batch(x, x, jnp.full(len(z), -1), None, own, INFO)
+    if {"mean", "logvar"} <= aux.keys():
+        aux["kl_per_latent"] = gaussian_kl_per_latent(aux["mean"], aux["logvar"])
     return Output(x[::-1], z, kl, None, aux), given
 
 

@@ -1,1 +1,1 @@
-"""The variants of the VAE in experiments/variants: PyTorch models, and ours against them."""
+"""The variants of the family: PyTorch models, and ours against them."""
