@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxvae.checks import UsageError
+
 Arrays = Any
 """An array, or of several layers a dict of arrays."""
 
@@ -46,3 +48,15 @@ class Output(NamedTuple):
         """The length of a code, of all layers together."""
         layers = self.z.values() if isinstance(self.z, dict) else [self.z]
         return sum(layer.shape[-1] for layer in layers)
+
+    @property
+    def gaussian(self) -> tuple[jax.Array, jax.Array]:
+        """Mean and logvar of q(z|x) = N(mean, exp(logvar)) under p(z) = N(0, I), shaped like z.
+
+        Raises:
+            UsageError: posterior or prior are others.
+        """
+        per_latent = self.aux.get("kl_per_latent")  # which only such a bottleneck has
+        if per_latent is None or per_latent.shape != self.z.shape:
+            raise UsageError("the objective needs a Gaussian posterior and the prior N(0, I)")
+        return self.aux["mean"], self.aux["logvar"]

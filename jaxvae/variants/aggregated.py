@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxvae import axis, noise
 from jaxvae.build import networks
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import require
 from jaxvae.config import Family, Likelihood, Model, Objective
 from jaxvae.info import Info
 from jaxvae.models import AE
@@ -36,15 +36,9 @@ def require_weights(objective: Objective, *names: str) -> None:
 
 
 def posteriors(output: Any) -> tuple[jax.Array, jax.Array]:
-    """Mean and logvar of the whole batch.
-
-    Raises:
-        UsageError: the posterior is no Gaussian, or the prior is another.
-    """
-    per_latent = output.aux.get("kl_per_latent")
-    if per_latent is None or per_latent.shape != output.z.shape:
-        raise UsageError("this objective needs a Gaussian posterior and the prior N(0, I)")
-    return axis.gather(output.aux["mean"]), axis.gather(output.aux["logvar"])
+    """Mean and logvar of the whole batch; a UsageError where the posterior is no Gaussian."""
+    mean, logvar = output.gaussian
+    return axis.gather(mean), axis.gather(logvar)
 
 
 def prior_draws(batch: Any, z: jax.Array) -> jax.Array:

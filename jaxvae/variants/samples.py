@@ -132,9 +132,8 @@ class PIWAE(MIWAE):
         return both_ways(model, batch, self.repeats * self.samples)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
-        held = jax.lax.stop_gradient(
-            params
-        )  # those of a likelihood, which the decoder's loss trains
+        # Parameters of a likelihood are trained by the decoder's loss alone.
+        held = jax.lax.stop_gradient(params)
         inference = super().terms(output.aux["inference"], batch, held)
         of_samples = self.of_samples(output, batch, params)
         loss = -bounds.importance_weighted(-of_samples["loss"])
@@ -146,10 +145,7 @@ class PIWAE(MIWAE):
 
 def with_held_posterior(output: Any) -> Any:
     """The same samples, of which log q(z|x) has a gradient by z alone, not by mean and logvar."""
-    per_latent = output.aux.get("kl_per_latent")
-    if per_latent is None or per_latent.shape != output.z.shape:
-        raise UsageError("this gradient needs a Gaussian posterior and the prior N(0, I)")
-    mean, logvar = (jax.lax.stop_gradient(output.aux[name]) for name in ("mean", "logvar"))
+    mean, logvar = jax.lax.stop_gradient(output.gaussian)
     log_q = gaussian_log_density(output.z, mean, logvar)
     return output._replace(log_ratio=log_q - gaussian_log_density(output.z))
 
