@@ -58,15 +58,17 @@ def sweep_curves(
             _draw(axes, drawn, by[1:], "kl", "recon", by[0])
             continue
         unit = "nats" if measure in TERMS else ""
-        name = textwrap.fill(measure.replace("_", " "), WIDTH)
+        alone = sum(_short(other) == _short(measure) for other in names) == 1
+        shown = _short(measure) if alone else measure.replace("_", " ")
+        name = textwrap.fill(shown, WIDTH)
         style_axes(axes, name, _short(by[0]), unit)
         _draw(axes, drawn, by[1:], by[0], measure, by[0])
         x = np.array([row[by[0]] for row in drawn], float)
         if x.min() > 0 and x.max() >= LOG_RATIO * x.min():
             axes.set_xscale("log")
             values = np.unique(x)
-            shown = values[:: math.ceil(len(values) / TICKS)]
-            axes.set_xticks(shown, [f"{value:g}" for value in shown])
+            ticks = values[:: math.ceil(len(values) / TICKS)]
+            axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
             axes.xaxis.set_minor_locator(NullLocator())
     for axes in every[len(panels) :]:
         axes.remove()

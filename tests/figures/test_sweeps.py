@@ -25,7 +25,7 @@ BY = ["objective.beta", "optimizer.learning_rate"]
 def test_points_and_means():
     figure = sweep_curves(ROWS, BY)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["Rate and distortion", "recon", "kl", "a.mig", "mse", "elbo.loss"]
+    assert titles == ["Rate and distortion", "recon", "kl", "mig", "mse", "elbo.loss"]
     rate, recon, *_ = figure.axes
     line, points, other, _ = rate.get_lines()
     # Of learning rate 0.1: beta 1 and 4, the mean of seeds 0 and 2.
