@@ -8,6 +8,7 @@ What is there already is left alone, so that the command goes on where it was st
     make results RESULTS="mnist_vae --seeds"       seeds 0 to 3, as a population
     make results RESULTS="iwae --mnist"            five epochs on MNIST
     make results RESULTS="iwae --measures"         what `jaxvae evaluate` says of it
+    make results RESULTS="--jobs"                  the jobs of docs/jobs.md
     make results RESULTS="--run runs/a --where 'NVIDIA H100'"    a run that was trained elsewhere
 """
 
@@ -170,6 +171,28 @@ def measure(name: str, options: Sequence[str]) -> dict[str, Any]:
         }
 
 
+def jobs() -> list[str]:
+    """The scripts of experiments/jobs that end with numbers."""
+    files = sorted((ROOT / "experiments" / "jobs").glob("*.py"))
+    return [path.stem for path in files if "\ndef main(" in path.read_text()]
+
+
+def job(name: str) -> dict[str, Any]:
+    """Do a job of experiments/jobs, and keep the numbers that it wrote."""
+    script = f"experiments/jobs/{name}.py"
+    with tempfile.TemporaryDirectory() as folder:
+        began = perf_counter()
+        command = [sys.executable, str(ROOT / script), "--out", folder]
+        subprocess.run(command, check=True, stdout=2)
+        return {
+            "command": f"python {script}",
+            "device": machine(),
+            "seconds": round(perf_counter() - began, 1),
+            "versions": {"jaxvae": version("jaxvae"), "jax": version("jax")},
+            "results": runs.read_json(Path(folder, "results.json")),
+        }
+
+
 def write(ledger: dict[str, Any]) -> None:
     """In one piece, sorted."""
     with atomic(LEDGER) as temporary:
@@ -183,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seeds", action="store_true", help=f"seeds 0 to {SEEDS - 1} instead")
     parser.add_argument("--mnist", action="store_true", help="five epochs on MNIST instead")
     parser.add_argument("--measures", action="store_true", help="what `jaxvae evaluate` says")
+    parser.add_argument("--jobs", action="store_true", help="the jobs of experiments/jobs instead")
     parser.add_argument("--again", action="store_true", help="those too that have an entry")
     parser.add_argument("--run", type=Path, help="a run folder, instead of training")
     parser.add_argument("--where", help="with --run: the machine that trained it")
@@ -197,6 +221,13 @@ def main() -> None:
             parser.error("--where: needed with --run")
         found = entry(given.run, " ".join(["jaxvae train", name, *more]), given.where)
         write(read() | {name + kind: found})
+        return
+    for name in (given.names or jobs()) if given.jobs else ():
+        if f"jobs/{name}" not in read() or given.again:
+            found = job(name)
+            write(read() | {f"jobs/{name}": found})
+            print(f"jobs/{name}: {json.dumps(found['results'])[:200]}", file=sys.stderr)
+    if given.jobs:
         return
     for name in given.names or [name for name in names() if name not in SLOW]:
         if name + kind in read() and not given.again:

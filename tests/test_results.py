@@ -16,7 +16,9 @@ SPEC.loader.exec_module(results)
 
 LEDGER = results.read()
 ENTRIES = {
-    key.partition("/seeds")[0] for key in LEDGER if not key.endswith(("/mnist", "/measures"))
+    key.partition("/seeds")[0]
+    for key in LEDGER
+    if not key.endswith(("/mnist", "/measures")) and not key.startswith("jobs/")
 }
 FILES = {path.stem: path for path in (ROOT / "experiments").rglob("*.py")}
 TABLES = [ROOT / "README.md", ROOT / "docs" / "variants.md"]
