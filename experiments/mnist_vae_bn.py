@@ -6,7 +6,7 @@ stopping (its patience of 10 epochs is our choice), batch 128, 20 epochs. As in 
 validation is on the test set with z sampled and dropout off.
 
 Expect: lowest test loss 149.9 nats per image at epoch 19 (recon 144.3, kl 5.60), 150.0 after 20;
-    seeds 0 to 3 give 149.2 to 149.9, an NVIDIA H100 150.1 and 150.4 in two runs;
+    seeds 0 to 3 give 149.4 to 150.0, an NVIDIA H100 150.1 and 150.4 in two runs;
     with beta 0.5 recon 143.6 and kl 6.51 after 20, with beta 4 recon 150.4 and kl 3.81.
 Run: jaxvae train mnist_vae_bn   (44 s on 2 cores of an Intel Xeon, seed 0)
 Import: jaxvae import-torch best_vae_model.pth --as mnist_vae_bn
