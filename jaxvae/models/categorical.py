@@ -4,7 +4,6 @@ Jang, Gu and Poole 2017 (arXiv:1611.01144); Maddison, Mnih and Teh 2017 (arXiv:1
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +119,9 @@ class ContinuousAndCategorical(nn.Module):
         c, d = self.continuous(h, noise, train), self.discrete(h, noise, train, temperature)
         ratios = [part.log_ratio for part in (c, d) if part.log_ratio is not None]
         ratio = ratios[0] + ratios[1] if len(ratios) == 2 else None  # soft categories have none
-        aux: dict[str, Any] = {"kl_continuous": c.kl, "kl_discrete": d.kl, **c.aux}
+        # No kl_per_latent, by which a code that is all Gaussian is known.
+        aux = {name: c.aux[name] for name in ("mean", "logvar")}
+        aux |= {"kl_continuous": c.kl, "kl_discrete": d.kl}
         kl = aux["kl_continuous"] + aux["kl_discrete"]
         return Code(jnp.concatenate([c.z, d.z], axis=-1), kl, ratio, aux)
 

@@ -66,7 +66,7 @@ def test_without_a_posterior_there_are_none(family):
     assert active.active_latents(trained, black_and_white(4)) is None
 
 
-@pytest.mark.parametrize("name", small.NAMES)
+@pytest.mark.parametrize("name", small.MOSTLY_SLOW)
 def test_variants(name):
     """Codebooks and codes without noise have none; two layers count by themselves."""
     experiment = small.small(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from jaxvae import Experiment, noise
 from jaxvae.batch import Batch, Examples
@@ -24,6 +25,12 @@ FILES = {
     if path.suffix == ".py"
 }
 NAMES = [*FILES]
+ONE_OF_EACH = ("free_bits_vae", "iwae", "factor_vae", "vq_vae", "joint_vae")
+ONE_OF_EACH += ("conditional_vae", "two_layer_vae", "vamp_prior_vae", "flow_vae")
+MOSTLY_SLOW = [
+    pytest.param(name, marks=[] if name in ONE_OF_EACH else [pytest.mark.slow]) for name in NAMES
+]
+"""All of them, of which `make test` has one of each kind."""
 SHAPE, CLASSES, BATCH = (8, 8, 1), 3, 16
 INFO = Info(SHAPE, num_classes=CLASSES, num_examples=48, num_labelled=48)
 
