@@ -123,7 +123,10 @@ def test_what_is_logged(name):
         close(torch.sigmoid(terms["logits"]), pixel_means(model, z))
         close(terms["recon"], nll(model, z, x))
     assert terms["loss"].shape == terms["recon"].shape == (B,)
-    extra = {"capacity"} if name.startswith("capacity") else set()
+    further = {"free_bits": {"lacking"}, "optimal_sigma": {"sigma"}}
+    extra = (
+        {"capacity", "from_capacity"} if name.startswith("capacity") else further.get(name, set())
+    )
     assert set(terms) == extra | {
         *("loss", "recon", "kl", "z", "decoded" if name in MEANS else "logits")
     }
