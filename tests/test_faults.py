@@ -132,8 +132,9 @@ def test_kill_9(start_train, run_train, file, tmp_path, times):
     assert_same(run, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.ci), signal.SIGINT]
 )
 def test_asked_to_stop(start_train, run_train, file, tmp_path, number):
     """It saves in mid-epoch, says so by its exit status, and the same command continues it."""

@@ -87,6 +87,8 @@ CHOICES = {
 SETTINGS = st.dictionaries(st.sampled_from(sorted(CHOICES)), st.none(), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @settings(EXAMPLES, max_examples=10)
 @given(d=st.data(), names=SETTINGS)
 def test_settings_with_any_numbers(capsys, monkeypatch, tmp_path, d, names):

@@ -150,7 +150,9 @@ def test_codes_that_are_none(run, codes, label, message):
         run.decode(codes, label)
 
 
-@pytest.mark.parametrize("name", ["embed", "reconstruct", "evaluate"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("embed", marks=pytest.mark.slow), "reconstruct", "evaluate"]
+)
 def test_one_example_is_not_taken_for_many(run, name):
     """Of a run that resizes, an image in colour would pass for as many grey ones."""
     colour = np.repeat(IMAGES[..., None], 3, axis=-1)
@@ -197,6 +199,8 @@ def test_whether_the_loss_still_falls_is_said(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_resume_that_trains_nothing(tmp_path):
     """It draws no figure again, unless one is missing or older than the last epoch; fewer epochs
     than there are are refused in epochs."""

@@ -68,7 +68,7 @@ def trained(tmp_path_factory):
         pytest.param("dense", marks=[pytest.mark.slow, pytest.mark.ci]),
         pytest.param("cae", marks=pytest.mark.slow),
         pytest.param("conv", marks=[pytest.mark.slow, pytest.mark.ci]),
-        "laplace",
+        pytest.param("laplace", marks=pytest.mark.slow),
     ],
 )
 def test_each_member_is_the_run_alone_and_goes_on_like_it(kind, trained, tmp_path):
@@ -86,6 +86,8 @@ def test_each_member_is_the_run_alone_and_goes_on_like_it(kind, trained, tmp_pat
         assert_same_run(own, alone)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_members_differ_as_the_sweep_says(trained):
     """The order, the weights of the KL after the warm-up, and the rates."""
     everyone = members(*SWEEPS["dense"][:2])

@@ -91,6 +91,8 @@ def test_a_number_that_decides_what_the_program_is_cannot_be_swept(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_other_refusals_write_nothing(tmp_path):
     run, trained = tmp_path / "run", tmp_path / "trained"
     train_members(CAE, Population(sweep=("seed=7,3",)), trained)

@@ -138,6 +138,8 @@ def check(model: Model, batch: np.ndarray, convention: str, dtype: str = "float6
 with_kl = st.sampled_from([name for name in conventions if name not in KL_FREE])
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @few
 @given(dense_models(), images(), with_kl)
 def test_dense(model, batch, convention):

@@ -91,7 +91,10 @@ def test_gradients_that_differ_by_flips_alone_are_told_apart_and_counted(count):
     "settings",
     [
         MODEL,
-        Model(hidden_dims=(12, 8), latent_dim=3, batch_norm=True, dropout=0.3),
+        pytest.param(
+            Model(hidden_dims=(12, 8), latent_dim=3, batch_norm=True, dropout=0.3),
+            marks=pytest.mark.slow,
+        ),
         Model(
             family="AE",
             network="conv",
