@@ -86,7 +86,6 @@ def test_parts_add_up_to_the_ratio_whatever_the_mixture(name):
     np.testing.assert_allclose(sum(decomposition(z, mean, logvar, q)), ratio, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_independent_latents_have_no_total_correlation_and_equal_ones_have_one():
     """All posteriors of a grid: q(z) is a product. Where z_2 = z_1, TC is the entropy of one,
     here log 8 for 8 posteriors apart."""

@@ -54,7 +54,6 @@ def plain(name: str, **model: Any) -> Any:
 DIGITS = ROOT / "experiments" / "digits_vae.py"
 
 
-@pytest.mark.slow
 def test_iwae_with_one_sample_is_the_vae_whose_kl_is_a_sample():
     experiment, other = small("iwae", samples=1), plain("iwae")
     variables = start(experiment)
