@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxvae import axis
 from jaxvae.config import Objective, Optimizer
 from jaxvae.models.critics import Critic
-from jaxvae.variants.aggregated import prior_draws, require_weights
+from jaxvae.variants.aggregated import prior_draws
+from jaxvae.variants.kl import require_finite
 
 Terms = dict[str, jax.Array]
 BETAS = {"b1": 0.5, "b2": 0.9}
@@ -39,7 +40,7 @@ class FactorVAE(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_weights(self, "gamma")
+        require_finite(self, "gamma")
 
     def init(self, key: jax.Array, output: Any) -> dict[str, Any]:
         critic = Critic(self.widths).init(key, output.z)["params"]
@@ -82,7 +83,7 @@ class Adversarial(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_weights(self, "weight")
+        require_finite(self, "weight")
 
     def init(self, key: jax.Array, output: Any) -> dict[str, Any]:
         critic = Critic(self.widths, classes=1).init(key, output.z)["params"]

@@ -23,16 +23,9 @@ from jaxvae.objectives.aggregated import (
     decomposition,
     log_mixture_weights,
 )
+from jaxvae.variants.kl import require_finite
 
 Terms = dict[str, jax.Array]
-
-
-def require_weights(objective: Objective, *names: str) -> None:
-    """Raise a UsageError where one of these fields is negative, infinite or not a number."""
-    for name in names:
-        value = getattr(objective, name)
-        allowed = "at least 0 and finite"
-        require(0 <= value < math.inf, f"objective.{name}", value, allowed)
 
 
 def posteriors(output: Any) -> tuple[jax.Array, jax.Array]:
@@ -68,7 +61,7 @@ class BetaTC(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_weights(self, "mi_weight", "tc_weight", "dw_weight")
+        require_finite(self, "mi_weight", "tc_weight", "dw_weight")
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms = super().terms(output, batch, params)
@@ -98,7 +91,7 @@ class DIP(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_weights(self, "off_diagonal", "diagonal")
+        require_finite(self, "off_diagonal", "diagonal")
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms = super().terms(output, batch, params)
@@ -179,7 +172,7 @@ class WAEMMD(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_weights(self, "weight")
+        require_finite(self, "weight")
 
     def discrepancy(self, z: jax.Array, batch: Any) -> Terms:
         """Between the batch's codes and draws of the prior, (), by its name."""

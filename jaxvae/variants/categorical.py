@@ -14,7 +14,7 @@ from jaxvae.config import Model, Objective, with_fields
 from jaxvae.info import Info
 from jaxvae.models import Autoencoder, Code, Output
 from jaxvae.models.categorical import Categorical, ContinuousAndCategorical
-from jaxvae.variants.kl import risen
+from jaxvae.variants.kl import require_finite, risen
 
 Terms = dict[str, jax.Array]
 
@@ -76,9 +76,9 @@ class Annealed(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        t, rate = self.temperature, self.annealing_rate
+        t = self.temperature
         require(0 < t < math.inf, "objective.temperature", t, "positive and finite")
-        require(0 <= rate < math.inf, "objective.annealing_rate", rate, "at least 0 and finite")
+        require_finite(self, "annealing_rate")
 
     def at(self, step: jax.Array) -> Objective:
         falling = jnp.exp(-self.annealing_rate * jnp.asarray(step, float))
@@ -113,9 +113,7 @@ class Joint(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("gamma", "capacity", "discrete_capacity"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, f"objective.{name}", value, "at least 0 and finite")
+        require_finite(self, "gamma", "capacity", "discrete_capacity")
         steps, t = self.capacity_steps, self.temperature
         require(steps >= 1, "objective.capacity_steps", steps, "at least 1")
         require(0 < t < math.inf, "objective.temperature", t, "positive and finite")

@@ -15,6 +15,7 @@ from jaxvae.models import Autoencoder
 from jaxvae.models.finite_scalars import FiniteScalars
 from jaxvae.models.residual_quantizer import ResidualQuantizer
 from jaxvae.models.vector_quantizer import VectorQuantizer, codebook_of, nearest
+from jaxvae.variants.kl import require_finite
 
 Terms = dict[str, jax.Array]
 
@@ -153,8 +154,7 @@ class Quantisation(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = "at least 0 and finite"
-        require(0 <= self.commitment < math.inf, "objective.commitment", self.commitment, allowed)
+        require_finite(self, "commitment")
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms, aux = super().terms(output, batch, params), output.aux

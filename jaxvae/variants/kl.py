@@ -14,12 +14,17 @@ from jaxvae.objectives import gaussian_nll, half_squared_error
 
 Terms = dict[str, jax.Array]
 
-FINITE = "at least 0 and finite"
-
 
 def risen(step: jax.Array, steps: int) -> jax.Array:
     """From 0 to 1 over so many steps, then 1."""
     return jnp.minimum(1.0, jnp.asarray(step, float) / steps)
+
+
+def require_finite(objective: Objective, *names: str) -> None:
+    """Raise a UsageError where one of these fields is negative, infinite or not a number."""
+    for name in names:
+        value = getattr(objective, name)
+        require(0 <= value < math.inf, f"objective.{name}", value, "at least 0 and finite")
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,7 @@ class Capacity(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.gamma < math.inf, "objective.gamma", self.gamma, FINITE)
-        require(0 <= self.capacity < math.inf, "objective.capacity", self.capacity, FINITE)
+        require_finite(self, "gamma", "capacity")
         require(
             self.capacity_steps >= 1, "objective.capacity_steps", self.capacity_steps, "at least 1"
         )
@@ -103,7 +107,7 @@ class FreeBits(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.free_nats < math.inf, "objective.free_nats", self.free_nats, FINITE)
+        require_finite(self, "free_nats")
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         if "kl_per_latent" not in output.aux:
