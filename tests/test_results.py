@@ -22,6 +22,18 @@ ENTRIES = {
 }
 FILES = {path.stem: path for path in (ROOT / "experiments").rglob("*.py")}
 TABLES = [ROOT / "README.md", ROOT / "docs" / "variants.md"]
+JOBS = {
+    "denoising": "Denoising",
+    "anomalies": "Anomaly detection",
+    "bits_back": "Compression",
+    "pretraining": "Pretraining",
+    "imputation": "Imputation",
+    "augmentation": "Augmentation",
+    "reduction": "Dimensionality reduction",
+    "generation": "Generation",
+    "interpolation": "Interpolation",
+}
+"""Of docs/jobs.md, with their headings."""
 NUMBER = r"-?[\d,]+(?:\.\d+)?"
 REACHED = re.compile(rf"(?:MSE )?{NUMBER} (?:nats|per pixel|\(epoch)")
 
@@ -160,3 +172,34 @@ def test_tables():
             assert cells[-1].endswith(" nats") and says(cells[-1].removesuffix(" nats"), mnist)
         seconds = next(c for c in cells if re.match(r"[\d.]+ (s|min)", c))
         assert duration(seconds) == pytest.approx(entry["seconds"], rel=0.1, abs=0.6), line
+
+
+def numbers_in(value: Any) -> list[float]:
+    """All numbers of a job's results, however deep."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return [number for each in inner for number in numbers_in(each)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_every_job_is_told_of():
+    assert {*JOBS} == {*results.jobs()} == {key[5:] for key in LEDGER if key.startswith("jobs/")}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_jobs(name):
+    """A job's row; and of its section every number with three decimals, or in decibels."""
+    entry, text = LEDGER[f"jobs/{name}"], (ROOT / "docs" / "jobs.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith(f"| [{name}]"))
+    _, number, baseline, _, seconds = [cell.strip() for cell in row.strip("| ").split("|")]
+    of_numbers = (number.partition(": ")[2], "number"), (baseline, "baseline")
+    for cell, key in of_numbers:
+        found = re.search(rf"(?<![\w]){NUMBER}", cell)
+        assert found is not None and says(found[0], entry["results"][key]), row
+    assert duration(seconds) == pytest.approx(entry["seconds"], rel=0.1, abs=0.6)
+    section = text.partition(f"\n## {JOBS[name]}\n")[2].partition("\n## ")[0]
+    said = re.findall(r"(?<![\d.,])\d+\.\d{3,}(?!\d)", section)
+    said += re.findall(r"(\d+\.\d+)\s+dB", section)
+    known = numbers_in(entry["results"])
+    elsewhere = {"1.547", "0.0026"}  # after 5 epochs, as the text says; 64 x 32 bits a pixel
+    assert {x for x in said if not any(says(x, value) for value in known)} <= elsewhere

@@ -69,7 +69,8 @@ def main(
     found: dict[str, dict[str, float]] = {}
     for name, images in drawn_from.items():
         fake = network.features(images.reshape(len(images), -1))
-        found[name] = {"distance": frechet_distance(real, fake), **prdc(real, fake)}
+        shares = {measure: float(x.mean()) for measure, x in prdc(real, fake).items()}
+        found[name] = {"distance": frechet_distance(real, fake), **shares}
         listed = ", ".join(f"{measure} {value:.3f}" for measure, value in found[name].items())
         print(f"{name}: {listed}")
     results = {f"{name}, {m}": value for name, row in found.items() for m, value in row.items()}

@@ -124,9 +124,7 @@ def study(options: Annotated[StudyOptions, NO_PREFIX]) -> dict[str, Any]:
     population = Population(options.seeds, options.sweep)
     seed = options.metrics_seed
     require(0 <= seed < 2**32, "--metrics-seed", seed, "in 0..2**32-1")
-    settings = Measuring(
-        options.num_samples, options.generated, seed, options.normal, options.anomalies
-    )
+    settings = Measuring(seed=seed, **asdict(options.how))
     return studied(
         options.experiment, options.out, population, options.metrics, options.limit, settings
     )
@@ -140,6 +138,7 @@ def evaluate(
     z: Literal["sampled", "mean"] = "sampled",
     limit: int | None = None,
     per_image: Path | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Evaluate a run: loss, recon and kl in nats per image, the pixels' mean squared error, and
     whatever else --metrics asks for (docs/evaluation.md).
@@ -153,6 +152,8 @@ def evaluate(
         limit: Only the first so many images, in the order of their split.
         per_image: Also write a new .npz with a row per image: each term, index, label and, where
             there are files, name. What depends on the other images of a batch is left out.
+        seed: Of the groups' samples, divisions, classifiers, orders; draws of the code follow the
+            run's own seed.
     """
     from jaxvae import data
     from jaxvae.evaluation import per_image as scoring
@@ -162,8 +163,8 @@ def evaluate(
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
         scoring.refuse_path(per_image)
-    settings = Measuring(**asdict(how))
-    unused = not metrics and how != MeasureOptions()
+    settings = Measuring(seed=seed, **asdict(how))
+    unused = not metrics and (how != MeasureOptions() or seed)
     require(not unused, "--metrics", metrics, "given, since other options are for groups alone")
     if metrics:  # whose libraries take a second to import
         from jaxvae.evaluation import groups

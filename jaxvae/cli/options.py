@@ -50,6 +50,20 @@ class TrainOptions:
 
 
 @dataclasses.dataclass(frozen=True)
+class MeasureOptions:
+    """How groups of measures measure: fields of `jaxvae.evaluation.subject.Measuring`."""
+
+    num_samples: int = 500
+    """K, draws of the code for each image: groups nll and anomaly."""
+    generated: int = 10_000
+    """Samples that group samples compares with as many images."""
+    normal: tuple[int, ...] = ()
+    """Labels of normal images, for group anomaly: all others are anomalous."""
+    anomalies: str | None = None
+    """Other images, as in --data.source, all anomalous, for group anomaly."""
+
+
+@dataclasses.dataclass(frozen=True)
 class StudyOptions:
     """What is swept and measured, and every field of the experiment."""
 
@@ -67,16 +81,9 @@ class StudyOptions:
     are always measured."""
     limit: int | None = None
     """Measure on the first so many test images alone."""
-    num_samples: int = 500
-    """K, draws of the code for each image: groups nll and anomaly."""
-    generated: int = 10_000
-    """Samples that group samples compares with as many images."""
+    how: Annotated[MeasureOptions, NO_PREFIX] = MeasureOptions()
     metrics_seed: int = 0
     """Of what the groups draw; --seed is that of the training."""
-    normal: tuple[int, ...] = ()
-    """Labels of normal images, for group anomaly: all others are anomalous."""
-    anomalies: str | None = None
-    """Other images, as in --data.source, all anomalous, for group anomaly."""
     experiment: Annotated[Experiment, NO_PREFIX] = TrainOptions().experiment
 
 
@@ -128,22 +135,6 @@ class SavedRun:
     """The run's experiment, a name or a file; needed only when that defines classes of its own."""
     trust_code: bool = False
     """Execute the copy of its experiment file that the run folder keeps, instead."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MeasureOptions:
-    """How groups of measures measure: fields of `jaxvae.evaluation.subject.Measuring`."""
-
-    num_samples: int = 500
-    """K, draws of the code for each image: groups nll and anomaly."""
-    generated: int = 10_000
-    """Samples that group samples compares with as many images."""
-    seed: int = 0
-    """Of samples, divisions, classifiers, orders; draws of the code follow the run's own seed."""
-    normal: tuple[int, ...] = ()
-    """Labels of normal images, for group anomaly: all others are anomalous."""
-    anomalies: str | None = None
-    """Other images, as in --data.source, all anomalous, for group anomaly."""
 
 
 @dataclasses.dataclass(frozen=True)

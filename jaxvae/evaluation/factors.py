@@ -7,10 +7,15 @@ import sklearn
 
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation.subject import Findings, Subject
+from jaxvae.evaluation.subject import Findings, Subject, share_of
 from jaxvae.evaluation.trained import batches, embed
 from jaxvae.metrics import disentanglement as measures
-from jaxvae.metrics.shared_factors import ITERATIONS, beta_vae_score, factor_vae_score
+from jaxvae.metrics.shared_factors import (
+    EVALUATION,
+    ITERATIONS,
+    beta_vae_score,
+    factor_vae_score,
+)
 
 
 class _Told(NamedTuple):
@@ -32,7 +37,8 @@ def disentanglement(subject: Subject) -> Findings:
     """MIG, SAP, modularity and the scores of FactorVAE and beta-VAE, of posterior means.
 
     `sap` is of accuracies, `sap_r2` of squared correlations. Without the last two scores where a
-    value of a factor is that of one image, which can share it with none.
+    value of a factor is that of one image, which can share it with none; their standard errors are
+    of the draws that they are judged by, not of images.
     """
     names, codes, factors, train, test, notes = _told(subject)
     seed = subject.settings.seed
@@ -56,8 +62,9 @@ def disentanglement(subject: Subject) -> Findings:
             f" several images: one image alone has a value of {', '.join(alone)}",
         )
     else:
-        values["factor_vae_score"] = factor_vae_score(codes, factors, seed)
-        values["beta_vae_score"], converged = beta_vae_score(codes, factors, seed)
+        values |= share_of("factor_vae_score", factor_vae_score(codes, factors, seed), EVALUATION)
+        score, converged = beta_vae_score(codes, factors, seed)
+        values |= share_of("beta_vae_score", score, EVALUATION)
         unfinished += [] if converged else ["beta_vae_score"]
     if unfinished:
         notes += (f"not converged in {ITERATIONS} iterations: {', '.join(unfinished)}",)

@@ -56,7 +56,8 @@ def samples(subject: Subject) -> Findings:
     for suffix, rows in (("", fake), ("_train", neighbours[beside])):
         b = features(rows)
         values[f"{distance}{suffix}"] = frechet_distance(a, b)
-        values |= {f"{name}{suffix}": value for name, value in prdc(a, b).items()}
+        for name, each in prdc(a, b).items():
+            values |= mean_of(f"{name}{suffix}", each)
     of_samples = nearest_distances(fake[:NEAREST], neighbours)
     some = chosen(np.arange(n), NEAREST, settings.seed + 2)  # the split may be in order of classes
     of_images = nearest_distances(real[some], neighbours)

@@ -128,3 +128,8 @@ def mean_of(name: str, values: np.ndarray) -> dict[str, float]:
     if len(values) > 1:
         found[f"{name}_se"] = float(values.std(ddof=1) / math.sqrt(len(values)))
     return found
+
+
+def share_of(name: str, share: float, number: int) -> dict[str, float]:
+    """`mean_of` zeros and ones, of which there are `number`."""
+    return {name: share, f"{name}_se": math.sqrt(share * (1 - share) / (number - 1))}

@@ -10,7 +10,7 @@ K = 5
 ROUNDING = 1e-6  # of an example's norm, up to which a distance is that of a copy
 
 
-def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, float]:
+def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, np.ndarray]:
     """Precision, recall, density and coverage of fake examples among real ones.
 
     An example's ball reaches to the k-th of its own kind, itself not counted; to lie on its edge is
@@ -28,6 +28,10 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, float]:
         real: features, (n, d).
         fake: features, (m, d).
         k: which neighbour.
+
+    Returns:
+        What each is the mean of: precision and density of the fakes, (m,), recall and coverage of
+        the real examples, (n,).
 
     Raises:
         UsageError: a set has at most k examples, or features that are no numbers.
@@ -48,10 +52,10 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = K) -> dict[str, float]:
         covered += inside.any(axis=1).tolist()
         recalled += (distances < fake_radius).any(axis=1).tolist()
     return {
-        "precision": float(np.mean(in_real > 0)),
-        "recall": float(np.mean(recalled)),
-        "density": float(np.mean(in_real) / k),
-        "coverage": float(np.mean(covered)),
+        "precision": in_real > 0,
+        "recall": np.array(recalled),
+        "density": in_real / k,
+        "coverage": np.array(covered),
     }
 
 

@@ -68,8 +68,10 @@ def test_distances_by_hand(monkeypatch):
     a, b = (network.features(x.astype(np.float32)) for x in (real, fake))
     found = values["frechet_classifier_distance"]
     assert found == pytest.approx(frechet_distance(a, b), rel=1e-3)
-    for name, value in prdc(a, b).items():
-        assert values[name] == pytest.approx(value, abs=0.04)  # one image, by rounding
+    for name, each in prdc(a, b).items():
+        assert values[name] == pytest.approx(each.mean(), abs=0.04)  # one image, by rounding
+        error = each.std(ddof=1) / len(each) ** 0.5
+        assert values[f"{name}_se"] == pytest.approx(error, abs=0.04)
 
 
 def test_neighbours_of_a_sorted_split_are_of_all_classes(monkeypatch):

@@ -6,7 +6,17 @@ import pytest
 import sklearn
 
 from jaxvae.checks import UsageError
-from jaxvae.metrics.manifold import expected_coverage, nearest_distances, prdc, radii
+from jaxvae.metrics import manifold
+from jaxvae.metrics.manifold import expected_coverage, nearest_distances, radii
+
+
+def prdc(real, fake, k=5):
+    """Means of what is said of each example; there are as many as there should be."""
+    found = manifold.prdc(real, fake, k)
+    sizes = {name: len(each) for name, each in found.items()}
+    of_fakes, of_real = dict.fromkeys(("precision", "density"), len(fake)), len(real)
+    assert sizes == of_fakes | dict.fromkeys(("recall", "coverage"), of_real)
+    return {name: each.mean() for name, each in found.items()}
 
 
 def test_against_the_authors_package():
