@@ -17,6 +17,7 @@ from jaxvae.models.output import Code
 from jaxvae.noise import Noise
 
 SMOOTHING = 1e-5  # of the counts, so that no code is divided by 0
+BLOCK = 16  # entries of a row whose maximum is taken at once
 
 
 def nearest(z: jax.Array, codes: jax.Array) -> jax.Array:
@@ -26,12 +27,49 @@ def nearest(z: jax.Array, codes: jax.Array) -> jax.Array:
     """
     rows = z.reshape(-1, z.shape[-1])
     closeness = rows @ codes.T - 0.5 * jnp.sum(jnp.square(codes), axis=1)[None]
-    return jnp.argmax(closeness, axis=-1).reshape(z.shape[:-1])
+    return first_largest(closeness).reshape(z.shape[:-1])
+
+
+def first_largest(x: jax.Array) -> jax.Array:
+    """`argmax` of the rows of (n, m): of 16 neighbours the largest, then in the block that has it.
+
+    XLA's argmax goes through a row one by one on CPUs, where a maximum takes many at once.
+    """
+    n, m = x.shape
+    blocks = jnp.pad(x, ((0, 0), (0, -m % BLOCK)), constant_values=-jnp.inf)
+    blocks = blocks.reshape(n, -1, BLOCK)
+    which = jnp.argmax(jnp.max(blocks, axis=2), axis=1)
+    block = jnp.take_along_axis(blocks, which[:, None, None], axis=1)[:, 0]
+    return which * BLOCK + jnp.argmax(block, axis=1)
 
 
 def counts_of(index: jax.Array, codes: int) -> jax.Array:
     """How often each code is chosen in the whole batch, (codes,)."""
     return axis.total(jnp.bincount(index.reshape(-1), length=codes).astype(float))
+
+
+def sums_by_code(z: jax.Array, index: jax.Array, codes: int) -> tuple[jax.Array, jax.Array]:
+    """The sum of the features (n, code_dim) that chose each code, (codes, code_dim), and how many.
+
+    One by one on CPUs; elsewhere, where such sums would be in an order by chance, as a product.
+    """
+    return jax.lax.platform_dependent(
+        *(z, index),
+        cpu=lambda z, index: one_by_one(z, index, codes),
+        default=lambda z, index: as_product(z, index, codes),
+    )
+
+
+def one_by_one(z: jax.Array, index: jax.Array, codes: int) -> tuple[jax.Array, jax.Array]:
+    """`sums_by_code`, one feature after another."""
+    ones = jnp.ones(len(z), z.dtype)
+    return jax.ops.segment_sum(z, index, codes), jax.ops.segment_sum(ones, index, codes)
+
+
+def as_product(z: jax.Array, index: jax.Array, codes: int) -> tuple[jax.Array, jax.Array]:
+    """`sums_by_code`, by a matrix of who chose what."""
+    chosen = (jnp.arange(codes)[:, None] == index[None]).astype(z.dtype)
+    return chosen @ z, jnp.sum(chosen, axis=1)
 
 
 def perplexity(counts: jax.Array) -> jax.Array:
@@ -61,8 +99,7 @@ class Averages(NamedTuple):
     def moved(self, z: jax.Array, index: jax.Array, decay: float) -> "Averages":
         """Towards the whole batch's features, (..., code_dim), which chose `index`."""
         z, size = jax.lax.stop_gradient(z.reshape(-1, z.shape[-1])), len(self.codes)
-        chosen = jax.nn.one_hot(index.reshape(-1), size, dtype=z.dtype)
-        of_batch = axis.total((chosen.T @ z, jnp.sum(chosen, axis=0)))
+        of_batch = axis.total(sums_by_code(z, index.reshape(-1), size))
         sums = decay * self.sums + (1 - decay) * of_batch[0]
         counts = decay * self.counts + (1 - decay) * of_batch[1]
         total = jnp.sum(counts)

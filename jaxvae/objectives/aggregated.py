@@ -66,13 +66,20 @@ def log_mixture_weights(estimator: Estimator, batch: int, number: int) -> jax.Ar
 def aggregated(
     z: jax.Array, mean: jax.Array, logvar: jax.Array, log_w: jax.Array | float
 ) -> Aggregated:
-    """log q(z) of codes under a mixture of n posteriors; their log weights: (batch, n), or one."""
-    each = densities(z, mean, logvar)
-    log_w = jnp.broadcast_to(log_w, each.shape[:2])
-    return Aggregated(
-        jax.nn.logsumexp(log_w + each.sum(axis=-1), axis=1),
-        jax.nn.logsumexp(log_w[..., None] + each, axis=1),
-    )
+    """log q(z) of codes under a mixture of n posteriors; their log weights: (batch, n), or one.
+
+    Latent by latent, and once more for the gradient: an array (batch, n) fits a cache where one of
+    (batch, n, latents) does not.
+    """
+    log_w = jnp.broadcast_to(log_w, (len(z), len(mean)))
+
+    @jax.checkpoint
+    def add(joint: jax.Array, latent: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        each = densities(*(x[:, None] for x in latent))[..., 0]
+        return joint + each, jax.nn.logsumexp(log_w + each, axis=1)
+
+    joint, marginals = jax.lax.scan(add, jnp.zeros_like(log_w), (z.T, mean.T, logvar.T))
+    return Aggregated(jax.nn.logsumexp(log_w + joint, axis=1), marginals.T)
 
 
 def aggregated_in_parts(z: jax.Array, mean: jax.Array, logvar: jax.Array, part: int) -> Aggregated:

@@ -34,6 +34,7 @@ def gaussian_log_density(
     (batch, k).
     """
     mean, logvar = jnp.asarray(mean, z.dtype), jnp.asarray(logvar, z.dtype)
-    z, mean, logvar = jnp.broadcast_arrays(z, mean, logvar)
-    squared = jnp.square(z - mean) * jnp.exp(-logvar)
+    precision = jnp.exp(-logvar)  # before the shapes are those of all pairs
+    z, mean, logvar, precision = jnp.broadcast_arrays(z, mean, logvar, precision)
+    squared = jnp.square(z - mean) * precision
     return -0.5 * jnp.sum(squared + logvar + math.log(2 * math.pi), axis=-1)

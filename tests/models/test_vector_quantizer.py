@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from jaxvae import noise
-from jaxvae.models.vector_quantizer import VectorQuantizer, nearest
+from jaxvae.models.vector_quantizer import (
+    VectorQuantizer,
+    as_product,
+    first_largest,
+    nearest,
+    one_by_one,
+    sums_by_code,
+)
 from jaxvae.noise import Noise
 
 CODES, DIM = 5, 3
@@ -82,3 +89,28 @@ def test_every_code_is_drawn_alike(variables):
     index = np.asarray(nearest(drawn, variables["codebook"]["codes"]))
     shares = np.bincount(index.ravel(), minlength=CODES) / index.size
     assert np.abs(shares - 1 / CODES).max() < 5 * np.sqrt(0.2 * 0.8 / index.size)
+
+
+@pytest.mark.parametrize("shape", [(7, 1), (5, 16), (40, 17), (40, 500)])
+def test_first_largest_is_argmax(shape):
+    """Of ties the first."""
+    rng = np.random.default_rng(3)
+    for x in (
+        rng.standard_normal(shape),
+        rng.integers(0, 3, shape),
+        np.full(shape, -np.inf),
+    ):
+        np.testing.assert_array_equal(first_largest(jnp.float32(x)), x.argmax(axis=1))
+
+
+@pytest.mark.parametrize("form", [sums_by_code, one_by_one, as_product])
+def test_sums_by_code(form):
+    """By hand; one code is chosen by none."""
+    rng = np.random.default_rng(4)
+    z, index = rng.standard_normal((50, DIM)).astype(np.float32), rng.integers(0, CODES - 1, 50)
+    one_hot = np.eye(CODES)[index]
+    sums, counts = form(z, jnp.asarray(index), CODES)
+    # Sums of some 12 numbers around 1, in any order.
+    np.testing.assert_allclose(sums, one_hot.T @ np.float64(z), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(counts, one_hot.sum(axis=0))
+    assert counts.dtype == sums.dtype == np.float32
