@@ -12,6 +12,7 @@ is more than twice its standard error over the seeds; otherwise it is not, an an
 import argparse
 import csv
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,8 @@ BURDA = (
 )
 NLL = "--metrics nll units --num-samples 1000 --limit 1000"
 TEN = "--data.source mnist --data.batch-size 128 --data.limit 20000 --train.epochs 10"
+BINARY = "--data.binarize static"
+CONV = "--model.network conv --model.hidden-dims 16 32"
 AGGREGATED = "--metrics decomposition units --limit 5000"
 SPRITES = "--metrics decomposition disentanglement --limit 5000"
 
@@ -42,15 +45,14 @@ class Claim(NamedTuple):
     column: str
 
 
-ARMS = {
+Arm = str | dict[str, float]
+"""Options of a study; or values that others are compared with."""
+ARMS: dict[str, dict[str, Arm]] = {
     "iwae": {
         "k = 1": f"k_sample_vae --objective.samples 1 {BURDA} {NLL}",
         "k = 5": f"iwae --objective.samples 5 {BURDA} {NLL}",
         "k = 50": f"iwae --objective.samples 50 {BURDA} {NLL}",
         "mean of 5": f"k_sample_vae --objective.samples 5 {BURDA} {NLL}",
-    },
-    "gradients": {
-        "IWAE 50": f"iwae --objective.samples 50 {BURDA} {NLL}",
         "DReG 50": f"dreg --objective.samples 50 {BURDA} {NLL}",
     },
     "several": {
@@ -61,11 +63,18 @@ ARMS = {
     "free_bits": {
         "VAE": f"beta_vae --objective.beta 1 {TEN} {AGGREGATED}",
         "free bits": f"free_bits_vae {TEN} {AGGREGATED}",
-        "capacity 10": f"capacity_vae --objective.capacity 10 {TEN} {AGGREGATED}",
+        "capacity 10": f"capacity_vae --objective.gamma 1000 {TEN} {AGGREGATED}",
+        "0.1 nats": {"from_capacity": 0.1},
     },
     "prior": {
         "VAE": f"beta_vae --objective.beta 1 --model.latent-dim 10 {TEN} {AGGREGATED}",
         "InfoVAE": f"info_vae {TEN} {AGGREGATED}",
+    },
+    "discrete": {
+        "VAE": f"beta_vae --objective.beta 1 {CONV} --model.latent-dim 20 {TEN}",
+        "VQ-VAE": f"vq_vae {CONV} {TEN}",
+        "Gumbel 20x10": f"gumbel_vae {TEN} {BINARY} --model.hidden-dims 200 {NLL}",
+        "VAE 20": f"beta_vae --objective.beta 1 {TEN} {BINARY} --model.hidden-dims 200 {NLL}",
     },
     "sprites": {
         "beta 4": f"sprites_beta_vae --objective.beta 4 {SPRITES}",
@@ -80,9 +89,7 @@ CLAIMS = {
         Claim("NLL of k = 50 below k = 5 (Burda 2016)", "k = 50", "k = 5", "nll.nll"),
         Claim("NLL of IWAE 5 below the mean of 5", "k = 5", "mean of 5", "nll.nll"),
         Claim("more active units at k = 50 (Burda 2016)", "k = 1", "k = 50", "units.active"),
-    ],
-    "gradients": [
-        Claim("NLL of DReG below IWAE (Tucker 2019)", "DReG 50", "IWAE 50", "nll.nll"),
+        Claim("NLL of DReG 50 below IWAE 50 (Tucker 2019)", "DReG 50", "k = 50", "nll.nll"),
     ],
     "several": [
         Claim("NLL of PIWAE below MIWAE (Rainforth 2018)", "PIWAE 8x8", "MIWAE 8x8", "nll.nll"),
@@ -90,12 +97,26 @@ CLAIMS = {
     ],
     "free_bits": [
         Claim("free bits: more active units (Kingma 2016)", "VAE", "free bits", "units.active"),
-        Claim("a KL of 10 nats is below the VAE's", "capacity 10", "VAE", "kl"),
+        Claim(
+            "KL within 0.1 of C = 10, gamma 1000 (Burgess 2018)",
+            *("capacity 10", "0.1 nats", "from_capacity"),
+        ),
     ],
     "prior": [
         Claim(
             "KL from q(z) to p(z) of InfoVAE below the VAE's (Zhao 2017)",
             *("InfoVAE", "VAE", "decomposition.aggregated_kl"),
+        ),
+    ],
+    "discrete": [
+        Claim(
+            "bound of the VAE below the VQ-VAE's, log 64 a position (van den Oord 2017, 4.1)",
+            *("VAE", "VQ-VAE", "bound"),
+        ),
+        Claim("recon of the VQ-VAE below the VAE's", "VQ-VAE", "VAE", "recon"),
+        Claim(
+            "NLL of Gaussian latents below that of 20 x 10 categories (Jang 2017 has 101.5)",
+            *("VAE 20", "Gumbel 20x10", "nll.nll"),
         ),
     ],
     "sprites": [
@@ -111,11 +132,14 @@ CLAIMS = {
     ],
 }
 
+POSITIONS, CODES = 7 * 7, 64  # of the VQ-VAE
 QUICK = "--data.limit 500 --train.epochs 1 --limit 100 --num-samples 10 --train.figures-every None"
 
 
-def arm(options: str, folder: Path, quick: bool) -> list[dict[str, float]]:
+def arm(options: Arm, folder: Path, quick: bool) -> list[dict[str, float]]:
     """What the study of an arm measured, a row per seed."""
+    if isinstance(options, dict):
+        return [options] * SEEDS
     given = [*options.split(), *(QUICK.split() if quick else ["--train.figures-every", "None"])]
     command = ["study", *given, "--seeds", str(SEEDS), "--out", str(folder)]
     subprocess.run([sys.executable, "-m", "jaxvae", *command], check=True, stdout=sys.stderr)
@@ -125,6 +149,9 @@ def arm(options: str, folder: Path, quick: bool) -> list[dict[str, float]]:
         if "decomposition.kl" in row:
             mi = row["decomposition.mutual_information"]
             row["decomposition.aggregated_kl"] = row["decomposition.kl"] - mi
+        # The prior of a VQ-VAE is uniform over its codes, at each of its positions.
+        of_codes = POSITIONS * math.log(CODES) if options.startswith("vq_vae") else row["kl"]
+        row["bound"] = row["recon"] + of_codes
     return rows
 
 

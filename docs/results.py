@@ -10,6 +10,8 @@ What is there already is left alone, so that the command goes on where it was st
     make results RESULTS="iwae --measures"         what `jaxvae evaluate` says of it
     make results RESULTS="--jobs"                  the jobs of docs/jobs.md
     make results RESULTS="--run runs/a --where 'NVIDIA H100'"    a run that was trained elsewhere
+    make results RESULTS="--run runs/b --where ... --key seed-1" another one of the same experiment
+    make results RESULTS=--table                   the measures as docs/evaluation.md has them
 """
 
 import argparse
@@ -170,6 +172,35 @@ def measure(name: str, options: Sequence[str]) -> dict[str, Any]:
         }
 
 
+COLUMNS = {
+    "NLL": ("nll", 2),
+    "active": ("active", 0),
+    "MI": ("mutual_information", 2),
+    "linear probe (pixels)": ("linear_probe", 3),
+    "5-NN (pixels)": ("knn_5", 3),
+    "k-means (pixels)": ("accuracy", 3),
+    "Frechet (train)": ("frechet", 1),
+    "PSNR": ("psnr", 2),
+    "SSIM": ("ssim", 3),
+}
+"""Of the table in docs/evaluation.md: the value, and how many decimals it has."""
+
+
+def table(ledger: dict[str, Any]) -> str:
+    """What was measured of each experiment, as rows of Markdown; in brackets what stands beside."""
+    rows = [["experiment", "data", *COLUMNS], ["---"] * (2 + len(COLUMNS))]
+    for key in (key for key in ledger if key.endswith("/measures")):
+        name, values, cells = key.partition("/")[0], ledger[key]["measures"], []
+        for value, digits in COLUMNS.values():
+            beside = next((n for n in (f"{value}_pixels", f"{value}_train") if n in values), None)
+            said = f"{values[value]:.{digits}f}" if value in values else ""
+            cells.append(f"{said} ({values[beside]:.{digits}f})" if said and beside else said)
+        short = " (5 epochs)" if "--train.epochs 5" in ledger[key]["command"] else ""
+        rows.append([f"`{name}`{short}", settings_of(name)["data"]["source"], *cells])
+    rows[2:] = sorted(rows[2:], key=lambda row: (row[1], row[0]))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def jobs() -> list[str]:
     """The scripts of experiments/jobs that end with numbers."""
     files = sorted((ROOT / "experiments" / "jobs").glob("*.py"))
@@ -209,7 +240,12 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="those too that have an entry")
     parser.add_argument("--run", type=Path, help="a run folder, instead of training")
     parser.add_argument("--where", help="with --run: the machine that trained it")
+    parser.add_argument("--key", help="with --run: what tells it from the experiment's own entry")
+    parser.add_argument("--table", action="store_true", help="print the measures")
     given = parser.parse_args()
+    if given.table:
+        print(table(read()))
+        return
     kind, more = "", []
     if given.seeds or given.mnist:
         kind, more = ("/seeds", POPULATION) if given.seeds else ("/mnist", MNIST)
@@ -219,7 +255,7 @@ def main() -> None:
         if given.where is None:
             parser.error("--where: needed with --run")
         found = entry(given.run, " ".join(["jaxvae train", name, *more]), given.where)
-        write(read() | {name + kind: found})
+        write(read() | {f"{name}/{given.key}" if given.key else name + kind: found})
         return
     for name in (given.names or jobs()) if given.jobs else ():
         if f"jobs/{name}" not in read() or given.again:

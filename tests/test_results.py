@@ -16,9 +16,7 @@ SPEC.loader.exec_module(results)
 
 LEDGER = results.read()
 ENTRIES = {
-    key.partition("/seeds")[0]
-    for key in LEDGER
-    if not key.endswith(("/mnist", "/measures")) and not key.startswith("jobs/")
+    name for name, _, kind in (key.partition("/") for key in LEDGER) if kind in ("", "seeds")
 }
 FILES = {path.stem: path for path in (ROOT / "experiments").rglob("*.py")}
 TABLES = [ROOT / "README.md", ROOT / "docs" / "variants.md"]
@@ -180,6 +178,16 @@ def numbers_in(value: Any) -> list[float]:
         inner = value.values() if isinstance(value, dict) else value
         return [number for each in inner for number in numbers_in(each)]
     return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_measures():
+    """Of the settings that the experiments have, as docs/evaluation.md has them."""
+    assert results.table(LEDGER) in (ROOT / "docs" / "evaluation.md").read_text()
+    for key in (key for key in LEDGER if key.endswith("/measures")):
+        settings = results.settings_of(key.partition("/")[0])
+        assert LEDGER[key]["settings"] == results.digest(settings), key
+        own = LEDGER[key]["epochs"] == settings["train"]["epochs"]
+        assert own or "--train.epochs 5" in LEDGER[key]["command"], key
 
 
 def test_every_job_is_told_of():
