@@ -90,6 +90,11 @@ def facts_of(command: str, result: Result) -> Facts:
             return experiments(result)
         case "datasets":
             return [(entry["name"], entry["how"]) for entry in result["datasets"]]
+        case "runs":
+            here = result["folder"]
+            return [(os.path.relpath(e["run"], here), _standing(e)) for e in result["runs"]]
+        case "compare":
+            return compared(result)
         case "info":
             return information(result)
         case "import-torch" if "run" in result:
@@ -253,6 +258,31 @@ def fitted(result: Result) -> Facts:
         ("file", result["density"]),
         ("next", f"jaxvae sample {run} --prior fitted"),
     ]
+
+
+def _standing(entry: Result) -> str:
+    """A run of `runs` and `compare` in a line."""
+    state = entry["state"].partition(" of ")[0]  # of an extracted member
+    says = [state] if state != "finished" else []
+    says += [f"{entry['members']} members"] if "members" in entry else []
+    says.append(f"{entry['epoch']:.0f} of {entry['epochs']:,} epochs")
+    says += [f"{entry['seconds']:,.0f} s"] if entry["seconds"] is not None else []
+    ended = f"{entry['experiment']}: {', '.join(says)}"
+    if not (best := entry["best"]):
+        return ended
+    which = f"member {entry['member']}, " if "member" in entry else ""
+    return (
+        f"{ended}; best {which}epoch {best['epoch']:.0f}, {_loss(best, Path(entry['run']), 'val_')}"
+    )
+
+
+def compared(result: Result) -> Facts:
+    """Of `compare`: settings that differ, run by run, and what each came to."""
+    facts: Facts = []
+    for i, entry in enumerate(result["runs"]):
+        values = (f"{n} {v[i]}" for n, v in result["settings"].items() if v[i] is not None)
+        facts += [(entry["run"], ", ".join(values) or "the same settings"), ("", _standing(entry))]
+    return [*facts, *(("note", note) for note in result["notes"])]
 
 
 def information(result: Result) -> Facts:

@@ -242,6 +242,28 @@ def datasets() -> dict[str, Any]:
     return {"datasets": data.available()}
 
 
+def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> dict[str, Any]:
+    """List the runs in and below a folder: what each is, where it stands, what it came to.
+
+    Args:
+        folder: Where to look.
+    """
+    from jaxvae.runs import listing
+
+    return {"folder": str(folder), "runs": [listing.standing(f) for f in listing.below(folder)]}
+
+
+def compare(run: tyro.conf.Positional[tuple[Path, ...]]) -> dict[str, Any]:
+    """Compare runs: the settings in which they differ, and what each came to.
+
+    Args:
+        run: The run folders, two at least.
+    """
+    from jaxvae.runs import listing
+
+    return listing.compared(run)
+
+
 def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
     """What a run is and where it stands: configuration, summary, checkpoints, last epoch.
 

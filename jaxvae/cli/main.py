@@ -62,6 +62,8 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "fit": commands.fit,
     "experiments": experiments,
     "datasets": commands.datasets,
+    "runs": commands.list_runs,
+    "compare": commands.compare,
     "info": commands.info,
     "doctor": commands.doctor,
     "import-torch": commands.import_torch,
