@@ -64,6 +64,7 @@ lint: .venv/installed-test
 .venv/installed-test: .venv/installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	$(BIN)/pip install --quiet --editable '.[parity]' || [ $(VERSION) != 3.11 ]
+	$(BIN)/pip install --quiet --no-deps jax2onnx  # which asks for an older Orbax
 	touch $@
 
 clean:

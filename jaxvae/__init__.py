@@ -21,7 +21,7 @@ from jaxvae.config import (
 
 if TYPE_CHECKING:
     from jaxvae.estimator import Autoencoder
-    from jaxvae.run import Run, load, train
+    from jaxvae.run import Run, from_pretrained, load, train
     from jaxvae.training.listener import StopTraining
 
 __version__ = "0.2.0.dev0"
@@ -38,6 +38,7 @@ __all__ = [
     "Run",
     "StopTraining",
     "Train",
+    "from_pretrained",
     "load",
     "train",
 ]
@@ -46,6 +47,7 @@ LATER = {
     "Autoencoder": "jaxvae.estimator",
     "Run": "jaxvae.run",
     "StopTraining": "jaxvae.training.listener",
+    "from_pretrained": "jaxvae.run",
     "load": "jaxvae.run",
     "train": "jaxvae.run",
 }

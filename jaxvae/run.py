@@ -135,6 +135,29 @@ def load(
         return Run(Path(folder), experiment, checkpoint)
 
 
+def from_pretrained(
+    name: str | Path,
+    revision: str | None = None,
+    like: str | Path | Experiment | None = None,
+    trust_code: bool = False,
+) -> "Run":
+    """An exported run: from its folder, or OWNER/NAME from the Hugging Face Hub.
+
+    Args:
+        name: the folder, or the id.
+        revision: of the Hub's repository: a branch, a tag or a commit.
+        like, trust_code: as for `load`.
+
+    Raises:
+        UsageError: neither, or what is there is no run; huggingface_hub is not installed.
+    """
+    from jaxvae.interop import hub
+
+    with python_words():
+        folder = hub.local(name, revision)
+    return load(folder, like=like, trust_code=trust_code)
+
+
 class Run:
     """A training and what came of it: numbers, model, pictures.
 
@@ -402,6 +425,34 @@ class Run:
                     runs.write_json(copy / "summary.json", self.summary | {"folder": str(folder)})
                 copy.rename(folder)  # at once: there are no halves of a run
             return Run(folder, self.experiment, self._checkpoint)
+
+    def export(
+        self,
+        folder: str | Path,
+        form: Literal["safetensors", "stablehlo", "onnx"] = "safetensors",
+    ) -> Path:
+        """The model in a new folder: parameters and a model card, or programs (docs/export.md).
+
+        Raises:
+            UsageError: what the format needs is not installed.
+            FileExistsError: `folder` is not empty.
+        """
+        from jaxvae.interop.export import export
+
+        with python_words():
+            export(self.folder, folder, form, self._checkpoint, self.experiment)
+            return Path(folder)
+
+    def push(self, name: str, private: bool = False) -> str:
+        """Export to the Hugging Face Hub as OWNER/NAME, with a model card; returns the address.
+
+        Raises:
+            UsageError: huggingface_hub is not installed.
+        """
+        from jaxvae.interop import hub
+
+        with python_words(), tempfile.TemporaryDirectory() as temporary:
+            return hub.upload(self.export(Path(temporary, "export")), name, private)
 
     def _standing(self, trained: "Trained", dataset: "Dataset") -> "Run":
         """The run as it stands while it trains, with the latest parameters."""

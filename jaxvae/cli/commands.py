@@ -333,6 +333,31 @@ def import_torch(options: Annotated[ImportOptions, NO_PREFIX]) -> dict[str, Any]
     return convert.write_map(source, experiment, options.write_map, reading, shape)
 
 
+def export(
+    run: tyro.conf.Positional[Path],
+    folder: tyro.conf.Positional[Path],
+    format: Literal["safetensors", "stablehlo", "onnx"] = "safetensors",
+    checkpoint: Literal["best", "latest"] = "best",
+    experiment: Path | None = None,
+    trust_code: bool = False,
+) -> dict[str, Any]:
+    """Write the model of a run into a new folder: parameters with a model card, or programs.
+
+    Args:
+        run: The run folder.
+        folder: A new folder.
+        format: safetensors: parameters, which every command takes as a run; stablehlo, onnx:
+            encode, decode and (of stablehlo) sample, to run without jaxvae.
+        checkpoint: The best by validation, or the latest.
+        experiment: The run's, a name or a file; needed only when that defines classes.
+        trust_code: Execute the copy of it that the run folder keeps, instead.
+    """
+    from jaxvae.interop import export as exporting
+
+    like = None if experiment is None else runs.load_experiment(experiment)
+    return exporting.export(run, folder, format, checkpoint, like, trust_code)
+
+
 def export_torch(
     run: tyro.conf.Positional[Path],
     path: tyro.conf.Positional[Path],

@@ -66,6 +66,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "compare": commands.compare,
     "info": commands.info,
     "doctor": commands.doctor,
+    "export": commands.export,
     "import-torch": commands.import_torch,
     "export-torch": commands.export_torch,
     "completion": completion,

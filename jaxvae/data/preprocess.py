@@ -146,6 +146,6 @@ def to_unit(data: Data, x: Any) -> Any:
     return (x - low) / (high - low)
 
 
-def to_given(info: Info, x: np.ndarray) -> np.ndarray:
-    """Values that are no images, back to the units in which they were given."""
+def to_given(info: Info, x: Any) -> Any:
+    """Values that are no images, any array, back to the units in which they were given."""
     return x * _numbers(info.scale, x) + _numbers(info.center, x) if info.center else x

@@ -25,7 +25,9 @@ libraries' kernels for few channels are slower than a matrix product too:
 The platform that counts is the one a program is lowered for, which need not be the one at hand.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from itertools import product
 from typing import Literal
 
@@ -61,6 +63,20 @@ def output_padding_for(size: int, kernel_size: int, stride: int, padding: int) -
     """
     n = conv_output_size(size, kernel_size, stride, padding)
     return size - ((n - 1) * stride - 2 * padding + kernel_size)
+
+
+_everywhere: ContextVar[Method | None] = ContextVar("everywhere", default=None)
+
+
+@contextlib.contextmanager
+def one_formulation(method: Method) -> Iterator[None]:
+    """Convolutions traced meanwhile are of this formulation on every platform: for readers of a
+    traced program who know no choice by platform."""
+    token = _everywhere.set(method)
+    try:
+        yield
+    finally:
+        _everywhere.reset(token)
 
 
 def conv(
@@ -152,6 +168,7 @@ def _by(
     method: Method | None, xla: Formulation, matmul: Formulation, x: jax.Array, kernel: jax.Array
 ) -> jax.Array:
     """The convolution in the formulation of the method; None: in that of the platform."""
+    method = method or _everywhere.get()
     if method is None:
         return lax.platform_dependent(x, kernel, default=matmul, tpu=xla)
     return (xla if method == "xla" else matmul)(x, kernel)

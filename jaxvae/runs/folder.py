@@ -29,6 +29,7 @@ from jaxvae.runs.classes import PARTS, class_name, differs, plain_parts
 TERMS = [f"{split}_{term}" for split in ("train", "val") for term in ("loss", "recon", "kl")]
 SOURCE = "__jaxvae_source__"
 """Name, in the module of an experiment file, of what was executed: the file may change."""
+PARAMETERS = "model.safetensors"  # of an exported run, which has no checkpoints
 COLUMNS = ("epoch", "step", *TERMS, "learning_rate")  # of every metrics.csv; most have more
 MODULE = "jaxvae_experiment_"  # and a file's name: where its classes are
 

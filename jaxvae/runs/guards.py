@@ -14,7 +14,14 @@ from typing import Any
 from jaxvae import __version__
 from jaxvae.checks import UsageError, absent, require
 from jaxvae.config import Experiment
-from jaxvae.runs.folder import RunError, origin_of, read_config, read_metrics, saved_config
+from jaxvae.runs.folder import (
+    PARAMETERS,
+    RunError,
+    origin_of,
+    read_config,
+    read_metrics,
+    saved_config,
+)
 
 log = logging.getLogger("jaxvae")
 
@@ -154,6 +161,15 @@ def refuse_other_origin(folder: Path, init_from: Path | None) -> None:
         allowed = f"{origin['run']!r}, with which the run began"
     same = origin is not None and origin["run"] == str(init_from)
     require(same, "init_from", str(init_from), allowed)
+
+
+def refuse_exported(folder: Path) -> None:
+    """Raise a UsageError where a folder is that of an exported run, which cannot go on."""
+    if (folder / PARAMETERS).exists():
+        raise UsageError(
+            f"{folder}: an exported run has parameters and no state of an optimizer to go on from;"
+            f" for a new run that begins with them: train EXPERIMENT --init-from {folder}"
+        )
 
 
 def refuse_lost_checkpoints(folder: Path) -> None:

@@ -133,6 +133,7 @@ def carry_out(task: Task) -> dict[str, Any]:
             kept = "left out: a single run" if alone else f"that of the run, {saved}"
             require(saved == population, "population", population, kept)
             code.warn_of_other(folder, experiment)
+            guards.refuse_exported(folder)
             guards.refuse_changes(experiment, folder, may_change)
             guards.refuse_other_origin(folder, None if init_from is None else init_from.folder)
             guards.remove_unfinished(folder)
