@@ -3,6 +3,7 @@
 # make test-numeric: what rests on arithmetic, under other orders of summation; an hour.
 # make parity: compare every experiment with PyTorch.
 # make results: train what docs/results.json, from which the texts' numbers come, has no entry of.
+# make site: the documentation as a site in build/site, its notebooks carried out.
 # make gpu: all that is to be known on a machine with an accelerator, in 9 minutes, with the JAX and
 # the PyTorch of $(PYTHON); GPU="--phases speed" adds options.   make gpu-pack: what it lacks.
 # All but make gpu create .venv with $(PYTHON); PYTHON=/path/to/python3.12 uses another one.
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
 
-.PHONY: demo test test-ci test-slow test-all test-numeric parity results gpu gpu-pack lint clean
+.PHONY: demo test test-ci test-slow test-all test-numeric parity results site gpu gpu-pack lint clean
 
 demo: .venv/installed
 	$(BIN)/jaxvae train
@@ -36,6 +37,10 @@ parity: .venv/installed-test
 
 results: .venv/installed
 	$(BIN)/python docs/results.py $(RESULTS)
+
+site: .venv/installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "look at it: $(BIN)/python -m http.server -d build/site" >&2
 
 gpu:
 	$(PYTHON) -m gpu $(GPU)

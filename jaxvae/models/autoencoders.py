@@ -112,7 +112,7 @@ class Autoencoder(nn.Module, kw_only=True):
 
 
 class AE(Autoencoder, kw_only=True):
-    """An autoencoder with a vector code: z = [activation](W encoder(x) + b).
+    """An autoencoder with a vector code: z = activation(W encoder(x) + b), or without activation.
 
     Hinton and Salakhutdinov 2006 (trained end to end, as everybody does today).
     """

@@ -47,7 +47,7 @@ class FeatureMap(nn.Module):
 
 
 class Vector(FeatureMap):
-    """A vector code, z = [activation](W h + b)."""
+    """A vector code, z = activation(W h + b), or without activation."""
 
     latent_dim: int
     activation: Activation | None = None

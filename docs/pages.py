@@ -1,0 +1,58 @@
+"""What the site has besides documents: notebooks, a list of experiments, links to the code."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File, Files
+
+from jaxvae.runs import names
+
+ROOT = Path(__file__).parents[1]
+CODE = "https://github.com/jaxvae/jaxvae/blob/main/"
+
+
+@event_priority(100)  # before the plugin that makes pages of notebooks
+def on_files(files: Files, config: Any) -> Files:
+    """Notebooks and generated pages."""
+    for path in sorted((ROOT / "notebooks").glob("*.py")):
+        name = f"notebooks/{path.name}"
+        files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
+    files.append(File.generated(config, "experiments.md", content=experiments()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Links that leave docs/ lead to the repository."""
+
+    def elsewhere(link: re.Match[str]) -> str:
+        target = link[1]
+        known = (ROOT / target).exists()
+        assert known, f"{page.file.src_uri}: {link[0]}: no such file"
+        return f"]({CODE}{target})"
+
+    return re.sub(r"\]\(\.\./([^)]*)\)", elsewhere, markdown)
+
+
+def experiments() -> str:
+    """A table by family."""
+    lines = [
+        "# Experiments",
+        "",
+        "`jaxvae train NAME` trains one, `jaxvae experiments NAME` prints its",
+    ]
+    lines += ["file, `jaxvae train NAME --help` its settings.", ""]
+    family = None
+    for each in names.listed():
+        if each.family != family:
+            family = each.family
+            title = [names.FAMILIES[family], ""] if family else []
+            lines += ["", f"## {family or 'Recipes'}", "", *title]
+            lines += ["| experiment | what it is | expect |", "|---|---|---|"]
+        name = each.name.rpartition("/")[2]
+        where = f"{CODE}{Path(each.path).resolve().relative_to(ROOT).as_posix()}"
+        cells = (each.title, each.number or each.expect)
+        said = (str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells)
+        lines.append(f"| [`{name}`]({where}) | {' | '.join(said)} |")
+    return "\n".join(lines) + "\n"
