@@ -24,12 +24,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from jaxvae import Experiment, runs
 from jaxvae.atomic import atomic
+from jaxvae.config import with_fields
 
 LEDGER = Path(__file__).with_name("results.json")
 ROOT = LEDGER.parents[1]
@@ -56,6 +58,10 @@ MEASURES = {
 """Of the table in docs/evaluation.md: the group and the value there."""
 LIMIT = 2000
 """Test images that are measured, at most."""
+SMALLER: dict[str, dict[str, Any]] = {
+    "cifar_vq_vae": {"data.source": "cifar10_jpeg", "data.limit": 4096, "train.epochs": 8}
+}
+"""Settings of what would take a CPU hours, or needs what is not everywhere."""
 CARD = ("mnist_conv_vae",)
 """Hours of a CPU: an entry comes from a card's run folder, by --run."""
 
@@ -91,7 +97,8 @@ def digest(settings: dict[str, Any]) -> str:
 
 def settings_of(name: str) -> dict[str, Any]:
     """Those of the experiment as it is now, as config.json would have them."""
-    found: dict[str, Any] = json.loads(json.dumps(asdict(runs.load_experiment(name))))
+    experiment = with_fields(runs.load_experiment(name), SMALLER.get(name, {}))
+    found: dict[str, Any] = json.loads(json.dumps(asdict(experiment)))
     return found
 
 
@@ -270,7 +277,8 @@ def main() -> None:
         if given.measures:
             found = measure(name, ["--train.epochs", "5"] if name in SLOW + CARD else [])
         else:
-            found = run(name, more)
+            smaller = [(f"--{field}", str(x)) for field, x in SMALLER.get(name, {}).items()]
+            found = run(name, [*chain(*smaller), *more])
         write(read() | {name + kind: found})
         said = found["measures"] if given.measures else found["best"]
         print(f"{name}{kind}: {json.dumps(said)[:200]}", file=sys.stderr)

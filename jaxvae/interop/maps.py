@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 
 from jaxvae.config import Model
 from jaxvae.models.networks import feature_shapes
+from jaxvae.variants.codebooks import RQ, VQ, QuantisedModel
+from jaxvae.variants.labels import Conditional
 
 Shape = tuple[int, ...]
 
 AFFINE = {"weight": "params/{}/kernel", "bias": "params/{}/bias"}
+UNBIASED = {"weight": "params/{}/kernel"}
 BATCH_NORM = {
     "weight": "params/{}/scale",
     "bias": "params/{}/bias",
@@ -44,24 +47,34 @@ class Layer:
     """Ours = factor x theirs."""
     interleaved: bool = False
     """The outputs of two heads alternate, instead of one half each."""
+    labelled: bool = False
+    """Behind the inputs of `flat_in` come those of a label."""
 
 
 Map = Mapping[str, Layer]
 
 
 def dense(
-    path: str, flat_in: Shape | None = None, flat_out: Shape | None = None, factor: float = 1.0
+    path: str,
+    flat_in: Shape | None = None,
+    flat_out: Shape | None = None,
+    factor: float = 1.0,
+    labelled: bool = False,
 ) -> Layer:
-    """A Linear; a head of log sigma has factor 2, since logvar = 2 log sigma."""
-    return Layer((path,), flat_in=flat_in, flat_out=flat_out, factor=factor)
+    """A Linear; a head of log sigma has factor 2, since logvar = 2 log sigma.
+
+    `labelled`: its inputs are those of `flat_in`, and behind them a one-hot label.
+    """
+    return Layer((path,), flat_in=flat_in, flat_out=flat_out, factor=factor, labelled=labelled)
 
 
-def conv(path: str, axes: int = 2) -> Layer:
+def conv(path: str, axes: int = 2, bias: bool = True) -> Layer:
     """A Conv2d: (out, in, k, k) there, (k, k, in, out) here; with k = 1 a dense layer fits too.
 
     With `axes` = 1 a Conv1d: (out, in, k) there, (k, in, out) here.
     """
-    return Layer((path,), axes=(*range(2, 2 + axes), 1, 0))
+    axes_of_both = (*range(2, 2 + axes), 1, 0)
+    return Layer((path,), AFFINE if bias else UNBIASED, axes_of_both)
 
 
 def conv_transpose(path: str, axes: int = 2) -> Layer:
@@ -120,7 +133,9 @@ def reference_map(
 
     Their layers are encoder.dense_i, encoder.conv_i, encoder.norm_i (the BatchNorm of the i-th
     hidden layer), code or mean and logvar, decoder.dense_i, decoder.conv_i (transposed) and
-    decoder.norm_i; and x_logvar with a learned variance.
+    decoder.norm_i; and x_logvar with a learned variance. Of models with a map of codes: projection
+    and, of those that have codebooks, codes, sums and counts; of their residual stacks
+    encoder.stack, encoder.residual_i.inner and .outer, and the decoder's.
 
     Args:
         settings: the model.
@@ -155,18 +170,30 @@ def reference_map(
         decoder_hidden = len(decoder_dims)
 
     axes = len(shape) - 1
+    blocks = settings.residual_blocks if isinstance(settings, QuantisedModel) else 0
+    stack = blocks + (blocks > 0)  # its hidden layers
     layers = {f"encoder.conv_{i}": conv(f"encoder/Conv_{i}", axes) for i in range(convs)}
+    layers |= _residual_stack("encoder", convs, blocks, axes)
+    labelled = isinstance(settings, Conditional)
+
+    def after_input(path: str, is_first: bool) -> Layer:
+        return dense(path, into if is_first else None, labelled=labelled and is_first)
+
     for i in range(denses):
-        layers[f"encoder.dense_{i}"] = dense(f"encoder/Dense_{i}", into if i == 0 else None)
+        layers[f"encoder.dense_{i}"] = after_input(f"encoder/Dense_{i}", i == 0)
     codes = {"VAE": ("mean", "logvar"), "AE": ("code",), "CAE": ()}[settings.family]
     for name in codes:
-        layers[name] = dense(name, None if denses else into)
+        layers[name] = after_input(name, denses == 0)
+    if isinstance(settings, QuantisedModel):
+        layers |= _of_codes(settings, axes)
     for i in range(expansions):
         flat_out = out_of if i == expansions - 1 else None
         layers[f"decoder.dense_{i}"] = dense(f"decoder/Dense_{i}", flat_out=flat_out)
+    layers |= _residual_stack("decoder", 0, blocks, axes)
     for i in range(transposed):
         layers[f"decoder.conv_{i}"] = conv_transpose(f"decoder/ConvTranspose_{i}", axes)
-    for side, hidden in (("encoder", convs + denses), ("decoder", decoder_hidden)):
+    hidden_layers = {"encoder": convs + stack + denses, "decoder": stack + decoder_hidden}
+    for side, hidden in hidden_layers.items():
         for i in range(hidden):
             is_expansion = side == "decoder" and expands_hidden and i == denses
             flat_out = out_of if is_expansion else None
@@ -176,6 +203,28 @@ def reference_map(
                 layers[f"{side}.dropout_{i}"] = dropout(f"{side}/Hidden_{i}/Dropout_0", flat_out)
     if learned_variance:
         layers["x_logvar"] = parameter("x_logvar")
+    return layers
+
+
+def _residual_stack(side: str, number: int, blocks: int, axes: int) -> dict[str, Layer]:
+    """Of a side whose 3x3 convolution is the one of that number."""
+    if not blocks:
+        return {}
+    layers = {f"{side}.stack": conv(f"{side}/Conv_{number}", axes)}
+    for i in range(blocks):
+        for j, name in enumerate(("inner", "outer")):
+            path = f"{side}/Residual_{i}/Conv_{j}"
+            layers[f"{side}.residual_{i}.{name}"] = conv(path, axes, bias=False)
+    return layers
+
+
+def _of_codes(settings: QuantisedModel, axes: int) -> dict[str, Layer]:
+    """What is between encoder and decoder: a 1x1 convolution, and codebooks."""
+    layers = {"projection": conv("projection", axes)}
+    if isinstance(settings, VQ) and settings.decay is None:
+        return layers | {"codes": parameter("codes")}
+    if isinstance(settings, VQ | RQ):
+        layers |= {name: parameter(name, "codebook") for name in ("codes", "sums", "counts")}
     return layers
 
 
@@ -194,12 +243,15 @@ def source_of(layer: Layer) -> str:
         name = "dropout"
     elif "" in layer.arrays:
         name = "parameter"
-    elif len(layer.axes) == 4:
-        kinds = {(2, 3, 1, 0): "conv", (2, 3, 0, 1): "conv_transpose"}
-        name = "flipped_conv" if layer.flipped else kinds[layer.axes]
+    elif len(layer.axes) > 2:
+        last = {(1, 0): "conv", (0, 1): "conv_transpose"}
+        name = "flipped_conv" if layer.flipped else last[layer.axes[-2], layer.axes[-1]]
     arguments = [f'"{path}"' for path in layer.paths if layer.paths != ("mean", "logvar")]
     given = {"flat_in": layer.flat_in, "flat_out": layer.flat_out, "interleaved": layer.interleaved}
     arguments += [f"{option}={value}" for option, value in given.items() if value]
+    says = {"axes=1": len(layer.axes) == 3, "bias=False": layer.arrays == UNBIASED}
+    says["labelled=True"] = layer.labelled
+    arguments += [argument for argument, is_said in says.items() if is_said]
     if layer.factor != 1:
         arguments.append(f"factor={layer.factor}")
     if name == "parameter" and (collection := layer.arrays[""].partition("/")[0]) != "params":

@@ -27,6 +27,8 @@ ROLES = {  # what a head is by the last part of its name; the first that is foun
     "sigma": r"(sigma|std|stdd?ev|scale|sd)" + END,
     "mean": r"(mu|means?|loc|embedding)" + END,
 }
+AVERAGES = r"(^|_)(ema|avg|averages?|sums?)(_|$)"
+"""In the last part of the name of what codes are divided from, rather than the codes."""
 SIDES = {"encoder": r"(^|\.)en(c|\d|\.|_)", "decoder": r"(^|\.)(de(c|\d|\.|_)|gen)"}
 
 
@@ -49,7 +51,10 @@ class Guess:
 
 
 def modules(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Arrays]:
-    """Arrays of a state dict by the module that they belong to, in their order."""
+    """Arrays of a state dict by the module that they belong to, in their order.
+
+    A matrix alone is a parameter by its whole key, as the `weight` of an nn.Embedding is.
+    """
     found: dict[str, Arrays] = {}
     for key, shape in shapes.items():
         module, _, name = key.rpartition(".")
@@ -57,10 +62,13 @@ def modules(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Arrays]:
             found.setdefault(module, {})[name] = shape
         elif name != COUNTER:
             found.setdefault(key, {})[""] = shape
-    return {
-        module: {name: arrays[name] for name in ("", *OWN) if name in arrays}
-        for module, arrays in found.items()
-    }
+    inner: dict[str, Arrays] = {}
+    for module, arrays in found.items():
+        if arrays.keys() == {"weight"} and len(arrays["weight"]) == 2:
+            inner[f"{module}.weight"] = {"": arrays["weight"]}
+        else:
+            inner[module] = {name: arrays[name] for name in ("", *OWN) if name in arrays}
+    return inner
 
 
 def match(arrays: Mapping[str, np.ndarray], reference: Map, template: Any, in_order: bool) -> Guess:
@@ -92,6 +100,9 @@ def match(arrays: Mapping[str, np.ndarray], reference: Map, template: Any, in_or
         for name, mine, factor in _told_heads(alike, guess.notes) if heads_of else ():
             guess.layers[name] = replace(layers[mine], factor=factor)
             del theirs[name], heads_of[mine]
+    for name, mine in _told_codes(theirs, ours, guess.notes) if "sums" in ours else ():
+        guess.layers[name] = layers[mine]
+        del theirs[name], ours[mine]
     for arrays_of_one in [*ours.values()]:
         named = [name for name in theirs if theirs[name] == arrays_of_one]
         free = [name for name in ours if ours[name] == arrays_of_one]
@@ -134,6 +145,27 @@ def _told_heads(alike: list[str], notes: list[str]) -> list[tuple[str, str, floa
         return [(mean, "mean", 1.0), (other, "logvar", 2.0)]
     notes.append(f"{mean} is taken for the means, {other} for the log-variances")
     return [(mean, "mean", 1.0), (other, "logvar", 1.0)]
+
+
+def _told_codes(
+    theirs: dict[str, Arrays], ours: dict[str, Arrays], notes: list[str]
+) -> list[tuple[str, str]]:
+    """Codes and the sums that they are divided from have one shape; names tell them apart."""
+    alike = [name for name in theirs if theirs[name] == ours["codes"]]
+    parts = {name: name.lower().removesuffix(".weight").rpartition(".")[2] for name in alike}
+    sums = [name for name in alike if re.search(AVERAGES, parts[name])]
+    codes = [name for name in alike if name not in sums]
+    if len(sums) != 1 or len(codes) != 1:
+        if len(alike) > 1:
+            notes.append(f"nothing tells which of {', '.join(alike)} is codes and which is sums")
+        elif alike:
+            notes.append(
+                f"{alike[0]} may be the codes, but nothing the sums of what chose them: codes"
+                " without averages are parameters (--model.decay None)"
+            )
+        return []
+    notes.append(f"{codes[0]} is taken for the codes, {sums[0]} for the sums of what chose them")
+    return [(codes[0], "codes"), (sums[0], "sums")]
 
 
 def _in_order(

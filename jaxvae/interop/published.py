@@ -118,6 +118,42 @@ def burgess(ours: Map, down: tuple[str, ...], up: tuple[str, ...]) -> dict[str, 
     }
 
 
+def timbmg(ours: Map) -> dict[str, Layer]:
+    """timbmg/VAE-CVAE-MNIST, models.py: conditional or not."""
+    return {
+        **_numbered(ours, "encoder.dense", "encoder.MLP.L{}"),
+        **_heads(ours, "encoder.linear_means", "encoder.linear_log_var"),
+        **_numbered(ours, "decoder.dense", "decoder.MLP.L{}"),
+    }
+
+
+def zalandoresearch(ours: Map) -> dict[str, Layer]:
+    """zalandoresearch/pytorch-vq-vae, vq-vae.ipynb, with either of its codebooks."""
+    last = _count(ours, "encoder.conv") + 1
+    layers = {
+        **_numbered(ours, "encoder.conv", "_encoder._conv_{n}"),
+        f"_encoder._conv_{last}": ours["encoder.stack"],
+        **_residual(ours, "encoder", "_encoder._residual_stack._layers"),
+        "_pre_vq_conv": ours["projection"],
+        "_vq_vae._embedding.weight": ours["codes"],
+        "_decoder._conv_1": ours["decoder.stack"],
+        **_residual(ours, "decoder", "_decoder._residual_stack._layers"),
+        **_numbered(ours, "decoder.conv", "_decoder._conv_trans_{n}"),
+    }
+    averages = {"sums": "_vq_vae._ema_w", "counts": "_vq_vae._ema_cluster_size"}
+    return layers | {theirs: ours[name] for name, theirs in averages.items() if name in ours}
+
+
+def _residual(ours: Map, side: str, place: str) -> dict[str, Layer]:
+    """A side's residual blocks: ReLU, 3x3, ReLU, 1x1. Their first ReLU is in place."""
+    layers: dict[str, Layer] = {}
+    for i in range(_count(ours, f"{side}.residual") // 2):
+        block = f"{side}.residual_{i}"
+        layers[f"{place}.{i}._block.1"] = ours[f"{block}.inner"]
+        layers[f"{place}.{i}._block.3"] = ours[f"{block}.outer"]
+    return layers
+
+
 def gruheshkurra(ours: Map) -> dict[str, Layer]:
     """GruheshKurra/VariationalAutoencoders: Linear, BatchNorm, ReLU and Dropout for each layer."""
     layers = _chains(ours, step=4) | _heads(ours, "fc_mu", "fc_logvar")
@@ -180,6 +216,8 @@ PUBLISHED: dict[str, Rule] = {
         down=("conv1", "conv2", "conv3", "conv_64"),
         up=("convT_64", "convT1", "convT2", "convT3"),
     ),
+    "timbmg": timbmg,
+    "zalandoresearch": zalandoresearch,
     "gruheshkurra": gruheshkurra,
     "sequential": sequential,
 }

@@ -163,7 +163,7 @@ def _to_theirs(ours: list[np.ndarray], entry: _Entry) -> np.ndarray:
             x = x.reshape(*x.shape[: -len(layer.flat_out)], -1)
         x = _channels_first(x, -1, layer.flat_out)
         if path.endswith("/kernel"):
-            x = _channels_first(x, 0, layer.flat_in)
+            x = _channels_first(x, 0, layer.flat_in, layer.labelled)
             sides = (1,) * (len(layer.axes) - x.ndim)  # of a dense layer that is a convolution
             x = x.reshape(*sides, *x.shape)
             x = x[::-1, ::-1] if layer.flipped else x
@@ -186,24 +186,33 @@ def _to_ours(theirs: np.ndarray, entry: _Entry) -> list[np.ndarray]:
         if path.endswith("/kernel"):
             x = x.transpose(layer.axes)
             x = x[::-1, ::-1] if layer.flipped else x
-            x = _channels_last(x, 0, layer.flat_in)
+            x = _channels_last(x, 0, layer.flat_in, layer.labelled)
         ours.append(_channels_last(x, -1, layer.flat_out))
     return ours
 
 
-def _channels_first(x: np.ndarray, axis: int, shape: Shape | None) -> np.ndarray:
-    """An axis that is a flattened (..., channels), as of an image, to (channels, ...)."""
-    return x if shape is None else x.take(_order(x.shape[axis], shape), axis)
+def _channels_first(
+    x: np.ndarray, axis: int, shape: Shape | None, labelled: bool = False
+) -> np.ndarray:
+    """An axis that is a flattened (..., channels), as of an image, to (channels, ...).
+
+    What is behind an image where it is `labelled` stays there.
+    """
+    return x if shape is None else x.take(_order(x.shape[axis], shape, labelled), axis)
 
 
-def _channels_last(x: np.ndarray, axis: int, shape: Shape | None) -> np.ndarray:
+def _channels_last(
+    x: np.ndarray, axis: int, shape: Shape | None, labelled: bool = False
+) -> np.ndarray:
     """The inverse of `_channels_first`."""
-    return x if shape is None else x.take(np.argsort(_order(x.shape[axis], shape)), axis)
+    return x if shape is None else x.take(np.argsort(_order(x.shape[axis], shape, labelled)), axis)
 
 
-def _order(size: int, shape: Shape) -> np.ndarray:
+def _order(size: int, shape: Shape, labelled: bool) -> np.ndarray:
     channels, *sizes = shape
     count = math.prod(shape)
+    if labelled and size > count:
+        return np.append(_order(count, shape, False), np.arange(count, size))
     if size != count:
         names = {1: "features", 2: "channels, length", 3: "channels, height, width"}
         raise WeightsError(

@@ -26,6 +26,7 @@ from jaxvae.models.networks import (
     ConvEncoder,
     DenseDecoder,
     DenseEncoder,
+    ResidualStack,
     feature_shapes,
 )
 from jaxvae.models.output import Code, Output
@@ -47,6 +48,7 @@ __all__ = [
     "LayerSettings",
     "Module",
     "Output",
+    "ResidualStack",
     "Vector",
     "decoder_mean",
     "dropout_keys",

@@ -109,6 +109,7 @@ class Conv(nn.Module):
     padding: int = 1
     init_rule: InitRule = "flax"
     compute: Compute = "float32"
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -116,9 +117,12 @@ class Conv(nn.Module):
         fan_in = math.prod(taps) * x.shape[-1]
         shape = (*taps, x.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init(self.init_rule), shape)
-        bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
+        dtype = kernel.dtype
         x, kernel = products_in(self.compute, x, kernel)
-        y = conv(x, kernel, self.stride, self.padding).astype(bias.dtype)
+        y = conv(x, kernel, self.stride, self.padding).astype(dtype)
+        if not self.bias:
+            return y
+        bias = self.param("bias", bias_init(self.init_rule, fan_in), (self.features,))
         return y + jnp.broadcast_to(bias, y.shape)
 
 
@@ -251,3 +255,21 @@ class Hidden(nn.Module):
         keep_preactivation(self, "preactivation", x)
         x = self.settings.activate(x)
         return Dropout(self.settings.dropout)(x, dropout_keys)
+
+
+class Residual(nn.Module):
+    """x + W2 f(W1 x): a 3x3 convolution to `width` channels, f, a 1x1 convolution back; no biases.
+
+    He et al. 2016 (arXiv:1512.03385), as van den Oord et al. 2017 have it (arXiv:1711.00937).
+    """
+
+    width: int
+    settings: LayerSettings
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init, compute = self.settings.init, self.settings.compute
+        inner = Conv(self.width, 3, 1, 1, init, compute, bias=False)(x)
+        keep_preactivation(self, "preactivation", inner)
+        outer = Conv(x.shape[-1], 1, 1, 0, init, compute, bias=False)
+        return x + outer(self.settings.activate(inner))

@@ -5,14 +5,15 @@ statistics, `dropout_keys` (one per example, or None) turns dropout on.
 """
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import jax
 from flax import linen as nn
 
 from jaxvae.checks import UsageError
 from jaxvae.models.convolution import conv_output_size, output_padding_for
-from jaxvae.models.layers import Conv, ConvTranspose, Dense, Hidden, LayerSettings
+from jaxvae.models.layers import Conv, ConvTranspose, Dense, Hidden, LayerSettings, Residual
 
 Shape = tuple[int, ...]  # height, width, channels of an image; length, channels of a signal
 
@@ -80,12 +81,27 @@ def feature_shapes(
     return shapes
 
 
+class ResidualStack(NamedTuple):
+    """A 3x3 convolution and residual blocks, which leave size and number of channels."""
+
+    blocks: int
+    width: int
+    """Channels inside a block."""
+
+    def layers(self, channels: int, settings: LayerSettings) -> Iterator[nn.Module]:
+        """What the hidden layers are made of, one after the other."""
+        if self.blocks:
+            yield Conv(channels, 3, 1, 1, settings.init, settings.compute)
+        for _ in range(self.blocks):
+            yield Residual(self.width, settings)
+
+
 class ConvEncoder(nn.Module):
     """Images (batch, height, width, channels) to a feature map (batch, h, w, hidden_dims[-1]).
 
     Signals (batch, length, channels) become (batch, l, hidden_dims[-1]), by convolutions along
     their length. With `dense_dims`, hidden dense layers follow, and the features are (batch,
-    dense_dims[-1]).
+    dense_dims[-1]). The residual stack is behind the convolutions.
     """
 
     hidden_dims: tuple[int, ...]
@@ -94,6 +110,7 @@ class ConvEncoder(nn.Module):
     padding: int = 1
     dense_dims: tuple[int, ...] = ()
     settings: LayerSettings = LayerSettings()
+    residual: ResidualStack = ResidualStack(0, 0)
 
     @nn.compact
     def __call__(
@@ -103,6 +120,8 @@ class ConvEncoder(nn.Module):
             init, compute = self.settings.init, self.settings.compute
             conv = Conv(features, self.kernel_size, stride, self.padding, init, compute)
             x = Hidden(conv, self.settings)(x, train, dropout_keys)
+        for layer in self.residual.layers(self.hidden_dims[-1], self.settings):
+            x = Hidden(layer, self.settings)(x, train, dropout_keys)
         if self.dense_dims:
             x = x.reshape(x.shape[0], -1)
         for features in self.dense_dims:
@@ -118,7 +137,8 @@ class ConvDecoder(nn.Module):
     layers one by one, each with the output padding that returns to the very size the encoder came
     from. A code is either the encoder's feature map or a vector (batch, latent_dim), which dense
     layers first expand to that shape: hidden ones for `dense_dims`, then one after which come
-    nothing, the activation alone, or all that a hidden layer has, as `expansion` says.
+    nothing, the activation alone, or all that a hidden layer has, as `expansion` says. The residual
+    stack is before the transposed convolutions.
     """
 
     hidden_dims: tuple[int, ...]
@@ -129,6 +149,7 @@ class ConvDecoder(nn.Module):
     dense_dims: tuple[int, ...] = ()
     expansion: Literal["linear", "activation", "hidden"] = "linear"
     settings: LayerSettings = LayerSettings()
+    residual: ResidualStack = ResidualStack(0, 0)
 
     @nn.compact
     def __call__(
@@ -149,6 +170,8 @@ class ConvDecoder(nn.Module):
             x = hidden(expand, x) if self.expansion == "hidden" else expand(x)
             x = self.settings.activate(x) if self.expansion == "activation" else x
             x = x.reshape(-1, *shapes[-1])
+        for added in self.residual.layers(self.hidden_dims[-1], self.settings):
+            x = hidden(added, x)
         for target, stride in zip(shapes[-2::-1], self.strides[::-1], strict=True):
             *sizes, features = target
             output_padding = tuple(output_padding_for(size, k, stride, p) for size in sizes)

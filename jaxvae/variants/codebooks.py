@@ -11,7 +11,7 @@ from jaxvae.build import networks
 from jaxvae.checks import require
 from jaxvae.config import Family, Model, Objective
 from jaxvae.info import Info
-from jaxvae.models import Autoencoder
+from jaxvae.models import Autoencoder, ResidualStack
 from jaxvae.models.finite_scalars import FiniteScalars
 from jaxvae.models.residual_quantizer import ResidualQuantizer
 from jaxvae.models.vector_quantizer import VectorQuantizer, codebook_of, nearest
@@ -43,13 +43,24 @@ class QuantisedModel(Model):
     """Convolutions, whose feature map is quantised position by position."""
 
     family: Family = "CAE"
+    residual_blocks: int = 0
+    """Residual blocks, behind a 3x3 convolution, after the encoder's convolutions and before the
+    decoder's: van den Oord et al. 2017, sec. 4.1, have 2."""
+    residual_dim: int = 32
+    """Channels inside a residual block."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.family == "CAE", "model.family", self.family, "CAE: it has a map of codes")
+        for name, least in (("residual_blocks", 0), ("residual_dim", 1)):
+            value = getattr(self, name)
+            require(value >= least, f"model.{name}", value, f"at least {least}")
 
     def build(self, info: Info) -> Quantised:
-        return Quantised(**networks(self, info), settings=self)
+        stack = ResidualStack(self.residual_blocks, self.residual_dim)
+        shared = networks(self, info)
+        sides = {name: shared[name].clone(residual=stack) for name in ("encoder", "decoder")}
+        return Quantised(**shared | sides, settings=self)
 
     def quantiser(self) -> Any:
         """The bottleneck."""

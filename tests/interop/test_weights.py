@@ -35,6 +35,8 @@ PUBLISHED = {
     "burgess_32": ("published/burgess_vae", (28, 28, 1)),
     "gruheshkurra": ("mnist_vae_bn", (28, 28, 1)),
     "sequential": ("fashion_mnist_vae_sgd", (28, 28, 1)),
+    "timbmg": ("mnist_vae_2d", (28, 28, 1)),
+    "zalandoresearch": ("published/zalandoresearch", (32, 32, 3)),
 }
 
 

@@ -27,6 +27,7 @@ from torch_parity.published import (  # noqa: E402
     pythae_mlp_ae,
     pythae_mlp_vae,
 )
+from torch_parity.published_codes import TimbmgVAE, ZalandoresearchVQVAE  # noqa: E402
 
 pytestmark = pytest.mark.numeric
 
@@ -320,3 +321,49 @@ def test_burgess_has_two_sizes(shape):
 def test_pythae_mlp_takes_any_size():
     x = torch.rand(2, 3, 8, 6)
     assert pythae_mlp_vae(4, (3, 8, 6))(x)[0].shape == x.shape
+
+
+TIMBMG: Shapes = {
+    "encoder.MLP.L0": (256, 794),
+    "encoder.linear_means": (2, 256),
+    "encoder.linear_log_var": (2, 256),
+    "decoder.MLP.L0": (256, 12),
+    "decoder.MLP.L1": (784, 256),
+}
+ZALANDORESEARCH: Shapes = {
+    "_encoder._conv_1": (64, 3, 4, 4),
+    "_encoder._conv_2": (128, 64, 4, 4),
+    "_encoder._conv_3": (128, 128, 3, 3),
+    "_pre_vq_conv": (64, 128, 1, 1),
+    "_decoder._conv_1": (128, 64, 3, 3),
+    "_decoder._conv_trans_1 transposed": (128, 64, 4, 4),
+    "_decoder._conv_trans_2 transposed": (64, 3, 4, 4),
+}
+
+
+def test_state_dict_of_timbmg_with_labels():
+    state = TimbmgVAE(num_labels=10).state_dict()
+    assert {key: tuple(a.shape) for key, a in state.items()} == state_shapes(TIMBMG)
+
+
+@pytest.mark.parametrize("averages", [False, True])
+def test_state_dict_of_zalandoresearch(averages):
+    """As swasun/VQ-VAE-Images has stored it, by either of its codebooks."""
+    expected = state_shapes(ZALANDORESEARCH) | {"_vq_vae._embedding.weight": (512, 64)}
+    for side in ("_encoder", "_decoder"):
+        for i in (0, 1):
+            block = f"{side}._residual_stack._layers.{i}._block"
+            expected |= {f"{block}.1.weight": (32, 128, 3, 3), f"{block}.3.weight": (128, 32, 1, 1)}
+    if averages:
+        expected |= {"_vq_vae._ema_w": (512, 64), "_vq_vae._ema_cluster_size": (512,)}
+    state = ZalandoresearchVQVAE(averages).state_dict()
+    assert {key: tuple(a.shape) for key, a in state.items()} == expected
+
+
+def test_a_block_of_zalandoresearch_adds_to_what_is_behind_its_relu():
+    model = ZalandoresearchVQVAE(channels=4, width=2)
+    for parameter in model._encoder._residual_stack.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    block = model._encoder._residual_stack._layers[0]
+    torch.testing.assert_close(block(x.clone()), torch.relu(x), rtol=0, atol=0)

@@ -49,7 +49,7 @@ MODULES = (
     *("objectives.likelihoods", "objectives.elbo", "models.flows", "models.vector_quantizer"),
     *("models.residual_quantizer", "models.finite_scalars", "models.categorical"),
     *("variants.kl", "variants.samples", "variants.aggregated", "variants.adversarial"),
-    *("variants.codebooks", "variants.categorical"),
+    *("variants.codebooks", "variants.categorical", "variants.labels"),
 )
 for module_name in MODULES:  # wherever tests begin
     importlib.import_module(f"jaxvae.{module_name}")

@@ -56,6 +56,7 @@ def test_a_batch(name):
         ("beta_tc_vae", {"estimator": "mss"}),
         ("beta_tc_vae", {"estimator": "plain", "mi_weight": 2.0, "dw_weight": 0.5}),
         ("joint_vae", {"discrete_capacity": 2.0}),
+        ("dreg", {"beta": 0.25}),
     ],
 )
 def test_a_batch_with_other_settings(name, settings):

@@ -154,14 +154,25 @@ class DReG(Sampled):
     see that the mean and logvar inside log q(z|x) depend on phi. The scalar "minimised" is
     mean(loss); its gradient for the encoder is the mean over the batch of this one, and its
     gradient for the decoder that of the IWAE. "loss" sees the encoder held.
+
+    With a beta, log w = log p(x|z) + beta (log p(z) - log q(z|x)). Through log q at a fixed z the
+    bound's gradient is then -beta sum_k n_k d log q(z_k) / d phi, which on average is that of z_k
+    at the weights beta d n_k / d log w_k = beta (n_k - n_k^2); so n_k - beta (n_k - n_k^2) is left
+    in the place of n_k^2.
     """
+
+    def __init__(self, pixels: int = 784, hidden: int = 256, latents: int = 20, beta: float = 1.0):
+        super().__init__(pixels, hidden, latents)
+        self.beta = beta
 
     def terms(self, x: Tensor, eps: Tensor) -> Terms:
         """With eps (K, B, L)."""
         terms = self.samples(x, eps, decoder=self.held_decoder, hold_q=True)
-        loss = -importance_bound(self.decoder_log_w(x, terms))
-        normalised = torch.softmax(terms["log_w"].detach(), 0)
-        encoder = -(normalised.square() * terms["log_w"]).sum(0).mean()
+        less = (1 - self.beta) * terms["log_ratio"]
+        loss = -importance_bound(self.decoder_log_w(x, terms) + less.detach())
+        terms["log_w"] = terms["log_w"] + less
+        n = torch.softmax(terms["log_w"].detach(), 0)
+        encoder = -((n - self.beta * (n - n.square())) * terms["log_w"]).sum(0).mean()
         return {"loss": loss, "minimised": loss.mean() + (encoder - encoder.detach()), **terms}
 
 
