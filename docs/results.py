@@ -73,6 +73,11 @@ def names() -> list[str]:
     return [name for name in expect if name not in CARD]
 
 
+def smaller(name: str) -> list[str]:
+    """The options of an experiment that is run smaller here than it is."""
+    return [*chain(*((f"--{field}", str(x)) for field, x in SMALLER.get(name, {}).items()))]
+
+
 def read() -> dict[str, Any]:
     """The ledger."""
     found: dict[str, Any] = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
@@ -261,7 +266,8 @@ def main() -> None:
         name = runs.saved_config(given.run)["experiment"]["name"]
         if given.where is None:
             parser.error("--where: needed with --run")
-        found = entry(given.run, " ".join(["jaxvae train", name, *more]), given.where)
+        command = " ".join(["jaxvae train", name, *smaller(name), *more])
+        found = entry(given.run, command, given.where)
         write(read() | {f"{name}/{given.key}" if given.key else name + kind: found})
         return
     for name in (given.names or jobs()) if given.jobs else ():
@@ -277,8 +283,7 @@ def main() -> None:
         if given.measures:
             found = measure(name, ["--train.epochs", "5"] if name in SLOW + CARD else [])
         else:
-            smaller = [(f"--{field}", str(x)) for field, x in SMALLER.get(name, {}).items()]
-            found = run(name, [*chain(*smaller), *more])
+            found = run(name, [*smaller(name), *more])
         write(read() | {name + kind: found})
         said = found["measures"] if given.measures else found["best"]
         print(f"{name}{kind}: {json.dumps(said)[:200]}", file=sys.stderr)

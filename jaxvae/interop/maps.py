@@ -73,8 +73,8 @@ def conv(path: str, axes: int = 2, bias: bool = True) -> Layer:
 
     With `axes` = 1 a Conv1d: (out, in, k) there, (k, in, out) here.
     """
-    axes_of_both = (*range(2, 2 + axes), 1, 0)
-    return Layer((path,), AFFINE if bias else UNBIASED, axes_of_both)
+    arrays = AFFINE if bias else UNBIASED
+    return Layer((path,), arrays, axes=(*range(2, 2 + axes), 1, 0))
 
 
 def conv_transpose(path: str, axes: int = 2) -> Layer:

@@ -99,6 +99,17 @@ def test_layout_of_a_dense_layer_behind_a_feature_map():
     np.testing.assert_allclose(found, x.reshape(2, -1).astype(np.float64) @ w.T + b, **CLOSE)
 
 
+def test_layout_of_a_dense_layer_that_is_told_a_label():
+    """torch.cat([x.flatten(1), one_hot], dim=1)."""
+    w, b, x = random(5, 24 + 3), random(5), random(3, 4, 2, 3)
+    label = np.eye(3, dtype=np.float32)
+    rows = np.concatenate([np.moveaxis(x, 1, -1).reshape(3, -1), label], axis=1)
+    state = {"weight": w, "bias": b}
+    found = ours(Dense(5), maps.dense("own", flat_in=(4, 2, 3), labelled=True), state, rows)
+    theirs = np.concatenate([x.reshape(3, -1), label], axis=1).astype(np.float64)
+    np.testing.assert_allclose(found, theirs @ w.T + b, **CLOSE)
+
+
 def test_layout_of_batch_norm():
     """(x - running_mean) / sqrt(running_var + 1e-5) weight + bias."""
     state = {name: random(4) for name in ("weight", "bias", "running_mean", "running_var")}

@@ -85,7 +85,7 @@ def of_samples(number: int) -> dict[str, Objective]:
         "iwae": IWAE(samples=number),
         "miwae": MIWAE(samples=number // half, repeats=half),
         "piwae": PIWAE(samples=number // half, repeats=half),
-        "ciwae": CIWAE(samples=number, elbo_weight=0.5),
+        "ciwae": CIWAE(samples=number, elbo_weight=0.25),
         "renyi": Renyi(samples=number, alpha=0.5),
         "stl": STL(samples=number),
         "dreg": DReG(samples=number),

@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vq_vae": {"model": CODEBOOK},
     "vq_vae_restart": {"model": CODEBOOK | {"restart": 2.0}},
     "vq_vae_gradient": {"model": CODEBOOK},
+    "cifar_vq_vae": {"model": CODEBOOK | {"residual_dim": 4}},
     "residual_vq_vae": {"model": CODEBOOK | {"levels": 2}},
     "fsq_vae": {"model": {"hidden_dims": (4, 6), "levels": (4, 3)}},
     "gumbel_vae": {"model": {"categories": 4}},

@@ -13,6 +13,7 @@ from jaxvae.batch import Batch
 from jaxvae.checks import UsageError
 from jaxvae.config import with_fields
 from jaxvae.models import Bound
+from jaxvae.training.state import dummy
 from jaxvae.training.step import make_loss
 from jaxvae.variants.categorical import Annealed, Gumbel, Joint, JointModel
 from jaxvae.variants.codebooks import FSQ, RQ, VQ, Quantisation
@@ -38,6 +39,23 @@ def test_features_pay_for_their_distance_and_codes_that_are_learned_in_full():
     np.testing.assert_allclose(of(commitment=commitment), recon + commitment / 4, rtol=1e-6)
     both = of(commitment=commitment, codebook=codebook)
     np.testing.assert_allclose(both, recon + commitment / 4 + codebook, rtol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [VQ, RQ, FSQ])
+def test_residual_blocks_are_on_both_sides(settings):
+    """So many, behind a 3x3 convolution that keeps the channels of the last one."""
+    model = settings(hidden_dims=(4, 6), latent_dim=3, residual_blocks=2, residual_dim=5)
+    module, given = model.build(INFO), dummy(INFO)
+    params = jax.eval_shape(module.init, jax.random.key(0), given)["params"]
+    code = len(model.levels) if settings is FSQ else 3
+    for side, number, channels in (("encoder", 2, 6), ("decoder", 0, code)):
+        found = params[side]
+        assert found[f"Conv_{number}"]["kernel"].shape == (3, 3, channels, 6)
+        assert [name for name in found if name.startswith("Residual")] == [
+            "Residual_0",
+            "Residual_1",
+        ]
+        assert found["Residual_1"]["Conv_0"]["kernel"].shape == (3, 3, 6, 5)
 
 
 def test_learned_codes_do_not_feel_the_decoder_nor_the_commitment():
@@ -223,6 +241,8 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (VQ, {"restart": -1.0}, "model.restart = -1.0: must be at least 0"),
     (VQ, {"decay": None, "restart": 1.0}, "model.restart = 1.0: must be .* 0 where model.decay"),
     (VQ, {"family": "VAE"}, "model.family = 'VAE': must be CAE"),
+    (VQ, {"residual_blocks": -1}, "model.residual_blocks = -1: must be at least 0"),
+    (FSQ, {"residual_dim": 0}, "model.residual_dim = 0: must be at least 1"),
     (RQ, {"levels": 0}, "model.levels = 0: must be at least 1"),
     (RQ, {"codes": 1}, "model.codes = 1: must be at least 2"),
     (RQ, {"decay": 1.0}, r"model.decay = 1.0: must be in \[0, 1\)"),

@@ -69,7 +69,9 @@ BOUNDS_OF_TWO |= {
     "stl": BOUNDS_OF_TWO["iwae"],
     "dreg": BOUNDS_OF_TWO["iwae"],
     "miwae": BOUNDS_OF_TWO["iwae"],  # of 32 samples, in pairs
-    "ciwae": lambda log_w: (BOUNDS_OF_TWO["k_sample"](log_w) + BOUNDS_OF_TWO["iwae"](log_w)) / 2,
+    "ciwae": lambda log_w: (
+        0.25 * BOUNDS_OF_TWO["k_sample"](log_w) + 0.75 * BOUNDS_OF_TWO["iwae"](log_w)
+    ),
 }
 
 
@@ -125,7 +127,7 @@ def test_beta_enters_the_weights(name, beta):
         "iwae": iwae,
         "miwae": pairs.mean(axis=0),
         "piwae": iwae,
-        "ciwae": (log_w.mean(axis=0) + iwae) / 2,
+        "ciwae": 0.25 * log_w.mean(axis=0) + 0.75 * iwae,
         "renyi": 2 * (special.logsumexp(0.5 * log_w, axis=0) - math.log(32)),
     }
     found = measure(replace(of_samples(32)[name], beta=beta), params).terms

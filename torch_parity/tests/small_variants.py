@@ -35,6 +35,7 @@ SMALL: dict[str, Any] = {
     "flow_vae": (DENSE | {"layers": 3}, {}, SIZES | {"num_layers": 3}),
     "vq_vae": (CONVOLUTIONAL, {}, CHANNELS),
     "vq_vae_restart": (CONVOLUTIONAL | {"restart": 1.5}, {}, CHANNELS | {"threshold": 1.5}),
+    "cifar_vq_vae": (CONVOLUTIONAL | {"residual_dim": 5}, {}, CHANNELS | {"width": 5}),
     "vq_vae_gradient": (CONVOLUTIONAL, {}, CHANNELS),
     "residual_vq_vae": (CONVOLUTIONAL | {"levels": 3}, {}, CHANNELS | {"levels": 3}),
     "fsq_vae": (

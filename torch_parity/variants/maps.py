@@ -47,5 +47,14 @@ CONVOLUTIONS = {
     "decoder.conv_1": conv_transpose("model/decoder/ConvTranspose_1"),
 }
 CODEBOOK = {name: parameter(name, "codebook") for name in ("codes", "sums", "counts")}
+RESIDUAL = {
+    f"{side}.{theirs}": layer
+    for side, number in (("encoder", 2), ("decoder", 0))
+    for theirs, layer in {
+        "stack": conv(f"model/{side}/Conv_{number}"),
+        "block.inner": conv(f"model/{side}/Residual_0/Conv_0", bias=False),
+        "block.outer": conv(f"model/{side}/Residual_0/Conv_1", bias=False),
+    }.items()
+}
 LEARNED_CODES = {"codes": parameter("model/codes")}
 LEARNED_VARIANCE = {"logvar": parameter("objective/logvar")}

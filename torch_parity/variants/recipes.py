@@ -15,15 +15,15 @@ from jaxvae.interop.maps import Map
 from jaxvae.noise import Noise
 from torch_parity.report import BATCH, STEPS_PER_EPOCH
 from torch_parity.variants import aggregated, discrete, given, kl, maps, models, samples
-from torch_parity.variants.vqvae import VQVAE
+from torch_parity.variants.vqvae import VQVAE, SquaredErrorVQVAE
 
 Given = Callable[[Any, Noise, jax.Array], dict[str, jax.Array]]
 Optimizers = Callable[[Any], list[torch.optim.Optimizer]]
 
 
-def adam(model: nn.Module) -> list[torch.optim.Optimizer]:
+def adam(model: nn.Module, rate: float = 1e-3) -> list[torch.optim.Optimizer]:
     """One for all parameters."""
-    return [torch.optim.Adam(model.parameters(), lr=1e-3)]
+    return [torch.optim.Adam(model.parameters(), lr=rate)]
 
 
 def two_adams(rate: float) -> Optimizers:
@@ -150,6 +150,11 @@ DISCRETE = {
         maps.CONVOLUTIONS | maps.LEARNED_CODES,
         **_CONV,
         start=features_as_codes,
+    ),
+    "cifar_vq_vae": Variant(
+        SquaredErrorVQVAE,
+        maps.CONVOLUTIONS | maps.RESIDUAL | maps.CODEBOOK,
+        **_VQ | {"optimizers": partial(adam, rate=2e-4)},
     ),
     "residual_vq_vae": Variant(
         discrete.ResidualVQVAE,
