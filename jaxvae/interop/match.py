@@ -27,6 +27,8 @@ ROLES = {  # what a head is by the last part of its name; the first that is foun
     "sigma": r"(sigma|std|stdd?ev|scale|sd)" + END,
     "mean": r"(mu|means?|loc|embedding)" + END,
 }
+CODES = r"emb|codebook|codes"
+"""In the name of an nn.Embedding, which has a weight alone."""
 AVERAGES = r"(^|_)(ema|avg|averages?|sums?)(_|$)"
 """In the last part of the name of what codes are divided from, rather than the codes."""
 SIDES = {"encoder": r"(^|\.)en(c|\d|\.|_)", "decoder": r"(^|\.)(de(c|\d|\.|_)|gen)"}
@@ -53,7 +55,7 @@ class Guess:
 def modules(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Arrays]:
     """Arrays of a state dict by the module that they belong to, in their order.
 
-    A matrix alone is a parameter by its whole key, as the `weight` of an nn.Embedding is.
+    Codes that are the `weight` of an nn.Embedding are a parameter by their whole key.
     """
     found: dict[str, Arrays] = {}
     for key, shape in shapes.items():
@@ -64,7 +66,7 @@ def modules(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Arrays]:
             found.setdefault(key, {})[""] = shape
     inner: dict[str, Arrays] = {}
     for module, arrays in found.items():
-        if arrays.keys() == {"weight"} and len(arrays["weight"]) == 2:
+        if arrays.keys() == {"weight"} and re.search(CODES, module.lower()):
             inner[f"{module}.weight"] = {"": arrays["weight"]}
         else:
             inner[module] = {name: arrays[name] for name in ("", *OWN) if name in arrays}
