@@ -66,6 +66,10 @@ CARD = ("mnist_conv_vae",)
 """Hours of a CPU: an entry comes from a card's run folder, by --run."""
 
 
+LATER = {"residual_blocks": 0, "residual_dim": 32}
+"""Fields of variants that came after their entries, with what they are where they change nothing."""
+
+
 def names() -> list[str]:
     """The experiments that have a number to expect."""
     files = sorted((ROOT / "experiments").rglob("*.py"))
@@ -94,7 +98,8 @@ def digest(settings: dict[str, Any]) -> str:
     settings = json.loads(json.dumps(settings), parse_int=float)  # 9 is 9.0
     for part, fields in settings.items():
         if part != "train" and isinstance(fields, dict):
-            own = {n: x for n, x in fields.items() if n not in usual[part] or usual[part][n] != x}
+            known = LATER | usual[part]
+            own = {n: x for n, x in fields.items() if n not in known or known[n] != x}
             settings = settings | {part: own}
     text = json.dumps({n: x for n, x in settings.items() if n != "train"}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,7 +13,9 @@ behind a 3x3, 1x1 before the codes, and k4 for k2 on the way back. His last vers
 --model.hidden-dims 512 512 --model.latent-dim 16 --model.codes 512.
 
 Expect: validation loss 21.2 nats at epoch 8 (recon 18.10, commitment 65.6, perplexity 29.8; MSE
-    0.0118 per pixel) of 8, on the first 4096 images of JPEG copies of CIFAR-10: 256 steps. PICTURES
+    0.0118 per pixel) of 8, on the first 4096 images of JPEG copies of CIFAR-10. After these 256
+    steps layout and light are there, edges and most colours not; the notebook has an MSE of 0.0074
+    and a perplexity of 665 after 19,550.
 Run: jaxvae train cifar_vq_vae --data.source cifar10_jpeg --data.limit 4096 --train.epochs 8
     (21 min on a core that did other work too, of which this took 6 min)
 """
