@@ -67,7 +67,7 @@ CARD = ("mnist_conv_vae",)
 
 
 LATER = {"residual_blocks": 0, "residual_dim": 32}
-"""Fields of variants that came after their entries, with what they are where they change nothing."""
+"""Fields of variants that came after their entries, as they are where they change nothing."""
 
 
 def names() -> list[str]:
