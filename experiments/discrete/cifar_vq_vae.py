@@ -16,8 +16,8 @@ Expect: validation loss 21.2 nats at epoch 8 (recon 18.10, commitment 65.6, perp
     0.0118 per pixel) of 8, on the first 4096 images of JPEG copies of CIFAR-10. After these 256
     steps layout and light are there, edges and most colours not; the notebook has an MSE of 0.0074
     and a perplexity of 665 after 19,550.
-Run: jaxvae train cifar_vq_vae --data.source cifar10_jpeg --data.limit 4096 --train.epochs 8
-    (21 min on a core that did other work too, of which this took 6 min)
+Run: jaxvae train cifar_vq_vae --data.source cifar10_jpeg --data.limit 4096 --train.epochs 8   (21
+    min on a core that did other work too, of which this took 6.4 min)
 """
 
 from jaxvae import Data, Experiment, Optimizer, Train
