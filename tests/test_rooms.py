@@ -19,6 +19,7 @@ FLOORS = [
     ["run"],
     ["doctor", "interop", "study"],
     ["training"],
+    ["report"],
     ["runs"],
     ["evaluation"],
     ["figures", "data", "metrics"],

@@ -1,0 +1,405 @@
+/* The latent space, alive: the map, the code that is decoded, a slider per latent, a walk. */
+'use strict';
+
+const WALK = 11;
+const FIRST_SLIDERS = 10;
+const TILES = 22;
+
+class Explorer {
+  /** model: a `Model` that decodes, or not. */
+  static async open(model) {
+    const explorer = new Explorer();
+    const latents = contents.latents;
+    // Between the codes of a codebook there is nothing to decode.
+    const moves = model.decodes && !contents.codebook;
+    Object.assign(explorer, { model, latents, moves, label: -1, walk: [], own: null });
+    explorer.codes = await unpack(latents.codes);
+    explorer.labels = await unpack(latents.label);
+    explorer.errors = await unpack(latents.error);
+    explorer.carried = await unpack(latents.carried);
+    explorer.length = latents.codes.shape[1];
+    explorer.z = Float32Array.from(explorer.codeOf(0));
+    if (model.labels) explorer.label = Math.max(0, explorer.labels[0]);
+    explorer.order = [...latents.std.keys()].sort((a, b) => explorer.weight(b) - explorer.weight(a));
+    explorer.build();
+    explorer.choosePlane();
+    explorer.decode();
+    return explorer;
+  }
+
+  codeOf(i) { return row(this.codes, this.latents.codes, i); }
+
+  /** What latents are ordered by: KL, or where there is none the spread of the codes. */
+  weight(latent) { return (this.latents.kl ?? this.latents.std)[latent]; }
+
+  // The page's elements
+
+  build() {
+    const count = this.latents.codes.shape[0].toLocaleString('en');
+    const of = this.latents.of.toLocaleString('en');
+    const which = count === of ? `All ${of}` : `${count} of the ${of}`;
+    const how = this.moves
+      ? ' Drag anywhere to decode that place; click two points to walk between them.'
+      : '';
+    const circles = contents.prior === 'standard normal' && this.length > 1 && this.latents.std.length
+      ? ' Dashed circles: 1, 2 and 3 standard deviations of the prior.' : '';
+    const hold = `Shift and drag to move the map; zoom by the buttons, two fingers, or Ctrl and the wheel.${circles}`;
+    this.canvasHost = el('div', { className: 'map' });
+    this.tip = el('div', { className: 'tip', hidden: true });
+    this.picture = el('canvas', { className: 'picture large', role: 'img' });
+    this.said = el('output', { className: 'code', 'aria-live': 'polite' });
+    this.strip = el('div', { className: 'strip', id: 'walk' });
+    this.sliders = [];
+    const side = el('div', { className: 'side' });
+    if (this.moves) side.append(this.decodedPanel());
+    if (this.moves && this.model.decoder && this.latents.std.length) side.append(this.sliderPanel());
+    section('latents', 'Latent space',
+      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : ''}.`
+        + ` Point at one to see it.${how}`),
+      this.model.grid ? el('p', { className: 'note' },
+        `The page does not hold the decoder: what is shown comes from a grid of ${this.model.grid.side} by `
+        + `${this.model.grid.side} examples that were decoded beforehand, the nearest to each place.`) : null,
+      el('div', { className: 'explorer' },
+        el('div', { className: 'map-side' },
+          this.toolbar(), el('div', { className: 'map-frame' }, this.canvasHost, this.tip),
+          this.legend(), el('p', { className: 'hint' }, hold)),
+        side),
+      this.strip);
+    this.map = new LatentMap(this.canvasHost, {
+      hover: (i, at) => this.hover(i, at),
+      leave: () => { this.tip.hidden = true; },
+      drag: (x, y) => this.moveTo(x, y),
+      pick: (i, x, y) => this.pick(i, x, y),
+      key: (dx, dy) => { const [x, y] = this.project(this.z); this.moveTo(x + dx, y + dy); },
+      view: () => this.paintTiles(),
+    });
+  }
+
+  toolbar() {
+    const button = (text, label, action) => el('button', { type: 'button', 'aria-label': label, onclick: action }, text);
+    const bar = el('div', { className: 'bar', role: 'toolbar', 'aria-label': 'Map' },
+      button('+', 'Zoom in', () => this.map.zoom(MAP.step)),
+      button('\u2212', 'Zoom out', () => this.map.zoom(1 / MAP.step)),
+      button('All', 'Show the whole map', () => this.map.whole()));
+    if (this.length > 2) bar.append(...this.axisChoices());
+    if (this.moves && this.model.isImage && this.length > 1) {
+      this.tileBox = el('input', { type: 'checkbox', id: 'tiles', onchange: () => this.paintTiles() });
+      bar.append(el('label', { className: 'check', for: 'tiles' }, this.tileBox, ' decoded plane'));
+    }
+    return bar;
+  }
+
+  /** Two selectors: principal components, or any two latents. */
+  axisChoices() {
+    if (!this.latents.std.length) return [];
+    const options = (kind) => [
+      el('option', { value: 'pc' }, `principal component ${kind + 1}`),
+      ...this.order.map((latent) => el('option', { value: latent }, `z${subscript(latent + 1)}`)),
+    ];
+    this.axes = [0, 1].map((axis) => el('select', {
+      'aria-label': axis ? 'Vertical axis' : 'Horizontal axis',
+      onchange: () => {
+        const other = this.axes[1 - axis];
+        const pc = this.axes[axis].value === 'pc';
+        // Principal components come together: only then are the axes at right angles.
+        if (pc) other.value = 'pc';
+        else if (other.value === 'pc' || other.value === this.axes[axis].value) {
+          other.value = String(this.order.find((latent) => String(latent) !== this.axes[axis].value));
+        }
+        this.choosePlane();
+      },
+    }, ...options(axis)));
+    return [el('span', { className: 'axes' }, this.axes[0], ' × ', this.axes[1])];
+  }
+
+  legend() {
+    const legend = el('div', { className: 'legend', role: 'group', 'aria-label': 'Classes on the map' });
+    contents.classes.forEach((name, index) => {
+      const swatch = el('span', { className: 'swatch' });
+      swatch.style.background = classColor(index);
+      legend.append(el('button', {
+        type: 'button',
+        className: 'class',
+        'aria-pressed': 'true',
+        onclick: (event) => this.toggle(index, event.currentTarget),
+      }, swatch, name));
+    });
+    if (contents.classes.length > 1) {
+      legend.append(el('button', { type: 'button', className: 'class', onclick: () => this.toggleAll(legend) }, 'all / none'));
+    }
+    return legend;
+  }
+
+  toggle(index, button) {
+    const hides = !this.map.hidden.has(index);
+    if (hides) this.map.hidden.add(index); else this.map.hidden.delete(index);
+    button.setAttribute('aria-pressed', String(!hides));
+    this.map.repaint();
+  }
+
+  toggleAll(legend) {
+    const hides = this.map.hidden.size === 0;
+    this.map.hidden = new Set(hides ? contents.classes.keys() : []);
+    for (const button of legend.querySelectorAll('[aria-pressed]')) button.setAttribute('aria-pressed', String(!hides));
+    this.map.repaint();
+  }
+
+  decodedPanel() {
+    const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
+    const buttons = el('div', { className: 'bar' },
+      contents.prior === 'standard normal'
+        ? button('Draw from the prior', () => this.show(Float32Array.from(this.z, normal)))
+        : button('Any test example', () => this.showPoint(Math.floor(Math.random() * this.latents.codes.shape[0]))),
+      contents.prior === 'standard normal' ? button('Origin', () => this.show(new Float32Array(this.length))) : null,
+      button('Walk from here', () => this.setEnd(0, this.z)),
+      button('Walk to here', () => this.setEnd(1, this.z)));
+    const panel = el('div', { className: 'decoded' },
+      el('div', {}, el('h3', {}, 'Decoded'), this.picture), el('div', {}, this.said, buttons));
+    if (this.model.labels) {
+      this.classes = el('select', { id: 'class', onchange: () => this.setClass(Number(this.classes.value)) },
+        ...contents.classes.map((name, index) => el('option', { value: index }, name)));
+      this.classes.value = String(this.label);
+      buttons.before(el('label', { for: 'class', className: 'check' }, 'decoded as class ', this.classes));
+    }
+    return panel;
+  }
+
+  setClass(label) {
+    this.label = label;
+    this.decode();
+    this.paintWalk();
+    this.paintTiles();
+  }
+
+  sliderPanel() {
+    const { kl, std, used } = this.latents;
+    const most = Math.max(...this.order.map((latent) => this.weight(latent)), 1e-9);
+    const rows = this.order.map((latent) => {
+      const name = `z${subscript(latent + 1)}`;
+      const low = Math.min(this.latents.low[latent], kl ? -3 : Infinity);
+      const high = Math.max(this.latents.high[latent], kl ? 3 : -Infinity);
+      const input = el('input', {
+        type: 'range', min: low, max: high, step: (high - low) / 400, id: `z${latent}`,
+        oninput: () => { this.z[latent] = Number(input.value); this.show(this.z); },
+      });
+      const value = el('span', { className: 'value' });
+      const weight = kl ? `${number(kl[latent], 3)} nats` : `sd ${number(std[latent], 3)}`;
+      const bar = el('span', { className: 'kl', title: kl ? `KL ${weight}` : weight }, el('span', {}), el('small', {}, weight));
+      bar.firstChild.style.width = `${(100 * this.weight(latent)) / most}%`;
+      this.sliders.push({ latent, input, value });
+      const unused = used[latent] ? '' : ' unused';
+      return el('div', { className: `latent${unused}` },
+        el('label', { for: `z${latent}` }, name), input, value, bar);
+    });
+    const unused = used.filter((is) => !is).length;
+    const sorted = kl ? 'by their KL to the prior' : 'by the standard deviation of their codes';
+    const grey = unused ? ` ${unused} of ${used.length} are not used (grey): the variance of their means is at most 0.01.` : '';
+    const panel = el('div', { className: 'sliders' }, el('h3', {}, 'Latents'),
+      el('p', { className: 'hint' }, `Ordered ${sorted}, a mean over the test codes.${grey}`), ...rows.slice(0, FIRST_SLIDERS));
+    if (rows.length > FIRST_SLIDERS) {
+      panel.append(el('details', {}, el('summary', {}, `${rows.length - FIRST_SLIDERS} more`), ...rows.slice(FIRST_SLIDERS)));
+    }
+    return panel;
+  }
+
+  // The plane of the map
+
+  choosePlane() {
+    const axis = (i) => Float32Array.from({ length: this.length }, (_, j) => (j === i ? 1 : 0));
+    const chosen = this.axes?.map((select) => select.value) ?? (this.length === 2 ? ['0', '1'] : ['pc', 'pc']);
+    if (this.length === 1) {
+      this.plane = { u: axis(0), v: axis(-1), origin: axis(-1), names: [`z${subscript(1)}`, ''] };
+    } else if (chosen[0] === 'pc') {
+      const { mean, directions, share } = this.latents.plane;
+      const names = share.map((part, i) => `principal component ${i + 1} (${Math.round(100 * part)} % of the variance)`);
+      this.plane = { u: directions[0], v: directions[1], origin: mean, names };
+    } else {
+      const [i, j] = chosen.map(Number);
+      this.plane = { u: axis(i), v: axis(j), origin: axis(-1), names: [i, j].map((k) => `z${subscript(k + 1)}`) };
+    }
+    this.circles = contents.prior === 'standard normal' && chosen[0] !== 'pc' && this.length > 1 ? [1, 2, 3] : [];
+    const n = this.latents.codes.shape[0];
+    const points = { x: new Float32Array(n), y: new Float32Array(n), label: this.labels };
+    for (let i = 0; i < n; i++) {
+      [points.x[i], points.y[i]] = this.project(this.codeOf(i));
+      // One latent leaves a direction free: classes lie in rows.
+      if (this.length === 1) points.y[i] = -0.25 * (this.labels[i] + (i % 97) / 140);
+    }
+    const grey = contents.palette[0];
+    const colors = [contents.classes.length ? contents.palette[3] : grey, ...contents.classes.map((_, i) => classColor(i))];
+    if (!contents.classes.length) points.label = new Int16Array(n).fill(-1);
+    this.map.colors = colors;
+    this.map.show(points, this.plane.names, this.circles);
+    this.mark();
+  }
+
+  /** Where a code lies in the plane. */
+  project(z) {
+    const { u, v, origin } = this.plane;
+    let [x, y] = [0, 0];
+    for (let i = 0; i < z.length; i++) {
+      const d = z[i] - origin[i];
+      x += d * u[i];
+      y += d * v[i];
+    }
+    return [x, y];
+  }
+
+  /** The code moved within the plane to a place; what is at right angles to it stays. */
+  movedTo(z, x, y) {
+    const [fromX, fromY] = this.project(z);
+    const { u, v } = this.plane;
+    return Float32Array.from(z, (value, i) => value + (x - fromX) * u[i] + (y - fromY) * v[i]);
+  }
+
+  // What is shown
+
+  moveTo(x, y) { if (this.moves) this.show(this.movedTo(this.z, x, y)); }
+
+  show(z) {
+    this.z = Float32Array.from(z);
+    if (this.waiting) return;
+    this.waiting = true; // one decoding per frame, however many moves there are
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.decode();
+      this.mark();
+    });
+  }
+
+  decode() {
+    if (!this.moves) return;
+    const began = performance.now();
+    draw(this.picture, this.model.decode(this.z, this.label));
+    this.milliseconds = performance.now() - began;
+    const listed = [...this.z.slice(0, 4)].map((value) => value.toFixed(2).replace('-', '\u2212')).join(', ');
+    const text = `z = (${listed}${this.length > 4 ? ', …' : ''})`;
+    this.said.textContent = text;
+    this.picture.setAttribute('aria-label', `Decoded from ${text}`);
+    for (const { latent, input, value } of this.sliders) {
+      input.value = this.z[latent];
+      value.textContent = this.z[latent].toFixed(2).replace('-', '\u2212');
+    }
+  }
+
+  mark() {
+    const { marks } = this.map;
+    marks.code = this.moves ? this.onMap(this.z) : null;
+    marks.walk = this.walk.map((z) => this.onMap(z));
+    marks.own = this.own ? this.onMap(this.own.mean) : null;
+    marks.cloud = this.own ? this.own.cloud.map((z) => this.onMap(z)) : [];
+    this.map.paintMarks();
+  }
+
+  onMap(z) { return this.length === 1 ? [z[0], 0.2] : this.project(z); }
+
+  showPoint(i) {
+    this.setClassOf(i);
+    this.show(this.codeOf(i));
+  }
+
+  /** A conditional model decodes an example as what it is. */
+  setClassOf(i) {
+    if (!this.model.labels || this.labels[i] < 0) return;
+    this.label = this.labels[i];
+    this.classes.value = String(this.label);
+  }
+
+  /** The mean of an own image, and draws of its posterior. */
+  showOwn({ mean, logvar }) {
+    const cloud = !logvar ? [] : Array.from({ length: 200 }, () =>
+      Float32Array.from(mean, (m, i) => m + Math.exp(logvar[i] / 2) * normal()));
+    this.own = { mean, cloud };
+    this.show(mean);
+  }
+
+  hover(i, [px, py]) {
+    this.tip.hidden = i === null;
+    if (i === null) return;
+    const carried = i < this.latents.carried.shape[0];
+    const canvas = this.tip.querySelector('canvas') ?? el('canvas', { className: 'picture' });
+    if (carried) draw(canvas, row(this.carried, this.latents.carried, i));
+    else if (this.model.decodes) draw(canvas, this.model.decode(this.codeOf(i), this.labels[i]));
+    const name = className(this.labels[i]);
+    const what = carried ? 'example' : 'decoded from its code';
+    const shown = carried || this.model.decodes ? canvas : '';
+    this.tip.replaceChildren(shown, el('div', {}, name ? el('b', {}, name) : '', name ? ', ' : '', what),
+      el('div', {}, `error ${number(this.errors[i], 3)}`));
+    const box = this.canvasHost.getBoundingClientRect();
+    const left = px > box.width / 2 ? px - this.tip.offsetWidth - 14 : px + 14;
+    const top = py > box.height / 2 ? py - this.tip.offsetHeight - 14 : py + 14;
+    Object.assign(this.tip.style, { left: `${left}px`, top: `${top}px` });
+  }
+
+  pick(i, x, y) {
+    if (i === null) {
+      this.moveTo(x, y);
+      return;
+    }
+    this.hover(i, this.map.toScreen(this.map.points.x[i], this.map.points.y[i]));
+    if (!this.moves) return;
+    this.showPoint(i);
+    this.setEnd(this.walk.length === 1 ? 1 : 0, this.codeOf(i));
+  }
+
+  // The walk
+
+  setEnd(which, z) {
+    const copy = Float32Array.from(z);
+    if (which === 0) this.walk = [copy];
+    else this.walk = [this.walk[0] ?? Float32Array.from(this.codeOf(0)), copy];
+    this.paintWalk();
+    this.mark();
+  }
+
+  paintWalk() {
+    this.strip.replaceChildren();
+    if (this.walk.length === 1) {
+      this.strip.append(el('p', { className: 'hint' }, 'A is set. Click another point, or “Walk to here”, for B.'));
+    }
+    if (this.walk.length < 2) return;
+    const [a, b] = this.walk;
+    const pictures = Array.from({ length: WALK }, (_, step) => {
+      const t = step / (WALK - 1);
+      const z = Float32Array.from(a, (value, i) => (1 - t) * value + t * b[i]);
+      const label = `${Math.round(100 * t)} % of the way from A to B`;
+      return el('figure', {}, picture(this.model.decode(z, this.label), label),
+        el('figcaption', {}, step === 0 ? 'A' : step === WALK - 1 ? 'B' : ''));
+    });
+    this.strip.append(el('h3', {}, 'On the straight line from A to B'), el('div', { className: 'row' }, ...pictures));
+  }
+
+  // The decoded plane, behind the points
+
+  paintTiles() {
+    const { map } = this;
+    if (!this.tileBox?.checked) {
+      if (map.tiles) { map.tiles = null; map.paintPoints(); }
+      return;
+    }
+    const view = [...map.center, map.span, map.width, this.label, ...this.plane.names].join(' ');
+    if (this.tiledView === view && map.tiles) return;
+    this.tiledView = view;
+    map.tiles = [];
+    const size = map.span / TILES;
+    const reach = map.width / map.scale / 2;
+    const places = [];
+    const [cx, cy] = map.center;
+    for (let x = -reach; x <= reach; x += size) {
+      for (let y = -reach; y <= reach; y += size) places.push([cx + x, cy + y]);
+    }
+    const more = () => {
+      if (this.tiledView !== view || !this.tileBox.checked) return;
+      const until = performance.now() + 12;
+      while (places.length && performance.now() < until) {
+        const [x, y] = places.pop();
+        const image = el('canvas');
+        draw(image, this.model.decode(this.movedTo(this.z, x, y), this.label));
+        map.tiles.push({ image, x, y, size });
+      }
+      map.paintPoints();
+      if (places.length) requestAnimationFrame(more);
+    };
+    more();
+  }
+}
