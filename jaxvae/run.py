@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import html
 import logging
 import math
 import shutil
@@ -345,6 +346,25 @@ class Run:
                 raise UsageError(f"name = {name!r}: must be another one for this model and data")
             return figure
 
+    def report(self, path: str | Path | None = None, member: int | None = None) -> "Page":
+        """Write the run's page, one HTML file with the model in it; a notebook shows it.
+
+        Args:
+            path: the file; by default report.html in the run folder.
+            member: of a population; by default the one of the lowest validation loss.
+
+        Raises:
+            UsageError: not a population, or it has no such member; not the name of an HTML file.
+        """
+        from jaxvae.training.page import write_page
+
+        with python_words():
+            out = None if path is None else Path(path)
+            allowed = "the path of an .html file, or left out"
+            require(out is None or out.suffix in (".html", ".htm"), "path", path, allowed)
+            like, own = self.experiment, self.dataset
+            return Page(write_page(self.folder, out, member, self._checkpoint, like, dataset=own))
+
     def resume(
         self,
         data: Any = None,
@@ -514,6 +534,24 @@ def _train(
     if told is not None:
         told.end(run)
     return run
+
+
+class Page:
+    """A page of a run: a notebook shows it in place, a browser opens its `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<Page {self.path}: {self.path.stat().st_size / 1e6:.1f} MB>"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        inside = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        style = "width:100%;height:85vh;min-height:600px;border:0"
+        return f'<iframe srcdoc="{inside}" style="{style}" title="{self.path.name}"></iframe>'
 
 
 class Temporary:

@@ -84,6 +84,9 @@ def facts_of(command: str, result: Result) -> Facts:
             return drawn(result)
         case "figures":
             return figures(result)
+        case "report":
+            size = f"{result['bytes'] / 1e6:.1f} MB"
+            return [("page", f"{result['report']}: {size}; open it in a browser")]
         case "fit":
             return fitted(result)
         case "experiments":

@@ -1,5 +1,6 @@
 """What a page is about, as one value that JSON can hold; its arrays go into `Blobs`."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ PALETTE = (
 """Ten colours that readers with any colour vision tell apart: Petroff 2021 (arXiv:2107.02270)."""
 UNUSED = 0.01
 """Variance of a latent's mean up to which it is not used (Burda et al. 2016)."""
-MACHINE = ("seconds", "images per second")
+MACHINE = ("seconds", "images_per_second")
 PANELS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
 
 
@@ -48,7 +49,8 @@ class Reported(NamedTuple):
 def contents(run: Reported, blobs: Blobs) -> Json:
     """Everything the page says and shows."""
     trained, split = run.trained, run.dataset.test
-    config = runs.saved_config(run.folder)
+    experiment = dataclasses.asdict(trained.experiment)  # a member's own
+    config = runs.saved_config(run.folder) | {"experiment": experiment}
     shown = kind(trained)
     found: Json = {
         "title": trained.experiment.name,
@@ -71,7 +73,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     seen = looks.look(trained, split)
     found["classes"] = _classes(run, seen)
     found["reconstructions"] = looks.pairs(trained, split, seen, blobs)
-    few = prepare(trained, split.take(seen.index[:8]), seen.index[:8])
+    few = prepare(trained, split.take(seen.rows[:8]), seen.rows[:8])
     network = weights.export(trained, few)
     found["notes"] += network.lacks
     found["network"] = weights.as_json(network, blobs) | _ends(trained)
@@ -133,14 +135,18 @@ def curves(rows: list[dict[str, float]]) -> Json:
             return None
         return {"name": name, "values": [v if math.isfinite(v) else None for v in values]}
 
-    panels = []
+    panels: list[Json] = []
     for term in terms:
         both = [series(f"train_{term}", "training"), series(f"val_{term}", "validation")]
         panels.append({"title": PANELS.get(term, term.replace("_", " ")), "series": both})
-    own = [{"title": n.replace("_", " "), "series": [series(n, n)]} for n in rest]
-    constant = [panel for panel in own if _never_changes(panel["series"][0])]
-    machine = [panel for panel in own if panel["title"] in MACHINE and panel not in constant]
-    panels += [panel for panel in own if panel not in constant and panel not in machine]
+    machine: list[Json] = []
+    constant: list[Json] = []
+    for name in rest:
+        title, own = name.replace("_", " "), series(name, name)
+        if own is not None and len(set(own["values"])) == 1:
+            constant.append({"name": title, "value": own["values"][0]})
+        elif own is not None:
+            (machine if name in MACHINE else panels).append({"title": title, "series": [own]})
     for panel in panels:
         panel["series"] = [s for s in panel["series"] if s is not None]
     best = _best(rows)
@@ -149,16 +155,8 @@ def curves(rows: list[dict[str, float]]) -> Json:
         "best": None if best is None else best["epoch"],
         "panels": [panel for panel in panels if panel["series"]],
         "machine": machine,
-        "constant": [
-            {"name": panel["title"], "value": panel["series"][0]["values"][0]}
-            for panel in constant
-            if panel["series"][0] is not None
-        ],
+        "constant": constant,
     }
-
-
-def _never_changes(series: Json | None) -> bool:
-    return series is None or len(set(series["values"])) == 1
 
 
 def _classes(run: Reported, seen: looks.Look) -> list[str]:

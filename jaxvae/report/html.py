@@ -14,7 +14,15 @@ FILE = "report.html"
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = (
-    *("vendor/uPlot.iife.min.js", "dom.js", "data.js", "network.js", "draw.js", "model.js", "map.js"),
+    *(
+        "vendor/uPlot.iife.min.js",
+        "dom.js",
+        "data.js",
+        "network.js",
+        "draw.js",
+        "model.js",
+        "map.js",
+    ),
     *("explorer.js", "own.js", "pictures.js", "curves.js", "page.js"),
 )
 """In the order in which they are read: each uses those before it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxvae.batch import Batch
@@ -48,7 +49,8 @@ class Look(NamedTuple):
 
     codes: (n, numbers). label: (n,), -1: none. error: (n,), mean squared error per value of the
     reconstruction, of pixels in [0, 1] or of standardised values. kl: (numbers,) nats, the mean
-    over examples, None where latents have none. index: (n,), of the example in its split.
+    over examples, None where latents have none. rows: (n,), which examples of
+    the split they are.
     carried: the first of these examples, as `stored` has them.
     """
 
@@ -56,7 +58,7 @@ class Look(NamedTuple):
     label: np.ndarray
     error: np.ndarray
     kl: np.ndarray | None
-    index: np.ndarray
+    rows: np.ndarray
     carried: np.ndarray
 
 
@@ -95,11 +97,15 @@ def look(trained: Trained, split: Split) -> Look:
     size = stored(trained, np.asarray(first.target)).nbytes
     keep = min(CARRIED, n, max(PAIRS, CARRIED_BYTES // size))
     parts = [_of_part(trained, batch) for batch, _ in batches(trained, split, order)]
-    codes, label, error, kls, targets = (
-        None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)
-    )
-    kl = None if kls is None else kls.mean(axis=0)
+    codes, label, error, targets = (np.concatenate(column) for column in zip(*parts, strict=True))
+    first_kl = kl_per_latent(trained, first)
+    kl = None if first_kl is None else _mean_kl(trained, split, order)
     return Look(codes, label, error, kl, order, targets[:keep])
+
+
+def _mean_kl(trained: Trained, split: Split, rows: np.ndarray) -> np.ndarray:
+    kls = [kl_per_latent(trained, batch) for batch, _ in batches(trained, split, rows)]
+    return np.concatenate([kl for kl in kls if kl is not None]).mean(axis=0)
 
 
 def _of_part(trained: Trained, batch: Batch) -> tuple[Any, ...]:
@@ -110,8 +116,7 @@ def _of_part(trained: Trained, batch: Batch) -> tuple[Any, ...]:
     else:
         off = target - standard(trained, recon).astype(np.float32)
     error = np.nanmean(np.square(off).reshape(len(off), -1), axis=1)
-    kl = kl_per_latent(trained, batch)
-    return codes.reshape(len(codes), -1), batch.label, error, kl, stored(trained, target)
+    return codes.reshape(len(codes), -1), batch.label, error, stored(trained, target)
 
 
 def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict[str, Any]]:
@@ -124,7 +129,7 @@ def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict
     }
     found = []
     for name, points in groups.items():
-        index = seen.index[points]
+        index = seen.rows[points]
         batch = prepare(trained, split.take(index), index)
         code = embed(trained, batch)
         recon = standard(trained, decode(trained, code, batch.label))
@@ -179,8 +184,10 @@ def components(codes: np.ndarray) -> dict[str, Any]:
     return {"mean": mean.tolist(), "directions": basis.tolist(), "share": share[:count].tolist()}
 
 
-def grid(trained: Trained, codes: np.ndarray, plane: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
-    """Examples decoded from a grid over the map's plane, for a decoder that the page cannot compute.
+def grid(
+    trained: Trained, codes: np.ndarray, plane: dict[str, Any], blobs: Blobs
+) -> dict[str, Any]:
+    """Examples decoded from a grid over the map's plane: of a decoder that the page has not.
 
     The plane is that of the two latents, or of the first two principal components.
     """
@@ -213,9 +220,10 @@ def codebook(trained: Trained, split: Split, seen: Look) -> dict[str, Any] | Non
     codes = variables.get("codebook", variables["params"]).get("codes")
     if getattr(codes, "ndim", 0) != 2:
         return None
+    indices_of = jax.jit(lambda v, batch: trained.model.apply(v, batch).aux.get("indices"))
     total = np.zeros(len(codes), int)
-    for batch, _ in batches(trained, split, seen.index[:CARRIED]):
-        indices = trained.model.apply(variables, batch).aux.get("indices")
+    for batch, _ in batches(trained, split, seen.rows[:CARRIED]):
+        indices = indices_of(variables, batch)
         if indices is None:
             return None
         total += np.bincount(np.asarray(indices).ravel(), minlength=len(codes))

@@ -20,6 +20,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -172,17 +173,17 @@ def _layers(
     """Encoder, heads and decoder as the modules of the package would compute them."""
     model, variables, info = trained.model, trained.variables.model, trained.info
     encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
-    known = (
-        type(encoder) in (DenseEncoder, ConvEncoder)
-        and type(decoder) in (DenseDecoder, ConvDecoder)
-        and {"encoder", "decoder"} <= variables["params"].keys()
+    known = type(encoder) in (DenseEncoder, ConvEncoder) and type(decoder) in (
+        DenseDecoder,
+        ConvDecoder,
     )
     if not known:
         return None
     statistics = variables.get("batch_stats", {})
 
     def side(name: str, module: Any) -> _Side:
-        return _Side(variables["params"][name], statistics.get(name, {}), module.settings)
+        params = variables["params"].get(name, {})  # without layers there is none
+        return _Side(params, statistics.get(name, {}), module.settings)
 
     with_label = {"kind": "label", "classes": info.num_classes}
     inwards = _encoder(encoder, side("encoder", encoder), info.shape)
@@ -191,7 +192,9 @@ def _layers(
     outwards = _decoder(decoder, side("decoder", decoder), len(code_shape) == 1)
     if outwards[0]["kind"] == "dense" and info.num_classes:
         width = len(outwards[0]["kernel"])
-        outwards = [with_label, *outwards] if width == code_shape[0] + info.num_classes else outwards
+        outwards = (
+            [with_label, *outwards] if width == code_shape[0] + info.num_classes else outwards
+        )
     return inwards, _heads(trained), outwards
 
 
@@ -232,6 +235,8 @@ def _decoder(module: Any, side: _Side, vector: bool) -> Layers:
     shapes = feature_shapes(module.shape, module.hidden_dims, module.strides, k, p)[::-1]
     for i, stride in enumerate(module.strides[::-1]):
         params = side.params[f"ConvTranspose_{i}"]
+        # A map of codes may have other channels than the encoder's features.
+        shapes[i] = (*shapes[i][:-1], params["kernel"].shape[-2])
         layer = _convolution("conv_transpose", params, shapes[i], shapes[i + 1], stride, p)
         last = i + 1 == len(module.strides)
         layers += [layer] if last else [layer, *side.after(hidden + i)]
@@ -270,6 +275,9 @@ def _features(trained: Trained) -> tuple[int, ...]:
 
 # What layers compute
 
+_CONV = jax.jit(conv, static_argnums=(2, 3))
+_CONV_TRANSPOSE = jax.jit(conv_transpose, static_argnums=(2, 3, 4))
+
 
 def compute(layers: Layers, x: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
     """The layers applied to (n, ...), as (n, numbers); `classes`, (n,), is for layers `label`.
@@ -291,13 +299,13 @@ def _apply(layer: Layer, h: jnp.ndarray, classes: np.ndarray | None) -> jnp.ndar
             return h @ of("kernel") + of("bias")[None]
         case "conv":
             image = h.reshape(-1, *layer["before"])
-            y = conv(image, of("kernel"), layer["stride"], layer["padding"])
+            y = _CONV(image, of("kernel"), layer["stride"], layer["padding"])
             return y + jnp.broadcast_to(of("bias"), y.shape)
         case "conv_transpose":
             image, kernel = h.reshape(-1, *layer["before"]), of("kernel")
             k, s, p = kernel.shape[0], layer["stride"], layer["padding"]
-            extra = [output_padding_for(size, k, s, p) for size in layer["after"][:-1]]
-            y = conv_transpose(image, kernel, s, p, extra)
+            extra = tuple(output_padding_for(size, k, s, p) for size in layer["after"][:-1])
+            y = _CONV_TRANSPOSE(image, kernel, s, p, extra)
             return y + jnp.broadcast_to(of("bias"), y.shape)
         case "affine":
             channels = h.reshape(len(h), -1, len(layer["scale"]))
