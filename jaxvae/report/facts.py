@@ -9,6 +9,7 @@ from jaxvae import runs
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
 from jaxvae.runs import names
+from jaxvae.runs.classes import class_name
 
 Settings = dict[str, Any]
 """Fields of an experiment by dotted name."""
@@ -49,9 +50,7 @@ def basis_of(config: Mapping[str, Any]) -> Basis:
             experiment = runs.load_experiment(listed.path)
         except UsageError:
             break
-        classes = {part: type(getattr(experiment, part)).__qualname__ for part in runs.PARTS}
-        own = {part: str(of).rpartition(".")[2] for part, of in config["classes"].items()}
-        if classes == own:
+        if config["classes"] == {n: class_name(getattr(experiment, n)) for n in runs.PARTS}:
             return Basis(flat(dataclasses.asdict(experiment)), listed)
     return Basis(flat(dataclasses.asdict(Experiment(name))))
 

@@ -58,10 +58,9 @@ def rounded(trained: Trained) -> Trained:
     return trained._replace(variables=trained.variables._replace(model=model))
 
 
-def trained(model: Model, data: Dataset | None = None, **settings: Any) -> Trained:
+def trained(model: Model, dataset: Dataset | None = None, **settings: Any) -> Trained:
     """A model of 12x12 stripes, or of other data."""
-    data = subjects.dataset() if data is None else data
-    return jiggled(subjects.trained(experiment(model, **settings), data))
+    return jiggled(subjects.trained(experiment(model, **settings), dataset or subjects.dataset()))
 
 
 def reported(folder: Path, made: Trained, data: Dataset | None = None, **fields: Any) -> Reported:

@@ -14,11 +14,11 @@ import pytest
 import jaxvae
 from jaxvae import Data, Model, Population, Train, evaluation, report, runs
 from jaxvae.checks import UsageError
-from jaxvae.cli import main
+from jaxvae.cli.main import _train_defaults
 from jaxvae.cli.options import TrainOptions
 from jaxvae.cli.parsing import parse
 from jaxvae.report import blobs, facts, html, looks
-from jaxvae.report import contents as said
+from jaxvae.report.contents import curves
 from jaxvae.training import loop
 from tests.commands import call
 from tests.evaluation import subjects
@@ -88,7 +88,7 @@ def test_names_are_data_and_never_html(page):
     assert "b" not in reader.tags
     assert of_page(page)["classes"] == [EVIL, "even", "odd"]
     assert reader.tags.count("script") == len(html.SCRIPTS) + 1 + page.count('id="blob-')
-    assert reader.texts["title"] == "small - jaxvae"
+    assert reader.texts["title"].strip() == "small - jaxvae"
 
 
 def test_a_title_is_escaped():
@@ -143,12 +143,12 @@ def test_curves_of_a_variant_and_of_what_is_no_number():
         {"epoch": e, "step": e, "val_loss": v, "train_l1": 1.0 * e, "train_kl": 0.0, "speed": e}
         for e, v in ((1, 3.0), (2, math.nan), (3, 2.0))
     ]
-    found = said.curves(rows)
+    found = curves(rows)
     panels = {panel["title"]: panel["series"] for panel in found["panels"]}
     assert [*panels] == ["Loss", "l1", "speed"]  # a KL that is always 0 is none
     assert panels["Loss"] == [{"name": "validation", "values": [3.0, None, 2.0]}]
     assert found["best"] == 3
-    assert said.curves([]) == {
+    assert curves([]) == {
         "epoch": [], "best": None, "panels": [], "machine": [], "constant": []
     }  # fmt: skip
 
@@ -183,7 +183,7 @@ def test_the_command_repeats_the_run(monkeypatch):
     assert listed["data.streaming"] == ("on", "off")
     program, command, *words = shlex.split(facts.command(config, basis))
     assert (program, command) == ("jaxvae", "train")
-    options = parse(TrainOptions, "train", words, main._train_defaults(words))
+    options = parse(TrainOptions, "train", words, _train_defaults(words))
     assert options.experiment == changed
 
 
