@@ -27,6 +27,7 @@ UNUSED = 0.01
 """Variance of a latent's mean up to which it is not used (Burda et al. 2016)."""
 MACHINE = ("seconds", "images_per_second")
 PANELS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
+TITLES = {**PANELS, "mse": "Mean squared error", "grad_norm": "Norm of the gradient"}
 
 
 class Reported(NamedTuple):
@@ -138,11 +139,11 @@ def curves(rows: list[dict[str, float]]) -> Json:
     panels: list[Json] = []
     for term in terms:
         both = [series(f"train_{term}", "training"), series(f"val_{term}", "validation")]
-        panels.append({"title": PANELS.get(term, term.replace("_", " ")), "series": both})
+        panels.append({"title": TITLES.get(term, term.replace("_", " ")), "series": both})
     machine: list[Json] = []
     constant: list[Json] = []
     for name in rest:
-        title, own = name.replace("_", " "), series(name, name)
+        title, own = TITLES.get(name, name.replace("_", " ")), series(name, name)
         if own is not None and len(set(own["values"])) == 1:
             constant.append({"name": title, "value": own["values"][0]})
         elif own is not None:

@@ -42,7 +42,7 @@ class Explorer {
       ? ' Drag anywhere to decode that place; click two points to walk between them.'
       : '';
     const circles = contents.prior === 'standard normal' && this.length > 1 && this.latents.std.length
-      ? ' Dashed circles: 1, 2 and 3 standard deviations of the prior.' : '';
+      ? ` Dashed circles${this.length > 2 ? ', where both axes are latents' : ''}: 1, 2 and 3 standard deviations of the prior.` : '';
     const hold = `Shift and drag to move the map; zoom by the buttons, two fingers, or Ctrl and the wheel.${circles}`;
     this.canvasHost = el('div', { className: 'map' });
     this.tip = el('div', { className: 'tip', hidden: true });
@@ -264,6 +264,7 @@ class Explorer {
       this.waiting = false;
       this.decode();
       this.mark();
+      this.paintTiles();
     });
   }
 
@@ -374,30 +375,33 @@ class Explorer {
   paintTiles() {
     const { map } = this;
     if (!this.tileBox?.checked) {
-      if (map.tiles) { map.tiles = null; map.paintPoints(); }
+      if (map.tiled) map.clearTiles(false);
+      this.tiledView = null;
       return;
     }
-    const view = [...map.center, map.span, map.width, this.label, ...this.plane.names].join(' ');
-    if (this.tiledView === view && map.tiles) return;
+    // What lies at right angles to the plane is the code's own, and decides what is seen in it.
+    const beside = this.movedTo(this.z, 0, 0);
+    const view = [...map.center, map.span, map.width, map.height, this.label, ...this.plane.names,
+      ...Array.from(beside, (value) => value.toFixed(2))].join(' ');
+    if (this.tiledView === view) return;
     this.tiledView = view;
-    map.tiles = [];
+    map.clearTiles(true);
     const size = map.span / TILES;
-    const reach = map.width / map.scale / 2;
+    const reach = Math.max(map.width, map.height) / map.scale / 2;
     const places = [];
-    const [cx, cy] = map.center;
     for (let x = -reach; x <= reach; x += size) {
-      for (let y = -reach; y <= reach; y += size) places.push([cx + x, cy + y]);
+      for (let y = -reach; y <= reach; y += size) places.push([x, y]);
     }
+    places.sort((a, b) => Math.hypot(...b) - Math.hypot(...a)); // from the middle outwards
+    const image = el('canvas');
     const more = () => {
-      if (this.tiledView !== view || !this.tileBox.checked) return;
+      if (this.tiledView !== view) return;
       const until = performance.now() + 12;
       while (places.length && performance.now() < until) {
-        const [x, y] = places.pop();
-        const image = el('canvas');
-        draw(image, this.model.decode(this.movedTo(this.z, x, y), this.label));
-        map.tiles.push({ image, x, y, size });
+        const place = places.pop().map((d, axis) => map.center[axis] + d);
+        draw(image, this.model.decode(this.movedTo(beside, ...place), this.label));
+        map.drawTile(image, ...place, size);
       }
-      map.paintPoints();
       if (places.length) requestAnimationFrame(more);
     };
     more();

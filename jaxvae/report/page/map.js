@@ -1,7 +1,7 @@
 /* The map of codes: a plane of the latent space, its points, and what lies over them.
  *
- * Two canvases: points below, which are drawn when the view changes; the code, the walk and the
- * cloud above, which are drawn at every move. */
+ * Three canvases: decoded tiles at the bottom, where they are asked for; points, which are drawn when
+ * the view changes; the code, the walk and the cloud above, which are drawn at every move. */
 'use strict';
 
 const MAP = { pad: 34, radius: 14, wheel: 1.0015, step: 1.3 };
@@ -13,7 +13,8 @@ class LatentMap {
     this.on = on;
     this.hidden = new Set();
     this.marks = { code: null, walk: [], cloud: [], own: null };
-    this.tiles = null;
+    this.bottom = el('canvas', { 'aria-hidden': 'true' });
+    this.tiled = false;
     this.below = el('canvas', { className: 'map-points', 'aria-hidden': 'true' });
     this.above = el('canvas', {
       className: 'map-marks',
@@ -22,7 +23,7 @@ class LatentMap {
       'aria-label': 'Map of codes. Arrow keys move the code, plus and minus zoom, zero shows all.',
     });
     this.host = host;
-    host.append(this.below, this.above);
+    host.append(this.bottom, this.below, this.above);
     this.listen();
     new ResizeObserver(() => this.resize()).observe(host);
   }
@@ -62,8 +63,8 @@ class LatentMap {
     if (width < 10) return;
     const density = devicePixelRatio || 1;
     Object.assign(this, { width, height, density });
-    for (const canvas of [this.below, this.above]) {
-      canvas.width = Math.round(width * density);
+    for (const canvas of [this.bottom, this.below, this.above]) {
+      canvas.width = Math.round(width * density); // which also clears it
       canvas.height = Math.round(height * density);
     }
     this.repaint();
@@ -102,18 +103,10 @@ class LatentMap {
 
   paintPoints() {
     const context = this.context(this.below);
-    if (this.tiles) {
-      context.imageSmoothingEnabled = false;
-      for (const { image, x, y, size } of this.tiles) {
-        const [px, py] = this.toScreen(x, y);
-        const side = size * this.scale;
-        context.drawImage(image, px - side / 2, py - side / 2, side + 0.5, side + 0.5);
-      }
-    }
     this.paintAxes(context);
     const { x, y, label } = this.points;
     const size = Math.max(2, Math.min(6, (4.2 * Math.sqrt(this.width / 560)) / (x.length / 2500) ** 0.25));
-    context.globalAlpha = this.tiles ? 0.5 : Math.max(0.45, Math.min(0.95, 6 / x.length ** 0.25));
+    context.globalAlpha = this.tiled ? 0.6 : Math.max(0.45, Math.min(0.95, 6 / x.length ** 0.25));
     for (let i = 0; i < x.length; i++) {
       if (this.hidden.has(label[i])) continue;
       const [px, py] = this.toScreen(x[i], y[i]);
@@ -122,6 +115,27 @@ class LatentMap {
       context.fillRect(px - size / 2, py - size / 2, size, size);
     }
     context.globalAlpha = 1;
+  }
+
+  /** Begin with decoded tiles anew, or go without them. */
+  clearTiles(tiled) {
+    if (this.tiled !== tiled) {
+      this.tiled = tiled;
+      this.paintPoints();
+    }
+    const context = this.context(this.bottom);
+    context.beginPath();
+    context.rect(MAP.pad, 0, this.width - MAP.pad, this.height - MAP.pad);
+    context.clip();
+    context.imageSmoothingEnabled = false;
+    this.tiling = context;
+  }
+
+  /** A picture, `size` wide, with its middle at a place. */
+  drawTile(image, x, y, size) {
+    const [px, py] = this.toScreen(x, y);
+    const side = size * this.scale;
+    this.tiling.drawImage(image, px - side / 2, py - side / 2, side + 0.5, side + 0.5);
   }
 
   paintAxes(context) {
@@ -141,7 +155,7 @@ class LatentMap {
     for (let v = Math.ceil(left / step) * step; v <= right; v += step) {
       const [px] = this.toScreen(v, 0);
       if (px > width - 12) continue;
-      line(context, px, 0, px, height - pad);
+      if (!this.tiled) line(context, px, 0, px, height - pad);
       context.fillText(text(v), px, height - pad + 14);
     }
     context.textAlign = 'right';
@@ -149,7 +163,7 @@ class LatentMap {
       for (let v = Math.ceil(bottom / step) * step; v <= top; v += step) {
         const [, py] = this.toScreen(0, v);
         if (py < 8) continue;
-        line(context, pad, py, width, py);
+        if (!this.tiled) line(context, pad, py, width, py);
         context.fillText(text(v), pad - 5, py + 4);
       }
     }
@@ -210,9 +224,10 @@ class LatentMap {
     };
     if (walk.length === 2) {
       const [a, b] = walk.map(([x, y]) => this.toScreen(x, y));
-      context.lineWidth = 2;
-      context.strokeStyle = ink;
-      line(context, ...a, ...b);
+      for (const [width, style] of [[5, paper], [2, ink]]) {
+        Object.assign(context, { lineWidth: width, strokeStyle: style });
+        line(context, ...a, ...b);
+      }
     }
     walk.forEach((place, i) => ring(place, 9, paper, 'AB'[i]));
     if (own) {

@@ -58,6 +58,7 @@ function copyButton(text) {
 }
 
 async function open() {
+  document.body.dataset.kind = contents.kind;
   showHeader();
   if (contents.network) {
     report.model = await Model.load();
