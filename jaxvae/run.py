@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import html
 import logging
 import math
 import shutil
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from jaxvae.data import Dataset, Split
     from jaxvae.evaluation import Trained
+    from jaxvae.report import Page
 
 
 log = logging.getLogger("jaxvae")
@@ -356,6 +356,7 @@ class Run:
         Raises:
             UsageError: not a population, or it has no such member; not the name of an HTML file.
         """
+        from jaxvae.report import Page
         from jaxvae.training.page import write_page
 
         with python_words():
@@ -534,24 +535,6 @@ def _train(
     if told is not None:
         told.end(run)
     return run
-
-
-class Page:
-    """A page of a run: a notebook shows it in place, a browser opens its `path`."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __repr__(self) -> str:
-        return f"<Page {self.path}: {self.path.stat().st_size / 1e6:.1f} MB>"
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    def _repr_html_(self) -> str:
-        inside = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
-        style = "width:100%;height:85vh;min-height:600px;border:0"
-        return f'<iframe srcdoc="{inside}" style="{style}" title="{self.path.name}"></iframe>'
 
 
 class Temporary:

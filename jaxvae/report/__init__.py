@@ -5,6 +5,6 @@ layers that a browser computes; `html` puts both into the files of the folder `p
 """
 
 from jaxvae.report.contents import Reported, contents
-from jaxvae.report.html import FILE, write
+from jaxvae.report.html import FILE, Page, write
 
-__all__ = ["FILE", "Reported", "contents", "write"]
+__all__ = ["FILE", "Page", "Reported", "contents", "write"]

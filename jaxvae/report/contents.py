@@ -85,7 +85,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     if (book := looks.codebook(trained, split, seen)) is not None:
         found["codebook"] = book
     if network.decoder is None and seen.codes.shape[1] >= 2:
-        found["grid"] = looks.grid(trained, seen.codes, found["latents"]["plane"], blobs)
+        found["grid"] = looks.grid(trained, seen, found["latents"]["plane"], blobs)
     return found
 
 

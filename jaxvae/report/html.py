@@ -30,6 +30,24 @@ STYLES = ("vendor/uPlot.min.css", "style.css")
 LICENCES = ("vendor/uPlot.LICENSE",)
 
 
+class Page:
+    """A page of a run: a notebook shows it in place, a browser opens its `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<Page {self.path}: {self.path.stat().st_size / 1e6:.1f} MB>"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        inside = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        style = "width:100%;height:85vh;min-height:600px;border:0"
+        return f'<iframe srcdoc="{inside}" style="{style}" title="{self.path.name}"></iframe>'
+
+
 def write(run: Reported, out: Path) -> Path:
     """Write the page of a run, whole or not at all; return where it is."""
     blobs = Blobs()

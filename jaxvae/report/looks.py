@@ -47,14 +47,17 @@ FIGURE_BYTES = 1_000_000
 class Look(NamedTuple):
     """What a pass over some test examples gives; rows are points.
 
-    codes: (n, numbers). label: (n,), -1: none. error: (n,), mean squared error per value of the
-    reconstruction, of pixels in [0, 1] or of standardised values. kl: (numbers,) nats, the mean
-    over examples, None where latents have none. rows: (n,), which examples of
-    the split they are.
+    codes: (n, numbers), each of this `shape` in the model.
+    label: (n,), -1: none.
+    error: (n,), mean squared error per value of the reconstruction, of pixels in [0, 1] or of
+        standardised values.
+    kl: (numbers,) nats, the mean over examples; None where latents have none.
+    rows: (n,), which examples of the split they are.
     carried: the first of these examples, as `stored` has them.
     """
 
     codes: np.ndarray
+    shape: tuple[int, ...]
     label: np.ndarray
     error: np.ndarray
     kl: np.ndarray | None
@@ -96,27 +99,38 @@ def look(trained: Trained, split: Split) -> Look:
     order = np.random.default_rng(0).permutation(every)
     size = stored(trained, np.asarray(first.target)).nbytes
     keep = min(CARRIED, n, max(PAIRS, CARRIED_BYTES // size))
-    parts = [_of_part(trained, batch) for batch, _ in batches(trained, split, order)]
-    codes, label, error, targets = (np.concatenate(column) for column in zip(*parts, strict=True))
-    first_kl = kl_per_latent(trained, first)
-    kl = None if first_kl is None else _mean_kl(trained, split, order)
-    return Look(codes, label, error, kl, order, targets[:keep])
+    codes, labels, errors, kls, carried, kept = [], [], [], [], [], 0
+    for batch, _ in batches(trained, split, order):
+        code = embed(trained, batch)
+        codes.append(code.reshape(len(code), -1))
+        labels.append(np.asarray(batch.label))
+        errors.append(_errors(trained, batch, code))
+        if (kl := kl_per_latent(trained, batch)) is not None:
+            kls.append(kl)
+        if kept < keep:  # not all: ten thousand photos may not fit into memory
+            carried.append(stored(trained, _target(batch))[: keep - kept])
+            kept += len(carried[-1])
+    return Look(
+        np.concatenate(codes),
+        code.shape[1:],
+        np.concatenate(labels),
+        np.concatenate(errors),
+        np.concatenate(kls).mean(axis=0) if kls else None,
+        order,
+        np.concatenate(carried),
+    )
 
 
-def _mean_kl(trained: Trained, split: Split, rows: np.ndarray) -> np.ndarray:
-    kls = [kl_per_latent(trained, batch) for batch, _ in batches(trained, split, rows)]
-    return np.concatenate([kl for kl in kls if kl is not None]).mean(axis=0)
-
-
-def _of_part(trained: Trained, batch: Batch) -> tuple[Any, ...]:
-    codes = embed(trained, batch)
-    target, recon = _target(batch), decode(trained, codes, batch.label)
+def _errors(trained: Trained, batch: Batch, code: np.ndarray) -> np.ndarray:
+    """Of the reconstructions, as `Look` has them: over the values that were observed."""
+    target, recon = _target(batch), decode(trained, code, batch.label)
     if is_images(trained):
         off = pixels(trained, target) - recon
     else:
         off = target - standard(trained, recon).astype(np.float32)
-    error = np.nanmean(np.square(off).reshape(len(off), -1), axis=1)
-    return codes.reshape(len(codes), -1), batch.label, error, stored(trained, target)
+    squares = np.square(off).reshape(len(off), -1)
+    known = np.isfinite(squares).sum(axis=1)
+    return np.nansum(squares, axis=1) / np.maximum(known, 1)
 
 
 def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict[str, Any]]:
@@ -180,27 +194,26 @@ def components(codes: np.ndarray) -> dict[str, Any]:
     # Directions from projections: pca returns coordinates in the basis, not the basis.
     centred = codes - mean
     norms = np.square(projected[:, :count]).sum(axis=0)
-    basis = (projected[:, :count].T @ centred) / np.maximum(norms, 1e-12)[:, None]
-    return {"mean": mean.tolist(), "directions": basis.tolist(), "share": share[:count].tolist()}
+    basis = np.zeros((2, len(mean)))  # a single code has no second direction
+    basis[:count] = (projected[:, :count].T @ centred) / np.maximum(norms, 1e-12)[:, None]
+    shares = [*share[:count].tolist(), 0.0][:2]
+    return {"mean": mean.tolist(), "directions": basis.tolist(), "share": shares}
 
 
-def grid(
-    trained: Trained, codes: np.ndarray, plane: dict[str, Any], blobs: Blobs
-) -> dict[str, Any]:
+def grid(trained: Trained, seen: Look, plane: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
     """Examples decoded from a grid over the map's plane: of a decoder that the page has not.
 
     The plane is that of the two latents, or of the first two principal components.
     """
     direction = np.asarray(plane["directions"], np.float32)
     mean = np.asarray(plane["mean"], np.float32)
-    at = (codes - mean) @ direction.T
+    at = (seen.codes - mean) @ direction.T
     low, high = np.percentile(at, [0.5, 99.5], axis=0)
     size = standard(trained, np.zeros((1, *trained.info.shape), np.float32)).nbytes
     side = int(np.clip(np.sqrt(GRID_BYTES / size), 5, GRID))
     axes = [np.linspace(low[i], high[i], side, dtype=np.float32) for i in range(2)]
     places = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    shape = embed(trained, prepare(trained, np.zeros((1, *trained.stored_shape), np.uint8)))
-    z = (mean + places @ direction).astype(np.float32).reshape(-1, *shape.shape[1:])
+    z = (mean + places @ direction).astype(np.float32).reshape(-1, *seen.shape)
     decoded = standard(trained, decode(trained, z))
     return {
         "side": side,

@@ -1,5 +1,6 @@
 """The page of a run, or of one member of a population: from its folder, or as training ends."""
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ def write_page(
         folder: the run folder.
         out: the file; by default report.html in the run folder.
         member: of a population; by default the one of the lowest validation loss.
-        checkpoint: `best` or `latest`; of a population always each member's best.
+        checkpoint: `best` or `latest`.
         like, trust_code: as for `jaxvae.training.load.load`.
         dataset: what it was trained on, where it was read already.
 
@@ -40,35 +41,22 @@ def write_page(
         UsageError: not a run folder, no such member, or as `load`.
         FileNotFoundError: it has no checkpoint, or its data are gone.
     """
-    out = out or folder / report.FILE
-    summary = _summary(folder)
-    if read_population(folder) is None:
-        allowed = "left out: a single run, not a population"
-        require(member is None, "member", member, allowed)
-        return _write(folder, out, summary, "", checkpoint, like, trust_code, dataset)
-    chosen = _best(summary) if member is None else member
-    with tempfile.TemporaryDirectory() as temporary:
-        alone = Path(temporary) / "run"
-        extract(folder, chosen, alone, like, trust_code)
-        own = {**summary, **_of_member(summary, chosen)}
-        words = _words(summary, chosen, member is None)
-        return _write(alone, out, own, words, "best", like, trust_code, dataset)
-
-
-def _write(
-    folder: Path,
-    out: Path,
-    summary: Mapping[str, Any],
-    member: str,
-    checkpoint: str,
-    like: Experiment | None,
-    trust_code: bool,
-    dataset: Dataset | None,
-) -> Path:
-    trained, step = load(folder, checkpoint, like, trust_code)
-    dataset = dataset or data.load(trained.experiment.data, known=True)
-    rows = runs.read_metrics(folder / "metrics.csv")
-    return report.write(report.Reported(folder, trained, dataset, rows, summary, step, member), out)
+    with contextlib.ExitStack() as kept:
+        alone, summary, words = folder, _summary(folder), ""
+        if read_population(folder) is None:
+            allowed = "left out: a single run, not a population"
+            require(member is None, "member", member, allowed)
+        else:
+            which = _best(summary) if member is None else member
+            words = _words(summary, which, member is None)
+            summary |= _of_member(summary, which)
+            alone = Path(kept.enter_context(tempfile.TemporaryDirectory()), "run")
+            extract(folder, which, alone, like, trust_code)
+        trained, step = load(alone, checkpoint, like, trust_code)
+        dataset = dataset or data.load(trained.experiment.data, known=True)
+        rows = runs.read_metrics(alone / "metrics.csv")
+        run = report.Reported(alone, trained, dataset, rows, summary, step, words)
+        return report.write(run, out or folder / report.FILE)
 
 
 def page_at_end(

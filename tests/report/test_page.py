@@ -1,6 +1,8 @@
 """What a page says, and the file that it becomes."""
 
+import base64
 import dataclasses
+import io
 import json
 import math
 import re
@@ -255,6 +257,7 @@ def test_components_are_those_of_largest_variance():
     np.testing.assert_allclose(plane["share"], values[::-1][:2] / values.sum())
 
 
+@pytest.mark.slow
 def test_a_codebook_and_how_it_is_used(tmp_path):
     trained, kept = made.trained(made.MODELS["vq"]), blobs.Blobs()
     found = report.contents(made.reported(tmp_path, trained), kept)
@@ -301,6 +304,36 @@ def test_signals_are_kept_as_the_model_sees_them(tmp_path):
     np.testing.assert_allclose(group["error"], error.mean(axis=(1, 2)), rtol=0.02)
 
 
+def test_a_run_that_has_said_nothing_yet(tmp_path):
+    """Without metrics and summary, as of weights that were imported."""
+    trained = made.trained(made.MODELS["dense"])
+    found = report.contents(made.reported(tmp_path, trained)._replace(rows=[]), blobs.Blobs())
+    assert found["best"] is None and found["curves"]["panels"] == []
+    assert html.page(found, blobs.Blobs())
+
+
+def test_figures_while_training_fit(tmp_path, monkeypatch):
+    """Of more epochs than fit those that are evenly spaced, the last one among them."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for epoch in range(10, 110, 10):
+        folder = tmp_path / "figures" / f"epoch-{epoch:04d}"
+        folder.mkdir(parents=True)
+        noise = rng.integers(0, 256, (80, 900, 3), np.uint8)
+        Image.fromarray(noise).save(folder / "samples.png")
+    assert [each["epoch"] for each in looks.over_time(tmp_path)] == [*range(10, 110, 10)]
+    [picture] = looks.over_time(tmp_path)[0]["pictures"]
+    kind, _, letters = picture["url"].partition(",")
+    png = base64.b64decode(letters)
+    assert (picture["name"], kind) == ("samples", "data:image/png;base64")
+    assert Image.open(io.BytesIO(png)).size == (700, 62)
+    monkeypatch.setattr(looks, "FIGURE_BYTES", 4 * len(png))
+    assert [each["epoch"] for each in looks.over_time(tmp_path)][-1] == 100
+    assert 3 <= len(looks.over_time(tmp_path)) <= 4
+    assert looks.over_time(tmp_path / "none") == []
+
+
 def test_pages_are_small():
     """What grows with data is bounded: points, carried examples, figures."""
     assert looks.CARRIED_BYTES + looks.GRID_BYTES + looks.FIGURE_BYTES < 6e6
@@ -322,6 +355,8 @@ def test_a_notebook_shows_it(run, tmp_path):
         run.report(member=0)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_command(capsys, tmp_path):
     folder = tmp_path / "run"
     few = ("--data.limit", 40, "--train.epochs", 1, "--train.figures-every", "None")
@@ -351,6 +386,7 @@ def test_a_page_that_fails_does_not_lose_the_run(tmp_path, monkeypatch, capfd):
     assert loop._page.__doc__
 
 
+@pytest.mark.slow
 def test_of_a_population_one_member(tmp_path):
     run = jaxvae.train(SMALL, tmp_path, population=Population(seeds=2), quiet=True)
     losses = [member["best"]["val_loss"] for member in run.summary["members"]]

@@ -54,6 +54,7 @@ def test_layers_are_the_model(name):
         np.testing.assert_allclose(own["logvar"], posterior[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_of_colours_odd_sizes_and_signals():
     for split, linear in ((made.colour, {}), (made.signals, {"output": "linear"})):
         data = made.dataset_of(split)
@@ -138,28 +139,26 @@ def test_what_is_too_large_for_a_page_is_left_out(monkeypatch):
 
 def test_operations_of_convolutions():
     """A 12x12 image, kernels 3x3, stride 2: 6x6 and 3x3 places, each with the whole kernel."""
-    trained = made.trained(Model(**made.CONV))
-    network = weights.export(trained, batch_of(trained, subjects.images(8)))
-    convolutions = [layer for layer in network.decoder if "before" in layer]
+    encoder, _, decoder = weights._layers(made.trained(Model(**made.CONV)), (3,))
+    convolutions = [layer for layer in decoder if "before" in layer]
     assert weights.operations_of(convolutions) == 9 * 9 * 6 * 4 + 36 * 9 * 4 * 1
-    convolutions = [layer for layer in network.encoder if "before" in layer]
+    convolutions = [layer for layer in encoder if "before" in layer]
     assert weights.operations_of(convolutions) == 36 * 9 * 1 * 4 + 9 * 9 * 4 * 6
 
 
 def test_arrays_come_back_from_the_page():
-    trained = made.trained(made.MODELS["conv"])
-    network = weights.export(trained, batch_of(trained, subjects.images(8)))
+    encoder, heads, decoder = weights._layers(made.trained(Model(**made.CONV)), (3,))
     blobs = Blobs()
-    written = weights.as_json(network, blobs)
+    written = weights.as_json(weights.Network(encoder, heads, decoder, ()), blobs)
     pools = {name: blobs.read(where) for name, where in written["weights"].items()}
     assert pools["float16"].dtype == np.float16 and pools["float32"].dtype == np.float32
-    for layer, plain in zip(network.decoder, written["decoder"], strict=True):
+    for layer, plain in zip(decoder, written["decoder"], strict=True):
         for name in ("kernel", "bias"):
             if name in layer:
                 dtype, start, length = plain[name]
                 again = pools[dtype][start : start + length].reshape(layer[name].shape)
                 np.testing.assert_array_equal(again, layer[name])
-    assert jnp.asarray(network.decoder[0]["kernel"]).dtype == jnp.float16
+    assert jnp.asarray(decoder[0]["kernel"]).dtype == jnp.float16
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32"])
