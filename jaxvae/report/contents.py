@@ -74,7 +74,8 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     seen = looks.look(trained, split)
     found["classes"] = _classes(run, seen)
     found["reconstructions"] = looks.pairs(trained, split, seen, blobs)
-    few = prepare(trained, split.take(seen.rows[:8]), seen.rows[:8])
+    rows = seen.rows[: looks.FEW]
+    few = prepare(trained, split.take(rows), rows)
     network = weights.export(trained, few)
     found["notes"] += network.lacks
     found["network"] = weights.as_json(network, blobs) | _ends(trained)

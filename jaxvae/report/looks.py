@@ -34,9 +34,11 @@ CARRIED = 2000
 """Points that carry their example, at most."""
 CARRIED_BYTES = 3_000_000
 """Of all that are carried, before they are deflated."""
-PAIRS = 10
+FEW = 24
+"""Examples that are reconstructed to be seen, sampled, or compared with the network as layers: as
+many of each, so that every program is compiled once."""
+PAIRS = FEW // 3
 """Reconstructions of each kind that are shown: the best, the worst, any."""
-SAMPLES = 24
 GRID = 21
 """Places along either side of a grid of decoded examples."""
 GRID_BYTES = 1_500_000
@@ -141,20 +143,21 @@ def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict
         "Best": order[:PAIRS],
         "Worst": order[::-1][:PAIRS],
     }
-    found = []
+    index = seen.rows[np.concatenate([*groups.values()])]
+    batch = prepare(trained, split.take(index), index)
+    originals = stored(trained, _target(batch))
+    recons = standard(trained, decode(trained, embed(trained, batch), batch.label))
+    found, start = [], 0
     for name, points in groups.items():
-        index = seen.rows[points]
-        batch = prepare(trained, split.take(index), index)
-        code = embed(trained, batch)
-        recon = standard(trained, decode(trained, code, batch.label))
+        own = slice(start, start := start + len(points))
         found.append(
             {
                 "name": name,
                 "error": seen.error[points].tolist(),
-                "index": index.tolist(),
+                "index": index[own].tolist(),
                 "label": seen.label[points].tolist(),
-                "originals": blobs.add(f"originals-{name}", stored(trained, _target(batch))),
-                "reconstructions": blobs.add(f"reconstructions-{name}", recon),
+                "originals": blobs.add(f"originals-{name}", originals[own]),
+                "reconstructions": blobs.add(f"reconstructions-{name}", recons[own]),
             }
         )
     return found
@@ -165,19 +168,19 @@ def samples(trained: Trained, train: Split, blobs: Blobs) -> dict[str, Reference
 
     Of at most 10,000 training examples, fewer where they are large.
     """
-    _, drawn = sample(trained, SAMPLES, seed=0)
+    _, drawn = sample(trained, FEW, seed=0)
     size = max(1, int(np.prod(trained.info.shape)))
     among = chosen(np.arange(len(train.images)), min(POINTS, 30_000_000 // size + 1), seed=0)
-    near = np.full(SAMPLES, np.inf)
-    found = np.zeros((SAMPLES, *trained.info.shape), np.float32)
-    rows = standard(trained, drawn).astype(np.float32).reshape(SAMPLES, -1)
+    near = np.full(FEW, np.inf)
+    found = np.zeros((FEW, *trained.info.shape), np.float32)
+    rows = standard(trained, drawn).astype(np.float32).reshape(FEW, -1)
     for batch, _ in batches(trained, train, among):
         theirs = np.nan_to_num(stored(trained, np.asarray(batch.target)).astype(np.float32))
         flat = theirs.reshape(len(theirs), -1)
         distance = np.square(rows).sum(1)[:, None] - 2 * rows @ flat.T + np.square(flat).sum(1)
         best = distance.argmin(axis=1)
-        closer = distance[np.arange(SAMPLES), best] < near
-        near = np.where(closer, distance[np.arange(SAMPLES), best], near)
+        closer = distance[np.arange(FEW), best] < near
+        near = np.where(closer, distance[np.arange(FEW), best], near)
         found[closer] = theirs[best[closer]]
     kept = found.astype(np.uint8 if is_images(trained) else np.float16)
     return {

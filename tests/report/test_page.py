@@ -228,9 +228,11 @@ def test_reconstructions_with_their_errors():
     groups = {group["name"]: group for group in looks.pairs(trained, split, seen, kept)}
     recon = evaluation.reconstruct(trained, evaluation.prepare(trained, split))
     error = np.square(recon - split.images / 255).mean(axis=(1, 2, 3))
-    assert groups["Best"]["index"] == np.argsort(error)[:10].tolist()
-    assert groups["Worst"]["index"] == np.argsort(-error)[:10].tolist()
-    np.testing.assert_allclose(groups["Worst"]["error"], np.sort(error)[::-1][:10], rtol=1e-4)
+    assert groups["Best"]["index"] == np.argsort(error)[: looks.PAIRS].tolist()
+    assert groups["Worst"]["index"] == np.argsort(-error)[: looks.PAIRS].tolist()
+    np.testing.assert_allclose(
+        groups["Worst"]["error"], np.sort(error)[::-1][: looks.PAIRS], rtol=1e-4
+    )
     rows = groups["Any"]["index"]
     np.testing.assert_array_equal(kept.read(groups["Any"]["originals"]), split.images[rows])
     shown = kept.read(groups["Any"]["reconstructions"]) / 255
@@ -240,7 +242,7 @@ def test_reconstructions_with_their_errors():
 def test_the_training_example_next_to_a_sample():
     trained, train, kept = made.trained(made.MODELS["dense"]), subjects.images(50), blobs.Blobs()
     found = looks.samples(trained, train, kept)
-    drawn = kept.read(found["samples"]).astype(float).reshape(looks.SAMPLES, -1)
+    drawn = kept.read(found["samples"]).astype(float).reshape(looks.FEW, -1)
     rows = train.images.astype(float).reshape(50, -1)
     nearest = [np.square(rows - sample).sum(1).argmin() for sample in drawn]
     np.testing.assert_array_equal(kept.read(found["nearest"]), train.images[nearest])
