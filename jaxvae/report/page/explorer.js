@@ -93,7 +93,7 @@ class Explorer {
   axisChoices() {
     if (!this.latents.std.length) return [];
     const options = (kind) => [
-      el('option', { value: 'pc' }, `principal component ${kind + 1}`),
+      el('option', { value: 'pc' }, `PC ${kind + 1}`),
       ...this.order.map((latent) => el('option', { value: latent }, `z${subscript(latent + 1)}`)),
     ];
     this.axes = [0, 1].map((axis) => el('select', {
