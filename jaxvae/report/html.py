@@ -13,18 +13,11 @@ FILE = "report.html"
 """In the run folder, where no other is named."""
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = (
-    *(
-        "vendor/uPlot.iife.min.js",
-        "dom.js",
-        "data.js",
-        "network.js",
-        "draw.js",
-        "model.js",
-        "map.js",
-    ),
-    *("explorer.js", "own.js", "pictures.js", "curves.js", "page.js"),
+NAMES = (
+    *("dom", "data", "network", "model", "draw", "map", "controls"),
+    *("explorer", "own", "pictures", "curves", "page"),
 )
+SCRIPTS = ("vendor/uPlot.iife.min.js", *(f"{name}.js" for name in NAMES))
 """In the order in which they are read: each uses those before it."""
 STYLES = ("vendor/uPlot.min.css", "style.css")
 LICENCES = ("vendor/uPlot.LICENSE",)

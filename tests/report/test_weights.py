@@ -13,7 +13,7 @@ from jaxvae.build import networks
 from jaxvae.evaluation import Trained, decode, embed, prepare
 from jaxvae.evaluation.trained import gaussian_posterior
 from jaxvae.models import VAE
-from jaxvae.report import weights
+from jaxvae.report import layers, weights
 from jaxvae.report.blobs import Blobs
 from tests.evaluation import subjects
 from tests.report import made
@@ -45,8 +45,8 @@ def test_layers_are_the_model(name):
     np.testing.assert_allclose(found, decode(made.rounded(trained), code), atol=1e-5)
     np.testing.assert_allclose(found, decode(trained, code), atol=1e-2)
     assert np.ptp(found) > 0.05  # not all grey, which would be equal to anything grey
-    h = weights.compute(network.encoder, np.asarray(batch.input))
-    own = {name: weights.compute(head, h) for name, head in network.heads.items()}
+    h = layers.compute(network.encoder, np.asarray(batch.input))
+    own = {name: layers.compute(head, h) for name, head in network.heads.items()}
     exact = embed(made.rounded(trained), batch).reshape(8, -1)
     np.testing.assert_allclose(own.get("mean", own.get("code")), exact, atol=1e-4)
     if "logvar" in own:
@@ -118,7 +118,7 @@ def test_a_wrong_layer_is_noticed(monkeypatch):
     trained = made.trained(made.MODELS["batch_norm"])
     batch = batch_of(trained, subjects.images(8))
     relu = {"kind": "activation", "name": "relu", "slope": 0.0}
-    monkeypatch.setattr(weights, "_activation", lambda settings: relu)
+    monkeypatch.setattr(layers, "_activation", lambda settings: relu)
     network = weights.export(trained, batch)
     assert network.decoder is None and network.encoder is None and len(network.lacks) == 2
 
@@ -139,7 +139,7 @@ def test_what_is_too_large_for_a_page_is_left_out(monkeypatch):
 
 def test_operations_of_convolutions():
     """A 12x12 image, kernels 3x3, stride 2: 6x6 and 3x3 places, each with the whole kernel."""
-    encoder, _, decoder = weights._layers(made.trained(Model(**made.CONV)), (3,))
+    encoder, _, decoder = layers.layers_of(made.trained(Model(**made.CONV)), (3,))
     convolutions = [layer for layer in decoder if "before" in layer]
     assert weights.operations_of(convolutions) == 9 * 9 * 6 * 4 + 36 * 9 * 4 * 1
     convolutions = [layer for layer in encoder if "before" in layer]
@@ -147,7 +147,7 @@ def test_operations_of_convolutions():
 
 
 def test_arrays_come_back_from_the_page():
-    encoder, heads, decoder = weights._layers(made.trained(Model(**made.CONV)), (3,))
+    encoder, heads, decoder = layers.layers_of(made.trained(Model(**made.CONV)), (3,))
     blobs = Blobs()
     written = weights.as_json(weights.Network(encoder, heads, decoder, ()), blobs)
     pools = {name: blobs.read(where) for name, where in written["weights"].items()}

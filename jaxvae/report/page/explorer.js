@@ -2,7 +2,6 @@
 'use strict';
 
 const WALK = 11;
-const FIRST_SLIDERS = 10;
 const TILES = 22;
 
 class Explorer {
@@ -51,8 +50,8 @@ class Explorer {
     this.strip = el('div', { className: 'strip', id: 'walk' });
     this.sliders = [];
     const side = el('div', { className: 'side' });
-    if (this.moves) side.append(this.decodedPanel());
-    if (this.moves && this.model.decoder && this.latents.std.length) side.append(this.sliderPanel());
+    if (this.moves) side.append(decodedPanel(this));
+    if (this.moves && this.model.decoder && this.latents.std.length) side.append(sliderPanel(this));
     section('latents', 'Latent space',
       el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : ''}.`
         + ` Point at one to see it.${how}`),
@@ -61,8 +60,8 @@ class Explorer {
         + `${this.model.grid.side} examples that were decoded beforehand, the nearest to each place.`) : null,
       el('div', { className: 'explorer' },
         el('div', { className: 'map-side' },
-          this.toolbar(), el('div', { className: 'map-frame' }, this.canvasHost, this.tip),
-          this.legend(), el('p', { className: 'hint' }, hold)),
+          mapToolbar(this), el('div', { className: 'map-frame' }, this.canvasHost, this.tip),
+          mapLegend(this), el('p', { className: 'hint' }, hold)),
         side),
       this.strip);
     this.map = new LatentMap(this.canvasHost, {
@@ -73,61 +72,6 @@ class Explorer {
       key: (dx, dy) => { const [x, y] = this.project(this.z); this.moveTo(x + dx, y + dy); },
       view: () => this.paintTiles(),
     });
-  }
-
-  toolbar() {
-    const button = (text, label, action) => el('button', { type: 'button', 'aria-label': label, onclick: action }, text);
-    const bar = el('div', { className: 'bar', role: 'toolbar', 'aria-label': 'Map' },
-      button('+', 'Zoom in', () => this.map.zoom(MAP.step)),
-      button('\u2212', 'Zoom out', () => this.map.zoom(1 / MAP.step)),
-      button('All', 'Show the whole map', () => this.map.whole()));
-    if (this.length > 2) bar.append(...this.axisChoices());
-    if (this.moves && this.model.isImage && this.length > 1) {
-      this.tileBox = el('input', { type: 'checkbox', id: 'tiles', onchange: () => this.paintTiles() });
-      bar.append(el('label', { className: 'check', for: 'tiles' }, this.tileBox, ' decoded plane'));
-    }
-    return bar;
-  }
-
-  /** Two selectors: principal components, or any two latents. */
-  axisChoices() {
-    if (!this.latents.std.length) return [];
-    const options = (kind) => [
-      el('option', { value: 'pc' }, `PC ${kind + 1}`),
-      ...this.order.map((latent) => el('option', { value: latent }, `z${subscript(latent + 1)}`)),
-    ];
-    this.axes = [0, 1].map((axis) => el('select', {
-      'aria-label': axis ? 'Vertical axis' : 'Horizontal axis',
-      onchange: () => {
-        const other = this.axes[1 - axis];
-        const pc = this.axes[axis].value === 'pc';
-        // Principal components come together: only then are the axes at right angles.
-        if (pc) other.value = 'pc';
-        else if (other.value === 'pc' || other.value === this.axes[axis].value) {
-          other.value = String(this.order.find((latent) => String(latent) !== this.axes[axis].value));
-        }
-        this.choosePlane();
-      },
-    }, ...options(axis)));
-    return [el('span', { className: 'axes' }, this.axes[0], ' × ', this.axes[1])];
-  }
-
-  legend() {
-    const legend = el('div', { className: 'legend', role: 'group', 'aria-label': 'Classes on the map' });
-    contents.classes.forEach((name, index) => {
-      const swatch = el('span', { className: 'swatch' });
-      swatch.style.background = classColor(index);
-      legend.append(el('button', {
-        type: 'button',
-        className: 'class',
-        'aria-pressed': 'true',
-        onclick: (event) => this.toggle(index, event.currentTarget),
-      }, swatch, name));
-    });
-    if (contents.classes.length > 1) {
-      legend.append(el('button', { type: 'button', className: 'class', onclick: () => this.toggleAll(legend) }, 'all / none'));
-    }
-    return legend;
   }
 
   toggle(index, button) {
@@ -144,62 +88,11 @@ class Explorer {
     this.map.repaint();
   }
 
-  decodedPanel() {
-    const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
-    const buttons = el('div', { className: 'bar' },
-      contents.prior === 'standard normal'
-        ? button('Draw from the prior', () => this.show(Float32Array.from(this.z, normal)))
-        : button('Any test example', () => this.showPoint(Math.floor(Math.random() * this.latents.codes.shape[0]))),
-      contents.prior === 'standard normal' ? button('Origin', () => this.show(new Float32Array(this.length))) : null,
-      button('Walk from here', () => this.setEnd(0, this.z)),
-      button('Walk to here', () => this.setEnd(1, this.z)));
-    const panel = el('div', { className: 'decoded' },
-      el('div', {}, el('h3', {}, 'Decoded'), this.picture), el('div', {}, this.said, buttons));
-    if (this.model.labels) {
-      this.classes = el('select', { id: 'class', onchange: () => this.setClass(Number(this.classes.value)) },
-        ...contents.classes.map((name, index) => el('option', { value: index }, name)));
-      this.classes.value = String(this.label);
-      buttons.before(el('label', { for: 'class', className: 'check' }, 'decoded as class ', this.classes));
-    }
-    return panel;
-  }
-
   setClass(label) {
     this.label = label;
     this.decode();
     this.paintWalk();
     this.paintTiles();
-  }
-
-  sliderPanel() {
-    const { kl, std, used } = this.latents;
-    const most = Math.max(...this.order.map((latent) => this.weight(latent)), 1e-9);
-    const rows = this.order.map((latent) => {
-      const name = `z${subscript(latent + 1)}`;
-      const low = Math.min(this.latents.low[latent], kl ? -3 : Infinity);
-      const high = Math.max(this.latents.high[latent], kl ? 3 : -Infinity);
-      const input = el('input', {
-        type: 'range', min: low, max: high, step: (high - low) / 400, id: `z${latent}`,
-        oninput: () => { this.z[latent] = Number(input.value); this.show(this.z); },
-      });
-      const value = el('span', { className: 'value' });
-      const weight = kl ? `${number(kl[latent], 3)} nats` : `sd ${number(std[latent], 3)}`;
-      const bar = el('span', { className: 'kl', title: kl ? `KL ${weight}` : weight }, el('span', {}), el('small', {}, weight));
-      bar.firstChild.style.width = `${(100 * this.weight(latent)) / most}%`;
-      this.sliders.push({ latent, input, value });
-      const unused = used[latent] ? '' : ' unused';
-      return el('div', { className: `latent${unused}` },
-        el('label', { for: `z${latent}` }, name), input, value, bar);
-    });
-    const unused = used.filter((is) => !is).length;
-    const sorted = kl ? 'by their KL to the prior' : 'by the standard deviation of their codes';
-    const grey = unused ? ` ${unused} of ${used.length} are not used (grey): the variance of their means is at most 0.01.` : '';
-    const panel = el('div', { className: 'sliders' }, el('h3', {}, 'Latents'),
-      el('p', { className: 'hint' }, `Ordered ${sorted}, a mean over the test codes.${grey}`), ...rows.slice(0, FIRST_SLIDERS));
-    if (rows.length > FIRST_SLIDERS) {
-      panel.append(el('details', {}, el('summary', {}, `${rows.length - FIRST_SLIDERS} more`), ...rows.slice(FIRST_SLIDERS)));
-    }
-    return panel;
   }
 
   // The plane of the map
