@@ -15,8 +15,8 @@ BIN := .venv/bin
 .PHONY: demo test test-ci test-slow test-all test-numeric parity results site gpu gpu-pack lint clean
 
 demo: .venv/installed
-	$(BIN)/jaxvae train
-	@echo "Look at the figures and summary.json of the newest folder runs/digits_vae*" >&2
+	$(BIN)/jaxvae train --train.report
+	@echo "Open report.html of the newest folder runs/digits_vae* in a browser" >&2
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)

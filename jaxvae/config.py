@@ -588,6 +588,8 @@ class Train:
     track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     """Also send numbers, figures and settings to these: tensorboard (files in the run folder),
     mlflow, wandb (Weights & Biases). Each needs the extra of its name."""
+    report: bool = False
+    """Also write report.html at the end, a page that holds the model, as `jaxvae report` does."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from jaxvae.data import Dataset, Split
     from jaxvae.evaluation import Trained
+    from jaxvae.report import Page
 
 
 log = logging.getLogger("jaxvae")
@@ -344,6 +345,26 @@ class Run:
             if figure is None:
                 raise UsageError(f"name = {name!r}: must be another one for this model and data")
             return figure
+
+    def report(self, path: str | Path | None = None, member: int | None = None) -> "Page":
+        """Write the run's page, one HTML file with the model in it; a notebook shows it.
+
+        Args:
+            path: the file; by default report.html in the run folder.
+            member: of a population; by default the one of the lowest validation loss.
+
+        Raises:
+            UsageError: not a population, or it has no such member; not the name of an HTML file.
+        """
+        from jaxvae.report import Page
+        from jaxvae.training.page import write_page
+
+        with python_words():
+            out = None if path is None else Path(path)
+            allowed = "the path of an .html file, or left out"
+            require(out is None or out.suffix in (".html", ".htm"), "path", path, allowed)
+            like, own = self.experiment, self.dataset
+            return Page(write_page(self.folder, out, member, self._checkpoint, like, dataset=own))
 
     def resume(
         self,

@@ -1,9 +1,11 @@
 """Strict numerics for every test: no silent promotion of dtypes or ranks; runs in processes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import jax
 import pytest
@@ -60,3 +62,35 @@ def run_train(start_train) -> Callable[..., str]:
         return said
 
     return run
+
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+"""The browser in which pages are tested; Playwright's own is not downloaded."""
+LACKS = next(
+    (
+        name
+        for name, there in (("Playwright", find_spec("playwright")), ("Chromium", CHROMIUM))
+        if not there
+    ),
+    None,
+)
+
+
+def pytest_report_header() -> str | None:
+    return (
+        None
+        if LACKS is None
+        else f"tests of pages in a browser are left out: no {LACKS} is installed"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a browser its tests are left out; the header says so."""
+    if LACKS is None:
+        return
+    left_out = [item for item in items if item.path.name == "test_browser.py"]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -123,6 +123,8 @@ def test_what_is_in_the_wheel(wheel):
     expected = {path.relative_to(ROOT).as_posix() for path in modules}
     expected = {name for name in expected if "/tests/" not in name}
     expected |= {"jaxvae/py.typed", "torch_parity/py.typed"}
+    page = [path for path in ROOT.glob("jaxvae/report/page/**/*") if path.is_file()]
+    expected |= {path.relative_to(ROOT).as_posix() for path in page}
     assert names == expected | {f"jaxvae/{name}" for name in EXPERIMENTS}
     assert len(licences) == 1
 

@@ -84,6 +84,9 @@ def facts_of(command: str, result: Result) -> Facts:
             return drawn(result)
         case "figures":
             return figures(result)
+        case "report":
+            size = f"{result['bytes'] / 1e6:.1f} MB"
+            return [("page", f"{result['report']}: {size}; open it in a browser")]
         case "fit":
             return fitted(result)
         case "experiments":
@@ -329,7 +332,11 @@ def _where(summary: Result) -> Facts:
     pictures = f"; {_count(drawn, 'figure')} in {folder / 'figures'}" if drawn else ""
     took = f" in {summary['total_seconds']:,.0f} s" if "total_seconds" in summary else ""
     ended = "" if summary["status"] == "finished" else f"; {summary['status']}"
-    return [("run", f"{folder}: {_count(summary['epochs'], 'epoch')}{took}{ended}{pictures}")]
+    where: Facts = [
+        ("run", f"{folder}: {_count(summary['epochs'], 'epoch')}{took}{ended}{pictures}")
+    ]
+    page = folder / "report.html"
+    return [*where, ("page", f"{page}: open it in a browser")] if page.is_file() else where
 
 
 def _next(folder: Path, *commands: str) -> Facts:

@@ -1,4 +1,4 @@
-"""The commands that draw: each writes arrays and their picture, and returns where they are."""
+"""The commands that draw: each writes arrays and their picture, or a page, and says where."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -168,6 +168,28 @@ def figures(saved: Saved) -> dict[str, Any]:
     rows = runs.read_metrics(saved.run / "metrics.csv")
     written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
     return {"figures": [str(path) for path in written]}
+
+
+def report(saved: Saved, out: Path | None = None, member: int | None = None) -> dict[str, Any]:
+    """Write a page of a run: one HTML file with the model in it, to look at and to send.
+
+    What it is, its curves, reconstructions, samples, and its latent space to move in. It opens in
+    any browser by a double click, and needs no network. Of a population it is that of one member.
+
+    Args:
+        saved: the run.
+        out: Write this file; by default RUN/report.html.
+        member: Of a population, from 0; by default the one of the lowest validation loss.
+    """
+    from jaxvae.training.page import write_page
+
+    if out is not None:
+        require(
+            out.suffix in (".html", ".htm") and not out.is_dir(), "--out", str(out), "an .html file"
+        )
+    like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
+    page = write_page(saved.run, out, member, saved.checkpoint, like, saved.trust_code)
+    return {"report": str(page), "bytes": page.stat().st_size}
 
 
 def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:

@@ -59,6 +59,7 @@ COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
     "interpolate": draw.interpolate,
     "traverse": draw.traverse,
     "figures": draw.figures,
+    "report": draw.report,
     "fit": commands.fit,
     "experiments": experiments,
     "datasets": commands.datasets,

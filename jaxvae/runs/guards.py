@@ -35,6 +35,7 @@ FREE_ON_RESUME = {
     "train.checkpoint_steps",
     "train.figures_every",
     "train.track",
+    "train.report",
     "data.streaming",
 }
 

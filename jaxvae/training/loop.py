@@ -305,8 +305,20 @@ def _train(
         reporter.say(f"drawing figures in {folder / 'figures'}")
         _draw(task, final, dataset, everyone, names, rows)
         trackers.figures(folder / "figures", int(rows[-1]["epoch"]))
+    if first and rows and settings.report:
+        reporter.say(_page(folder, final, everyone, dataset, rows, summary))
     processes.wait_for_all("the end")
     return summary
+
+
+def _page(folder: Path, *run: Any) -> str:
+    """Write the page of a run that has ended, and say so; the run is whole without it."""
+    from jaxvae.training.page import page_at_end
+
+    try:
+        return f"wrote {page_at_end(folder, *run)}: open it in a browser"
+    except Exception as error:
+        return f"no report.html was written: {type(error).__name__}: {error}"
 
 
 def _noted(origin: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,0 +1,209 @@
+"""What a page is about, as one value that JSON can hold; its arrays go into `Blobs`."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvae import __version__, runs
+from jaxvae.data import Dataset
+from jaxvae.evaluation import Trained, has_prior, is_images, knows_labels, prepare
+from jaxvae.evaluation.drawn import columns, kind
+from jaxvae.evaluation.trained import has_gaussian
+from jaxvae.report import facts, looks, weights
+from jaxvae.report.blobs import Blobs
+
+Json = dict[str, Any]
+
+PALETTE = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+"""Ten colours that readers with any colour vision tell apart: Petroff 2021 (arXiv:2107.02270)."""
+UNUSED = 0.01
+"""Variance of a latent's mean up to which it is not used (Burda et al. 2016)."""
+MACHINE = ("seconds", "images_per_second")
+PANELS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
+TITLES = {**PANELS, "mse": "Mean squared error", "grad_norm": "Norm of the gradient"}
+
+
+class Reported(NamedTuple):
+    """A run and what a page needs of it.
+
+    folder: the run folder. trained: the model. rows: of metrics.csv, those of a run alone.
+    summary: as summary.json has it; {} where there is none. step: of the checkpoint, None: not
+    known. member: which of a population this is, in words.
+    """
+
+    folder: Path
+    trained: Trained
+    dataset: Dataset
+    rows: list[dict[str, float]]
+    summary: Mapping[str, Any]
+    step: int | None = None
+    member: str = ""
+
+
+def contents(run: Reported, blobs: Blobs) -> Json:
+    """Everything the page says and shows."""
+    trained, split = run.trained, run.dataset.test
+    experiment = dataclasses.asdict(trained.experiment)  # a member's own
+    config = runs.saved_config(run.folder) | {"experiment": experiment}
+    shown = kind(trained)
+    found: Json = {
+        "title": trained.experiment.name,
+        "member": run.member,
+        "by": f"jaxvae {__version__}",
+        "kind": shown,
+        "unit": f"nats per {'image' if is_images(trained) else 'example'}",
+        "shape": list(trained.info.shape),
+        "columns": list(columns(trained)),
+        "palette": list(PALETTE),
+        "notes": [],
+        **_words(run, config),
+        "curves": curves(run.rows),
+        "figures": looks.over_time(run.folder),
+    }
+    if shown is None:
+        shape = "x".join(map(str, trained.info.shape))
+        found["notes"].append(f"Examples of shape {shape} are not drawn.")
+        return found
+    seen = looks.look(trained, split)
+    found["classes"] = _classes(run, seen)
+    found["reconstructions"] = looks.pairs(trained, split, seen, blobs)
+    rows = seen.rows[: looks.FEW]
+    few = prepare(trained, split.take(rows), rows)
+    network = weights.export(trained, few)
+    found["notes"] += network.lacks
+    found["network"] = weights.as_json(network, blobs) | _ends(trained)
+    found["latents"] = _latents(run, seen, blobs)
+    found["prior"] = "standard normal" if has_gaussian(trained) else None
+    if has_prior(trained):
+        found |= looks.samples(trained, run.dataset.train, blobs)
+    if (book := looks.codebook(trained, split, seen)) is not None:
+        found["codebook"] = book
+    if network.decoder is None and seen.codes.shape[1] >= 2:
+        found["grid"] = looks.grid(trained, seen, found["latents"]["plane"], blobs)
+    return found
+
+
+def _words(run: Reported, config: Mapping[str, Any]) -> Json:
+    """The texts, and the numbers that stand at the top."""
+    basis, summary = facts.basis_of(config), run.summary
+    best = _best(run.rows)
+    return {
+        "facts": facts.facts(config, summary, basis, run.step),
+        "settings": facts.differences(config, basis),
+        "basis": basis.listed.name if basis.listed else "",
+        "command": facts.command(config, basis),
+        "expected": basis.listed.expect if basis.listed else "",
+        "best": best,
+        "active": summary.get("active_latents"),
+        "num_parameters": summary.get("num_parameters"),
+        "seconds": summary.get("total_seconds"),
+        "status": summary.get("status", ""),
+    }
+
+
+def _best(rows: list[dict[str, float]]) -> Json | None:
+    """The row of the lowest validation loss, without what is no number."""
+    finite = [row for row in rows if math.isfinite(row["val_loss"])]
+    if not finite:
+        return None
+    row = min(finite, key=lambda row: row["val_loss"])
+    return {name: value for name, value in row.items() if math.isfinite(value)}
+
+
+def curves(rows: list[dict[str, float]]) -> Json:
+    """Columns of metrics.csv in panels: loss, recon, kl, the terms of a variant, the learning rate.
+
+    A panel has `title`, and `series` of a `name` and `values`, one per epoch, None where there is
+    no number. Terms that are always 0, such as the KL of an AE, are left out. `constant` are the
+    columns that never change, and `machine` the panels of speeds and the like.
+    """
+    names = [*dict.fromkeys(name for row in rows for name in row)]
+    terms = [n.removeprefix("val_") for n in names if n.startswith("val_")]
+    terms += [t for n in names if (t := n.removeprefix("train_")) != n and t not in terms]
+    terms = [*PANELS, *(t for t in terms if t not in PANELS)]
+    rest = [n for n in names if not n.startswith(("val_", "train_"))]
+    rest = [n for n in rest if n not in ("epoch", "step", "member", "finite")]
+
+    def series(column: str, name: str) -> Json | None:
+        values = [row.get(column, math.nan) for row in rows]
+        if not any(math.isfinite(v) and v != 0 for v in values):
+            return None
+        return {"name": name, "values": [v if math.isfinite(v) else None for v in values]}
+
+    panels: list[Json] = []
+    for term in terms:
+        both = [series(f"train_{term}", "training"), series(f"val_{term}", "validation")]
+        panels.append({"title": TITLES.get(term, term.replace("_", " ")), "series": both})
+    machine: list[Json] = []
+    constant: list[Json] = []
+    for name in rest:
+        title, own = TITLES.get(name, name.replace("_", " ")), series(name, name)
+        if own is not None and len(set(own["values"])) == 1:
+            constant.append({"name": title, "value": own["values"][0]})
+        elif own is not None:
+            (machine if name in MACHINE else panels).append({"title": title, "series": [own]})
+    for panel in panels:
+        panel["series"] = [s for s in panel["series"] if s is not None]
+    best = _best(rows)
+    return {
+        "epoch": [row["epoch"] for row in rows],
+        "best": None if best is None else best["epoch"],
+        "panels": [panel for panel in panels if panel["series"]],
+        "machine": machine,
+        "constant": constant,
+    }
+
+
+def _classes(run: Reported, seen: looks.Look) -> list[str]:
+    """Names of the classes; none where there are no labels, or too many for a legend."""
+    count = run.trained.info.num_classes
+    if not count or (seen.label < 0).all() or count > 100:
+        return []
+    names = run.dataset.classes or ()
+    return [str(names[i]) if i < len(names) else str(i) for i in range(count)]
+
+
+def _ends(trained: Trained) -> Json:
+    """How examples become what the encoder sees, and what the decoder returns becomes examples."""
+    data = trained.experiment.data
+    return {
+        "output": trained.model.output,
+        "input": {
+            "range": list(data.range),
+            "pad": data.pad,
+            "quantize": data.quantize,
+            "binarize": data.binarize,
+        },
+        "labels": trained.info.num_classes if knows_labels(trained) else 0,
+    }
+
+
+def _latents(run: Reported, seen: looks.Look, blobs: Blobs) -> Json:
+    """The map: codes as float16, labels, carried examples; and what is known of each latent."""
+    codes = seen.codes
+    variance = codes.astype(np.float64).var(axis=0)
+    vector = len(codes[0]) <= 256
+    plane = looks.components(codes)
+    if codes.shape[1] == 2:
+        plane = {"mean": [0.0, 0.0], "directions": [[1.0, 0.0], [0.0, 1.0]], "share": []}
+    label = seen.label.astype(np.int16)
+    return {
+        "codes": blobs.add("codes", codes.astype(np.float16)),
+        "label": blobs.add("labels", label),
+        "error": blobs.add("errors", seen.error.astype(np.float16)),
+        "carried": blobs.add("carried", seen.carried),
+        "of": len(run.dataset.test.images),
+        "kl": None if seen.kl is None else seen.kl.tolist(),
+        "std": np.sqrt(variance).tolist() if vector else [],
+        "used": (variance > UNUSED).tolist() if vector else [],
+        "low": codes.min(axis=0).tolist() if vector else [],
+        "high": codes.max(axis=0).tolist() if vector else [],
+        "plane": plane,
+    }

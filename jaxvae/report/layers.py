@@ -1,0 +1,237 @@
+"""The layers that a model consists of, found by walking its modules, and what they compute.
+
+A layer is a dict: `kind`, and the numbers and arrays of that kind. Kernels are rounded to float16.
+
+    dense      y = x @ kernel (in, out) + bias
+    conv, conv_transpose
+               as `jaxvae.models.convolution`: kernel (k, k, in, out), bias, stride, padding, and
+               the shapes `before` and `after`; of signals with one axis less
+    affine     y = x * scale + shift per channel, the last axis: BatchNorm with its statistics
+    activation `name` of `jaxvae.models.layers.LayerSettings`, `slope` of leaky_relu
+    label      the class as a one-hot vector is appended
+    nearest    the row of `codes` (codes, length) next to each position's numbers
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.evaluation import Trained
+from jaxvae.models import (
+    ConvDecoder,
+    ConvEncoder,
+    DenseDecoder,
+    DenseEncoder,
+    LayerSettings,
+    feature_shapes,
+)
+from jaxvae.models.convolution import conv, conv_transpose, output_padding_for
+from jaxvae.models.layers import EPSILON
+from jaxvae.models.vector_quantizer import nearest
+
+Layer = dict[str, Any]
+Layers = list[Layer]
+
+
+def _half(array: Any) -> np.ndarray:
+    return np.asarray(array, np.float32).astype(np.float16)
+
+
+def _single(array: Any) -> np.ndarray:
+    return np.asarray(array, np.float32)
+
+
+class _Side(NamedTuple):
+    """Encoder or decoder: parameters, running statistics, and what its hidden layers share."""
+
+    params: Mapping[str, Any]
+    statistics: Mapping[str, Any]
+    settings: LayerSettings
+
+    def after(self, hidden: int) -> Layers:
+        """What follows the product of a hidden layer: BatchNorm and activation."""
+        layers = []
+        if self.settings.batch_norm:
+            of_norm = self.params[f"Hidden_{hidden}"]["BatchNorm_0"]
+            running = self.statistics[f"Hidden_{hidden}"]["BatchNorm_0"]
+            scale = _single(of_norm["scale"]) / np.sqrt(_single(running["var"]) + EPSILON)
+            shift = _single(of_norm["bias"]) - _single(running["mean"]) * scale
+            layers = [{"kind": "affine", "scale": _single(scale), "shift": _single(shift)}]
+        return [*layers, _activation(self.settings)]
+
+
+def _activation(settings: LayerSettings) -> Layer:
+    return {"kind": "activation", "name": settings.activation, "slope": settings.negative_slope}
+
+
+def _dense(params: Mapping[str, Any]) -> Layer:
+    return {"kind": "dense", "kernel": _half(params["kernel"]), "bias": _single(params["bias"])}
+
+
+def _convolution(
+    kind: str,
+    params: Mapping[str, Any],
+    before: Sequence[int],
+    after: Sequence[int],
+    stride: int,
+    padding: int,
+) -> Layer:
+    geometry = {"before": (*before,), "after": (*after,), "stride": stride, "padding": padding}
+    return _dense(params) | {"kind": kind} | geometry
+
+
+def layers_of(
+    trained: Trained, code_shape: tuple[int, ...]
+) -> tuple[Layers, dict[str, Layers], Layers] | None:
+    """Encoder, heads and decoder as the modules of the package would compute them; None: others."""
+    model, variables, info = trained.model, trained.variables.model, trained.info
+    encoder, decoder = getattr(model, "encoder", None), getattr(model, "decoder", None)
+    known = type(encoder) in (DenseEncoder, ConvEncoder) and type(decoder) in (
+        DenseDecoder,
+        ConvDecoder,
+    )
+    if not known:
+        return None
+    statistics = variables.get("batch_stats", {})
+
+    def side(name: str, module: Any) -> _Side:
+        params = variables["params"].get(name, {})  # without layers there is none
+        return _Side(params, statistics.get(name, {}), module.settings)
+
+    with_label = {"kind": "label", "classes": info.num_classes}
+    inwards = _encoder(encoder, side("encoder", encoder), info.shape)
+    if inwards and len(inwards[0].get("kernel", ())) == math.prod(info.shape) + info.num_classes:
+        inwards = [with_label, *inwards] if info.num_classes else inwards
+    outwards = _decoder(decoder, side("decoder", decoder), len(code_shape) == 1)
+    if outwards[0]["kind"] == "dense" and info.num_classes:
+        told = len(outwards[0]["kernel"]) == code_shape[0] + info.num_classes
+        outwards = [with_label, *outwards] if told else outwards
+    return inwards, _heads(trained), outwards
+
+
+def _encoder(module: Any, side: _Side, shape: tuple[int, ...]) -> Layers:
+    layers: Layers = []
+    convolutions = 0
+    if isinstance(module, ConvEncoder):
+        k, p = module.kernel_size, module.padding
+        shapes = feature_shapes(shape, module.hidden_dims, module.strides, k, p)
+        convolutions = len(module.strides)
+        for i, stride in enumerate(module.strides):
+            params = side.params[f"Conv_{i}"]
+            layer = _convolution("conv", params, shapes[i], shapes[i + 1], stride, p)
+            layers += [layer, *side.after(i)]
+    denses = module.dense_dims if convolutions else module.hidden_dims
+    for i in range(len(denses)):
+        layers += [_dense(side.params[f"Dense_{i}"]), *side.after(convolutions + i)]
+    return layers
+
+
+def _decoder(module: Any, side: _Side, vector: bool) -> Layers:
+    layers: Layers = []
+    if isinstance(module, DenseDecoder):
+        for i in range(len(module.hidden_dims)):
+            layers += [_dense(side.params[f"Dense_{i}"]), *side.after(i)]
+        return [*layers, _dense(side.params[f"Dense_{len(module.hidden_dims)}"])]
+    hidden, k, p = 0, module.kernel_size, module.padding
+    if vector:
+        for hidden in range(len(module.dense_dims)):
+            layers += [_dense(side.params[f"Dense_{hidden}"]), *side.after(hidden)]
+        hidden = len(module.dense_dims)
+        layers.append(_dense(side.params[f"Dense_{hidden}"]))
+        if module.expansion == "hidden":
+            layers += side.after(hidden)
+            hidden += 1
+        elif module.expansion == "activation":
+            layers.append(_activation(side.settings))
+    shapes = feature_shapes(module.shape, module.hidden_dims, module.strides, k, p)[::-1]
+    for i, stride in enumerate(module.strides[::-1]):
+        params = side.params[f"ConvTranspose_{i}"]
+        # A map of codes may have other channels than the encoder's features.
+        shapes[i] = (*shapes[i][:-1], params["kernel"].shape[-2])
+        layer = _convolution("conv_transpose", params, shapes[i], shapes[i + 1], stride, p)
+        last = i + 1 == len(module.strides)
+        layers += [layer] if last else [layer, *side.after(hidden + i)]
+    return layers
+
+
+def _heads(trained: Trained) -> dict[str, Layers]:
+    """From the encoder's features to the code."""
+    model, variables = trained.model, trained.variables.model
+    params = variables["params"]
+    own = params.keys() - {"encoder", "decoder"}
+    if {"mean", "logvar"} <= own:
+        return {name: [_dense(params[name])] for name in ("mean", "logvar")}
+    if "code" in own:
+        activates = getattr(model, "code_activation", None) is not None
+        after = [_activation(model.encoder.settings)] if activates else []
+        return {"code": [_dense(params["code"]), *after]}
+    book = variables.get("codebook", params).get("codes")
+    if "projection" in own and book is not None and book.ndim == 2:
+        kernel = params["projection"]["kernel"]
+        features = _features(trained)
+        code = (*features[:-1], kernel.shape[-1])
+        taps = (1,) * (len(features) - 1)
+        one = {"kernel": kernel.reshape(*taps, *kernel.shape), "bias": params["projection"]["bias"]}
+        chosen = {"kind": "nearest", "codes": _single(book), "length": book.shape[1]}
+        return {"code": [_convolution("conv", one, features, code, 1, 0), chosen]}
+    return {} if own else {"code": []}
+
+
+def _features(trained: Trained) -> tuple[int, ...]:
+    """The shape of what a convolutional encoder makes of an example."""
+    e = trained.model.encoder
+    shapes = feature_shapes(trained.info.shape, e.hidden_dims, e.strides, e.kernel_size, e.padding)
+    return shapes[-1]
+
+
+# What layers compute
+
+_CONV = jax.jit(conv, static_argnums=(2, 3))
+_CONV_TRANSPOSE = jax.jit(conv_transpose, static_argnums=(2, 3, 4))
+
+
+def compute(layers: Layers, x: np.ndarray, classes: np.ndarray | None = None) -> np.ndarray:
+    """The layers applied to (n, ...), as (n, numbers); `classes`, (n,), is for layers `label`.
+
+    What the page computes, in JAX, with the same rounded weights.
+    """
+    h = jnp.asarray(x, jnp.float32)
+    for layer in layers:
+        h = _apply(layer, h.reshape(len(h), -1), classes)
+    return np.asarray(h.reshape(len(h), -1))
+
+
+def _apply(layer: Layer, h: jnp.ndarray, classes: np.ndarray | None) -> jnp.ndarray:
+    def of(name: str) -> jnp.ndarray:
+        return jnp.asarray(layer[name], jnp.float32)
+
+    match layer["kind"]:
+        case "dense":
+            return h @ of("kernel") + of("bias")[None]
+        case "conv":
+            image = h.reshape(-1, *layer["before"])
+            y = _CONV(image, of("kernel"), layer["stride"], layer["padding"])
+            return y + jnp.broadcast_to(of("bias"), y.shape)
+        case "conv_transpose":
+            image, kernel = h.reshape(-1, *layer["before"]), of("kernel")
+            k, s, p = kernel.shape[0], layer["stride"], layer["padding"]
+            extra = tuple(output_padding_for(size, k, s, p) for size in layer["after"][:-1])
+            y = _CONV_TRANSPOSE(image, kernel, s, p, extra)
+            return y + jnp.broadcast_to(of("bias"), y.shape)
+        case "affine":
+            channels = h.reshape(len(h), -1, len(layer["scale"]))
+            return channels * of("scale")[None, None] + of("shift")[None, None]
+        case "activation":
+            return LayerSettings(layer["name"], layer["slope"]).activate(h)
+        case "label":
+            assert classes is not None
+            one_hot = np.equal.outer(classes, np.arange(layer["classes"])).astype(np.float32)
+            return jnp.concatenate([h, jnp.asarray(one_hot)], axis=1)
+        case "nearest":
+            codes = of("codes")
+            return codes[nearest(h.reshape(len(h), -1, codes.shape[1]), codes)]
+    raise AssertionError(layer["kind"])

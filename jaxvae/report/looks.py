@@ -1,0 +1,283 @@
+"""What a page shows of a model's examples: codes on a map, reconstructions, samples, pictures."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxvae.batch import Batch
+from jaxvae.data import Split
+from jaxvae.evaluation import (
+    Trained,
+    decode,
+    embed,
+    is_images,
+    kl_per_latent,
+    pixels,
+    prepare,
+    sample,
+)
+from jaxvae.evaluation.trained import batches
+from jaxvae.evaluation.views import chosen
+from jaxvae.figures.latents import pca
+from jaxvae.report.blobs import Blobs, Reference
+
+POINTS = 10_000
+"""Codes on the map, at most."""
+NUMBERS = 800_000
+"""Numbers in all these codes together: fewer points where codes are long."""
+CARRIED = 2000
+"""Points that carry their example, at most."""
+CARRIED_BYTES = 3_000_000
+"""Of all that are carried, before they are deflated."""
+FEW = 24
+"""Examples that are reconstructed to be seen, sampled, or compared with the network as layers: as
+many of each, so that every program is compiled once."""
+PAIRS = FEW // 3
+"""Reconstructions of each kind that are shown: the best, the worst, any."""
+GRID = 21
+"""Places along either side of a grid of decoded examples."""
+GRID_BYTES = 1_500_000
+FIGURE_BYTES = 1_000_000
+"""PNG files of the figures while training, together."""
+
+
+class Look(NamedTuple):
+    """What a pass over some test examples gives; rows are points.
+
+    codes: (n, numbers), each of this `shape` in the model.
+    label: (n,), -1: none.
+    error: (n,), mean squared error per value of the reconstruction, of pixels in [0, 1] or of
+        standardised values.
+    kl: (numbers,) nats, the mean over examples; None where latents have none.
+    rows: (n,), which examples of the split they are.
+    carried: the first of these examples, as `stored` has them.
+    """
+
+    codes: np.ndarray
+    shape: tuple[int, ...]
+    label: np.ndarray
+    error: np.ndarray
+    kl: np.ndarray | None
+    rows: np.ndarray
+    carried: np.ndarray
+
+
+def stored(trained: Trained, x: np.ndarray) -> np.ndarray:
+    """Examples as the page keeps them: images uint8, other values as the model sees them, float16.
+
+    x: in the model's range, (n, ...).
+    """
+    if is_images(trained):
+        return np.round(pixels(trained, x) * 255).astype(np.uint8)
+    return np.asarray(x, np.float32).astype(np.float16)
+
+
+def standard(trained: Trained, x: np.ndarray) -> np.ndarray:
+    """What `decode` returns, as the page keeps examples."""
+    if is_images(trained):
+        return np.round(x * 255).astype(np.uint8)
+    center, scale = trained.info.center, trained.info.scale
+    values = (x - np.asarray(center)) / np.asarray(scale) if center else x
+    return values.astype(np.float16)
+
+
+def _target(batch: Batch) -> np.ndarray:
+    """What is to be reconstructed, with NaN where it was not observed."""
+    x = np.asarray(batch.target)
+    return x if batch.observed is None else np.where(np.asarray(batch.observed), x, np.nan)
+
+
+def look(trained: Trained, split: Split) -> Look:
+    """Codes, errors and first examples of a split, in an order that follows from nothing."""
+    first = prepare(trained, split.take(np.arange(1)))
+    length = max(1, embed(trained, first).size)
+    n = min(POINTS, len(split.images), max(PAIRS, NUMBERS // length))
+    every = chosen(np.arange(len(split.images)), n, seed=0)
+    order = np.random.default_rng(0).permutation(every)
+    size = stored(trained, np.asarray(first.target)).nbytes
+    keep = min(CARRIED, n, max(PAIRS, CARRIED_BYTES // size))
+    codes, labels, errors, kls, carried, kept = [], [], [], [], [], 0
+    for batch, _ in batches(trained, split, order):
+        code = embed(trained, batch)
+        codes.append(code.reshape(len(code), -1))
+        labels.append(np.asarray(batch.label))
+        errors.append(_errors(trained, batch, code))
+        if (kl := kl_per_latent(trained, batch)) is not None:
+            kls.append(kl)
+        if kept < keep:  # not all: ten thousand photos may not fit into memory
+            carried.append(stored(trained, _target(batch))[: keep - kept])
+            kept += len(carried[-1])
+    return Look(
+        np.concatenate(codes),
+        code.shape[1:],
+        np.concatenate(labels),
+        np.concatenate(errors),
+        np.concatenate(kls).mean(axis=0) if kls else None,
+        order,
+        np.concatenate(carried),
+    )
+
+
+def _errors(trained: Trained, batch: Batch, code: np.ndarray) -> np.ndarray:
+    """Of the reconstructions, as `Look` has them: over the values that were observed."""
+    target, recon = _target(batch), decode(trained, code, batch.label)
+    if is_images(trained):
+        off = pixels(trained, target) - recon
+    else:
+        off = target - standard(trained, recon).astype(np.float32)
+    squares = np.square(off).reshape(len(off), -1)
+    known = np.isfinite(squares).sum(axis=1)
+    return np.nansum(squares, axis=1) / np.maximum(known, 1)
+
+
+def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict[str, Any]]:
+    """Groups of originals and reconstructions: any, those of the least error, of the largest."""
+    order = np.argsort(seen.error, kind="stable")
+    groups = {
+        "Any": np.arange(min(PAIRS, len(order))),
+        "Best": order[:PAIRS],
+        "Worst": order[::-1][:PAIRS],
+    }
+    index = seen.rows[np.concatenate([*groups.values()])]
+    batch = prepare(trained, split.take(index), index)
+    originals = stored(trained, _target(batch))
+    recons = standard(trained, decode(trained, embed(trained, batch), batch.label))
+    found, start = [], 0
+    for name, points in groups.items():
+        own = slice(start, start := start + len(points))
+        found.append(
+            {
+                "name": name,
+                "error": seen.error[points].tolist(),
+                "index": index[own].tolist(),
+                "label": seen.label[points].tolist(),
+                "originals": blobs.add(f"originals-{name}", originals[own]),
+                "reconstructions": blobs.add(f"reconstructions-{name}", recons[own]),
+            }
+        )
+    return found
+
+
+def samples(trained: Trained, train: Split, blobs: Blobs) -> dict[str, Reference]:
+    """Draws of the model's own prior, and the training examples next to each, by squared error.
+
+    Of at most 10,000 training examples, fewer where they are large.
+    """
+    _, drawn = sample(trained, FEW, seed=0)
+    size = max(1, int(np.prod(trained.info.shape)))
+    among = chosen(np.arange(len(train.images)), min(POINTS, 30_000_000 // size + 1), seed=0)
+    near = np.full(FEW, np.inf)
+    found = np.zeros((FEW, *trained.info.shape), np.float32)
+    rows = standard(trained, drawn).astype(np.float32).reshape(FEW, -1)
+    for batch, _ in batches(trained, train, among):
+        theirs = np.nan_to_num(stored(trained, np.asarray(batch.target)).astype(np.float32))
+        flat = theirs.reshape(len(theirs), -1)
+        distance = np.square(rows).sum(1)[:, None] - 2 * rows @ flat.T + np.square(flat).sum(1)
+        best = distance.argmin(axis=1)
+        closer = distance[np.arange(FEW), best] < near
+        near = np.where(closer, distance[np.arange(FEW), best], near)
+        found[closer] = theirs[best[closer]]
+    kept = found.astype(np.uint8 if is_images(trained) else np.float16)
+    return {
+        "samples": blobs.add("samples", standard(trained, drawn)),
+        "nearest": blobs.add("nearest", kept),
+    }
+
+
+def components(codes: np.ndarray) -> dict[str, Any]:
+    """The plane of the first two principal components: mean, directions and share of variance."""
+    mean = codes.mean(axis=0)
+    projected, share = pca(codes)
+    count = min(2, projected.shape[1])
+    # Directions from projections: pca returns coordinates in the basis, not the basis.
+    centred = codes - mean
+    norms = np.square(projected[:, :count]).sum(axis=0)
+    basis = np.zeros((2, len(mean)))  # a single code has no second direction
+    basis[:count] = (projected[:, :count].T @ centred) / np.maximum(norms, 1e-12)[:, None]
+    shares = [*share[:count].tolist(), 0.0][:2]
+    return {"mean": mean.tolist(), "directions": basis.tolist(), "share": shares}
+
+
+def grid(trained: Trained, seen: Look, plane: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
+    """Examples decoded from a grid over the map's plane: of a decoder that the page has not.
+
+    The plane is that of the two latents, or of the first two principal components.
+    """
+    direction = np.asarray(plane["directions"], np.float32)
+    mean = np.asarray(plane["mean"], np.float32)
+    at = (seen.codes - mean) @ direction.T
+    low, high = np.percentile(at, [0.5, 99.5], axis=0)
+    size = standard(trained, np.zeros((1, *trained.info.shape), np.float32)).nbytes
+    side = int(np.clip(np.sqrt(GRID_BYTES / size), 5, GRID))
+    axes = [np.linspace(low[i], high[i], side, dtype=np.float32) for i in range(2)]
+    places = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    z = (mean + places @ direction).astype(np.float32).reshape(-1, *seen.shape)
+    decoded = standard(trained, decode(trained, z))
+    return {
+        "side": side,
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "images": blobs.add("grid", decoded),
+    }
+
+
+def codebook(trained: Trained, split: Split, seen: Look) -> dict[str, Any] | None:
+    """How often each code of a codebook is chosen, over the points of the map; None: there is none.
+
+    Returns:
+        `counts`, of all positions together, and the `perplexity` of their use.
+    """
+    variables = trained.variables.model
+    codes = variables.get("codebook", variables["params"]).get("codes")
+    if getattr(codes, "ndim", 0) != 2:
+        return None
+    indices_of = jax.jit(lambda v, batch: trained.model.apply(v, batch).aux.get("indices"))
+    total = np.zeros(len(codes), int)
+    for batch, _ in batches(trained, split, seen.rows[:CARRIED]):
+        indices = indices_of(variables, batch)
+        if indices is None:
+            return None
+        total += np.bincount(np.asarray(indices).ravel(), minlength=len(codes))
+    usage = total[total > 0] / total.sum()
+    perplexity = float(np.exp(-(usage * np.log(usage)).sum()))
+    return {"counts": total.tolist(), "perplexity": perplexity}
+
+
+def over_time(folder: Path) -> list[dict[str, Any]]:
+    """The figures that were written while training, by epoch, as data URLs of PNG files.
+
+    Of many epochs so many as fit, evenly spaced, the last one among them.
+    """
+    folders = sorted(folder.glob("figures/epoch-*"))
+    every = [(int(path.name.rpartition("-")[2]), sorted(path.glob("*.png"))) for path in folders]
+    every = [(epoch, files) for epoch, files in every if files]
+    if not every:
+        return []
+    packed = [(epoch, [(file.stem, _small_png(file)) for file in files]) for epoch, files in every]
+    size = max(sum(len(png) for _, png in files) for _, files in packed)
+    number = min(len(packed), max(1, FIGURE_BYTES // size))
+    places = np.unique(np.linspace(len(packed) - 1, 0, number).round().astype(int))
+    return [{"epoch": packed[i][0], "pictures": [*_urls(packed[i][1])]} for i in places]
+
+
+def _urls(files: list[tuple[str, bytes]]) -> Iterator[dict[str, str]]:
+    for name, png in files:
+        letters = base64.b64encode(png).decode("ascii")
+        yield {"name": name, "url": f"data:image/png;base64,{letters}"}
+
+
+def _small_png(file: Path) -> bytes:
+    """A figure at most 700 pixels wide and of 128 colours."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        small = image.convert("RGB")
+        small.thumbnail((700, 1400))
+        buffer = io.BytesIO()
+        small.quantize(128).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,110 @@
+/* Reconstructions, samples, a codebook, and the figures that were drawn while training. */
+'use strict';
+
+const PER_VALUE = { image: 'per pixel', signal: 'per value, in standard deviations', row: 'per value, in standard deviations' };
+
+async function showReconstructions() {
+  const groups = contents.reconstructions;
+  const part = section('reconstructions', 'Reconstructions',
+    el('p', {}, `Test examples over what the model makes of their codes, with the mean squared error ${PER_VALUE[contents.kind]}. `
+      + `Best and worst are of the ${contents.latents.codes.shape[0].toLocaleString('en')} examples on the map.`));
+  for (const group of groups) {
+    const originals = await unpack(group.originals);
+    const recons = await unpack(group.reconstructions);
+    const figures = group.error.map((error, i) => {
+      const original = row(originals, group.originals, i);
+      const recon = row(recons, group.reconstructions, i);
+      const name = className(group.label[i]);
+      const what = `test example ${group.index[i]}${name ? `, ${name}` : ''}`;
+      const second = picture(recon, `Its reconstruction, error ${number(error, 3)}`);
+      if (contents.kind !== 'image') painted(() => draw(second, recon, original));
+      return el('figure', { title: what },
+        contents.kind === 'image' ? picture(original, what) : null, second,
+        el('figcaption', {}, number(error, 2)));
+    });
+    part.append(el('h3', {}, group.name), el('div', { className: 'row' }, ...figures));
+  }
+  if (contents.kind !== 'image') part.append(el('p', { className: 'hint' }, 'Grey: the example. Coloured: its reconstruction.'));
+}
+
+async function showSamples(model, explorer) {
+  if (!contents.samples) return;
+  const drawn = await unpack(contents.samples);
+  const nearest = await unpack(contents.nearest);
+  const standard = contents.prior === 'standard normal';
+  const fresh = standard && model?.decoder;
+  const grid = el('div', { className: 'row samples' });
+  const count = contents.samples.shape[0];
+  const said = el('p', { className: 'hint', 'aria-live': 'polite' });
+  const first = () => {
+    said.textContent = `Below each the training example next to it, by squared error.`;
+    grid.replaceChildren(...Array.from({ length: count }, (_, i) => el('figure', {},
+      picture(row(drawn, contents.samples, i), `Sample ${i + 1}`),
+      picture(row(nearest, contents.nearest, i), 'The training example next to it', 'picture near'))));
+  };
+  const again = () => {
+    said.textContent = 'Drawn here just now; training examples are not in this page to compare with.';
+    const length = contents.latents.codes.shape[1];
+    grid.replaceChildren(...Array.from({ length: count }, (_, i) => {
+      const z = Float32Array.from({ length }, normal);
+      const label = model.labels ? i % model.labels : -1;
+      const name = model.labels ? className(label) : '';
+      return el('figure', {}, picture(model.decode(z, label), `Sample ${i + 1} ${name}`),
+        name ? el('figcaption', {}, name) : null);
+    }));
+  };
+  const prior = standard ? 'N(0, I)' : 'the model\u2019s own prior';
+  const where = fresh ? '' : ' They were drawn when the page was written: the page cannot draw from this prior itself.';
+  const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
+  section('samples', 'Samples', el('p', {}, `Decoded from draws of ${prior}.${where}`),
+    fresh ? el('div', { className: 'bar' }, button('Draw new ones', again), button('The first again', first)) : null,
+    grid, said);
+  first();
+}
+
+function showCodebook(model) {
+  if (!contents.codebook) return;
+  const { counts, perplexity } = contents.codebook;
+  const total = counts.reduce((a, b) => a + b, 0);
+  const order = [...counts.keys()].sort((a, b) => counts[b] - counts[a]);
+  const used = counts.filter((n) => n > 0).length;
+  const head = model?.heads.code?.find((layer) => layer.kind === 'nearest');
+  const codeSize = contents.latents.codes.shape[1];
+  const figures = order.map((code) => {
+    const share = (100 * counts[code]) / total;
+    const bar = el('span', { className: 'use' }, el('span', {}));
+    bar.firstChild.style.width = `${(100 * counts[code]) / counts[order[0]]}%`;
+    const what = `Code ${code}: ${number(share, 2)} % of all positions`;
+    let shown = null;
+    if (head && model.decoder) {
+      const one = head.codes.subarray(code * head.length, (code + 1) * head.length);
+      const everywhere = Float32Array.from({ length: codeSize }, (_, i) => one[i % head.length]);
+      shown = picture(model.decode(everywhere, -1), what);
+    }
+    return el('figure', { title: what, className: counts[code] ? '' : 'unused' }, shown, bar,
+      el('figcaption', {}, `${number(share, 2)} %`));
+  });
+  section('codebook', 'Codebook', el('p', {},
+    `${used} of ${counts.length} codes are in use on the test examples, as many as ${number(perplexity, 3)} would be if all were `
+    + `used alike (the perplexity).${head ? ' Each is shown as what is decoded where it stands at every position.' : ''}`),
+  el('div', { className: 'row small' }, ...figures));
+}
+
+function showFigures() {
+  const epochs = contents.figures;
+  if (!epochs.length) return;
+  const holder = el('div', { className: 'figures' });
+  const said = el('output', { for: 'epoch' });
+  const slider = el('input', {
+    type: 'range', id: 'epoch', min: 0, max: epochs.length - 1, step: 1, value: epochs.length - 1, oninput: () => show(),
+  });
+  const show = () => {
+    const { epoch, pictures } = epochs[slider.value];
+    said.textContent = `epoch ${epoch}`;
+    slider.setAttribute('aria-valuetext', `epoch ${epoch}`);
+    holder.replaceChildren(...pictures.map(({ name, url }) => el('img', { src: url, alt: `${name} after epoch ${epoch}` })));
+  };
+  section('while-training', 'While it trained',
+    el('div', { className: 'bar' }, el('label', { className: 'check', for: 'epoch' }, 'Epoch ', slider), said), holder);
+  show();
+}

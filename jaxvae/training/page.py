@@ -1,0 +1,114 @@
+"""The page of a run, or of one member of a population: from its folder, or as training ends."""
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxvae import data, report, runs
+from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment
+from jaxvae.data import Dataset
+from jaxvae.evaluation import Trained
+from jaxvae.training.extract import extract
+from jaxvae.training.load import load
+from jaxvae.training.metrics import Rows, read_population, rows_of
+
+
+def write_page(
+    folder: Path,
+    out: Path | None = None,
+    member: int | None = None,
+    checkpoint: str = "best",
+    like: Experiment | None = None,
+    trust_code: bool = False,
+    dataset: Dataset | None = None,
+) -> Path:
+    """Write the page of a run folder; return where it is.
+
+    Args:
+        folder: the run folder.
+        out: the file; by default report.html in the run folder.
+        member: of a population; by default the one of the lowest validation loss.
+        checkpoint: `best` or `latest`.
+        like, trust_code: as for `jaxvae.training.load.load`.
+        dataset: what it was trained on, where it was read already.
+
+    Raises:
+        UsageError: not a run folder, no such member, or as `load`.
+        FileNotFoundError: it has no checkpoint, or its data are gone.
+    """
+    with contextlib.ExitStack() as kept:
+        alone, summary, words = folder, _summary(folder), ""
+        if read_population(folder) is None:
+            allowed = "left out: a single run, not a population"
+            require(member is None, "member", member, allowed)
+        else:
+            which = _best(summary) if member is None else member
+            words = _words(summary, which, member is None)
+            summary |= _of_member(summary, which)
+            alone = Path(kept.enter_context(tempfile.TemporaryDirectory()), "run")
+            extract(folder, which, alone, like, trust_code)
+        trained, step = load(alone, checkpoint, like, trust_code)
+        dataset = dataset or data.load(trained.experiment.data, known=True)
+        rows = runs.read_metrics(alone / "metrics.csv")
+        run = report.Reported(alone, trained, dataset, rows, summary, step, words)
+        return report.write(run, out or folder / report.FILE)
+
+
+def page_at_end(
+    folder: Path,
+    final: Trained,
+    everyone: Sequence[Experiment],
+    dataset: Dataset,
+    rows: Rows,
+    summary: Mapping[str, Any],
+) -> Path:
+    """The page of a training that has ended, of what is in memory.
+
+    Args:
+        folder: the run folder.
+        final: the best state; of several members with an axis of them.
+        everyone: the members.
+        dataset: what they were trained on.
+        rows: of metrics.csv, with their members.
+        summary: as summary.json has it.
+    """
+    which, words = 0, ""
+    if len(everyone) > 1:
+        which = _best(summary)
+        variables = jax.tree.map(lambda x: x[which], final.variables)
+        final = final._replace(experiment=everyone[which], variables=variables)
+        words = _words(summary, which, chosen=True)
+        summary = {**summary, **_of_member(summary, which)}
+    run = report.Reported(folder, final, dataset, rows_of(rows, which), summary, None, words)
+    return report.write(run, folder / report.FILE)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """What summary.json holds; {} of a run that still trains."""
+    path = folder / "summary.json"
+    found: dict[str, Any] = runs.read_json(path) if path.is_file() else {}
+    return found
+
+
+def _best(summary: Mapping[str, Any]) -> int:
+    """The member of the lowest validation loss, of those that stayed finite."""
+    members = summary.get("members", ())
+    finite = [m for m in members if m["best"] is not None and m["failed_epoch"] is None]
+    if not finite:
+        raise UsageError("member: must be given: none is known to have stayed finite")
+    return int(min(finite, key=lambda member: member["best"]["val_loss"])["member"])
+
+
+def _of_member(summary: Mapping[str, Any], member: int) -> dict[str, Any]:
+    return next((m for m in summary.get("members", ()) if m["member"] == member), {})
+
+
+def _words(summary: Mapping[str, Any], member: int, chosen: bool) -> str:
+    of = f" of {summary['num_members']}" if "num_members" in summary else ""
+    which = f"member {member}{of}, counted from 0"
+    return f"{which}: the one of the lowest validation loss" if chosen else which

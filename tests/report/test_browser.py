@@ -1,0 +1,370 @@
+"""Pages in a real browser: the network is the model's, and everything on the page does something.
+
+Models have random weights: what a page computes does not depend on what they were trained on.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jaxvae import Data, Model, Objective, report, runs
+from jaxvae.data import Dataset, Split
+from jaxvae.evaluation import decode, embed, prepare
+from jaxvae.evaluation.trained import gaussian_posterior
+from tests.evaluation import subjects
+from tests.report import made
+from tests.report.browsing import chromium, opened
+from tests.report.speed import frames_per_second, milliseconds_per_decode
+
+pytestmark = pytest.mark.slow
+
+ON_SCREEN = """(i) => {
+  const { map } = report.explorer;
+  return map.toScreen(map.points.x[i], map.points.y[i]);
+}"""
+EVIL = "</script><b onclick='alert(1)'>&"
+STRIPES = subjects.dataset()._replace(classes=(EVIL, "even", "odd"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """The page of a model, written once."""
+    written = {}
+
+    def page(name, model=None, dataset=STRIPES, **settings):
+        if name not in written:
+            folder, model = tmp_path_factory.mktemp(name), model or made.MODELS[name]
+            trained = made.trained(model, dataset, **settings)
+            path = report.write(made.reported(folder, trained, dataset), folder / "report.html")
+            written[name] = trained, path
+        return written[name]
+
+    return page
+
+
+def decoded(page, z, label=-1):
+    """What the page's network makes of a code."""
+    call = "([z, label]) => Array.from(report.model.decode(Float32Array.from(z), label))"
+    return np.array(page.evaluate(call, [np.ravel(z).tolist(), label]))
+
+
+def encoded(page, image, label=-1):
+    call = """([x, label]) => {
+      const found = report.model.encode(Float32Array.from(x), label);
+      return [Array.from(found.mean), found.logvar && Array.from(found.logvar)];
+    }"""
+    return page.evaluate(call, [np.ravel(image).tolist(), label])
+
+
+def shown(page, selector):
+    """The grey values of a canvas, in [0, 1]."""
+    call = """(selector) => {
+      const canvas = document.querySelector(selector);
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return Array.from(data).filter((_, i) => i % 4 === 0);
+    }"""
+    return np.array(page.evaluate(call, selector)) / 255
+
+
+def compare(page, trained, split, label=False):
+    """The browser's network is JAX's with the same rounded kernels, and nearly the model's own."""
+    batch = prepare(trained, split.take(np.arange(4)))
+    same = made.rounded(trained)
+    codes = embed(same, batch)
+    for i, z in enumerate(np.concatenate([codes, codes + 0.5])):
+        of = int(batch.label[i % 4]) if label else -1
+        found = decoded(page, z, of)
+        np.testing.assert_allclose(found, decode(same, z[None], [of]).ravel(), atol=1e-3)
+        np.testing.assert_allclose(found, decode(trained, z[None], [of]).ravel(), atol=1e-2)
+    if trained.info.maximum is None:
+        return
+    for i in range(4):
+        x = np.asarray(split.images[i], np.float32) / 255
+        mean, logvar = encoded(page, x, int(batch.label[i]) if label else -1)
+        np.testing.assert_allclose(mean, codes[i].ravel(), atol=1e-3)
+        np.testing.assert_allclose(mean, embed(trained, batch)[i].ravel(), atol=2e-2)
+        if logvar is not None:
+            exact = gaussian_posterior(same, batch)[1][i]
+            np.testing.assert_allclose(logvar, exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", made.MODELS)
+def test_the_network_in_the_browser(browser, write, name):
+    trained, path = write(name)
+    with opened(browser, path) as page:
+        compare(page, trained, STRIPES.test)
+
+
+def test_in_colour_with_odd_sizes_and_other_ranges(browser, write):
+    data = made.dataset_of(made.colour)
+    settings = {"data": Data("digits", batch_size=8, range=(-1.0, 1.0)), "objective": MSE}
+    model = Model(**made.CONV, output="tanh", batch_norm=True)
+    trained, path = write("colour", model, data, **settings)
+    with opened(browser, path) as page:
+        compare(page, trained, data.test)
+
+
+MSE = Objective("mse")
+
+
+def test_signals_are_curves(browser, write):
+    data = made.dataset_of(made.signals)
+    model = Model(**made.CONV, output="linear")
+    trained, path = write("signals", model, data, objective=Objective("gaussian"))
+    with opened(browser, path) as page:
+        z = np.array([0.5, -1.0, 0.2], np.float32)
+        truth = decode(made.rounded(trained), z[None])
+        standard = (truth - trained.info.center) / np.array(trained.info.scale)
+        np.testing.assert_allclose(decoded(page, z), standard.ravel(), atol=1e-3)
+        assert page.locator("#own").count() == 0
+        assert np.ptp(shown(page, "#reconstructions canvas")) > 0
+
+
+def test_a_conditional_model_has_a_choice_of_class(browser, write):
+    model = replace(runs.load_experiment("conditional_vae").model, hidden_dims=(16,), latent_dim=2)
+    trained, path = write("conditional", model)
+    with opened(browser, path) as page:
+        compare(page, trained, STRIPES.test, label=True)
+        z = np.array(page.evaluate("Array.from(report.explorer.z)"), np.float32)
+        for label in range(subjects.CLASSES):
+            page.select_option("#class", str(label))
+            truth = decode(made.rounded(trained), z[None], [label])
+            np.testing.assert_allclose(shown(page, ".decoded canvas"), truth.ravel(), atol=0.006)
+
+
+@pytest.mark.ci
+def test_the_page_from_slider_to_drawing(browser, write):
+    """All that is done with a page, in one go; JAX says what is right."""
+    trained, path = write("batch_norm")
+    same = made.rounded(trained)
+    with opened(browser, path) as page:
+        compare(page, trained, STRIPES.test)
+
+        def is_right():
+            page.wait_for_timeout(60)  # a frame
+            z = np.array(page.evaluate("Array.from(report.explorer.z)"), np.float32)
+            picture = shown(page, ".decoded canvas")
+            np.testing.assert_allclose(picture, decode(same, z[None]).ravel(), atol=0.006)
+            return z
+
+        # A slider moves its latent, and the picture to JAX's values.
+        before = is_right()
+        page.locator("#z0").fill("1.2")
+        z = is_right()
+        assert z[0] == pytest.approx(1.2, abs=0.02) and z[1] == before[1]
+        page.locator("#z1").press("ArrowRight")
+        assert is_right()[1] > z[1]
+
+        # Dragging over the map decodes where the pointer is.
+        box = page.locator(".map-marks").bounding_box()
+        x, y = box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4
+        page.mouse.move(x - 60, y)
+        page.mouse.down()
+        page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        place = page.evaluate(
+            "([x, y]) => report.explorer.map.toPlane(x, y)", [x - box["x"], y - box["y"]]
+        )
+        np.testing.assert_allclose(is_right(), place, atol=0.02)
+
+        # Pointing at a point shows its example.
+        px, py = page.evaluate(ON_SCREEN, 4)
+        page.mouse.move(box["x"] + px, box["y"] + py)
+        i = page.evaluate("([x, y]) => report.explorer.map.pointAt(x, y)", [px, py])
+        assert page.locator(".tip").is_visible()
+        carried = "(i) => Array.from(row(report.explorer.carried, contents.latents.carried, i))"
+        example = np.array(page.evaluate(carried, i)) / 255
+        np.testing.assert_allclose(shown(page, ".tip canvas"), example, atol=1e-6)
+
+        # Two clicks on points give the walk between their codes.
+        for point in (3, 8):
+            px, py = page.evaluate(ON_SCREEN, point)
+            page.mouse.click(box["x"] + px, box["y"] + py)
+        assert page.locator("#walk canvas").count() == 11
+        ends = page.evaluate("report.explorer.walk.map((z) => Array.from(z))")
+        middle = np.mean(ends, axis=0, dtype=np.float32)
+        found = shown(page, "#walk figure:nth-child(6) canvas")
+        np.testing.assert_allclose(found, decode(same, middle[None]).ravel(), atol=0.006)
+
+        # The legend hides a class, and says so; its name is a name.
+        first = page.locator(".legend button").first
+        assert first.inner_text() == EVIL and page.locator("b[onclick]").count() == 0
+        first.click()
+        assert first.get_attribute("aria-pressed") == "false"
+        assert page.evaluate("[...report.explorer.map.hidden]") == [0]
+        hidden = page.evaluate("[...report.explorer.labels].findIndex((label) => label === 0)")
+        place = page.evaluate(ON_SCREEN, hidden)
+        at = page.evaluate("(place) => report.explorer.map.pointAt(...place)", place)
+        assert at is None or page.evaluate("(i) => report.explorer.labels[i]", at) != 0
+
+        # What is drawn is encoded, put on the map and reconstructed.
+        page.locator(".sheet").scroll_into_view_if_needed()
+        sheet = page.locator(".sheet").bounding_box()
+        page.mouse.move(sheet["x"] + 60, sheet["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(sheet["x"] + 90, sheet["y"] + 180, steps=5)
+        page.mouse.up()
+        page.wait_for_timeout(60)
+        pixels = np.array(page.evaluate("Array.from(report.own.pixels())"), np.float32)
+        assert pixels.max() > 0.5
+        image = Split(np.round(255 * pixels).astype(np.uint8).reshape(1, 12, 12, 1), None)
+        mean = embed(same, prepare(same, image))
+        own = page.evaluate("Array.from(report.explorer.own.mean)")
+        np.testing.assert_allclose(own, mean[0], atol=5e-3)  # a pixel of the image is rounded
+        assert page.evaluate("report.explorer.own.cloud.length") == 200
+        recon = shown(page, "#own figure:nth-child(3) canvas")
+        np.testing.assert_allclose(recon, decode(same, mean).ravel(), atol=0.01)
+
+        # New samples, from N(0, I), are others.
+        old = shown(page, "#samples canvas")
+        page.get_by_role("button", name="Draw new ones").click()
+        assert not np.array_equal(shown(page, "#samples canvas"), old)
+
+
+def test_the_keyboard(browser, write):
+    _, path = write("dense")
+    with opened(browser, path) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.locator(".map-marks").focus()
+        before = page.evaluate("[Array.from(report.explorer.z), report.explorer.map.span]")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowUp")
+        page.wait_for_timeout(100)
+        z = np.array(page.evaluate("Array.from(report.explorer.z)"))
+        np.testing.assert_allclose(z - before[0], before[1] / 60, rtol=1e-3)
+        assert "z = (" in page.locator(".decoded output").inner_text()
+        page.keyboard.press("+")
+        assert page.evaluate("report.explorer.map.span") < before[1]
+        page.keyboard.press("0")
+        assert page.evaluate("report.explorer.map.span") == pytest.approx(before[1])
+        page.locator(".legend button").nth(1).focus()
+        page.keyboard.press("Space")
+        assert page.evaluate("[...report.explorer.map.hidden]") == [1]
+
+
+NAMELESS = """() => [...document.querySelectorAll('button, input, select, canvas, img, summary')]
+  .filter((e) => !e.closest('[aria-hidden], [hidden]') && e.getAttribute('aria-hidden') !== 'true')
+  .filter((e) => !(e.getAttribute('aria-label') || e.alt || e.textContent.trim() || e.labels?.length
+    || e.closest('[role=img][aria-label]')))
+  .map((e) => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.parametrize("name", ["dense", "vq", "conv", "cae"])
+def test_all_that_can_be_used_or_seen_has_a_name(browser, write, name):
+    _, path = write(name)
+    with opened(browser, path) as page:
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate("document.querySelectorAll('h1').length") == 1
+        sections = page.locator("section").all()
+        titles = [part.get_attribute("aria-labelledby") for part in sections]
+        assert all(page.locator(f"#{title}").count() == 1 for title in titles)
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(browser, write, width, scheme):
+    for name in ("dense", "conv", "vq"):
+        _, path = write(name)
+        with opened(browser, path, width, scheme) as page:
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width
+            box = page.locator(".map").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+def luminance(page, name):
+    """Relative luminance (WCAG 2) of a colour of the style sheet."""
+    text = page.evaluate("(name) => color(name)", name)
+    parts = np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_contrast_and_print(browser, write):
+    """Text has a contrast of at least 4.5 (WCAG 2 AA), in either scheme; paper is white."""
+    _, path = write("dense")
+    for scheme in ("light", "dark"):
+        with opened(browser, path, scheme=scheme) as page:
+            paper, ground = luminance(page, "--paper"), luminance(page, "--ground")
+            for name in ("--ink", "--muted", "--accent"):
+                for behind in (paper, ground):
+                    pair = sorted([luminance(page, name), behind])
+                    assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (scheme, name)
+            assert (paper > 0.9) == (scheme == "light")
+            page.evaluate("dispatchEvent(new Event('beforeprint'))")
+            page.emulate_media(media="print")
+            assert luminance(page, "--paper") > 0.9 and luminance(page, "--ink") < 0.1
+            assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_axes_of_the_map_are_two_latents_or_two_components(browser, write):
+    _, path = write("conv")
+    with opened(browser, path) as page:
+        horizontal, vertical = page.locator(".axes select").all()
+        codes = page.evaluate("Array.from(report.explorer.codes)")
+        codes = np.array(codes).reshape(-1, 3)
+        horizontal.select_option("2")
+        assert vertical.input_value() in ("0", "1")  # a component has no place beside a latent
+        other = int(vertical.input_value())
+        points = "Array.from(report.explorer.map.points.{})"
+        x, y = (page.evaluate(points.format(name)) for name in "xy")
+        np.testing.assert_allclose(x, codes[:, 2], atol=1e-6)
+        np.testing.assert_allclose(y, codes[:, other], atol=1e-6)
+        vertical.select_option("pc")
+        assert horizontal.input_value() == "pc"
+        # Moving in the plane of the components keeps what is at right angles to it.
+        before = np.array(page.evaluate("Array.from(report.explorer.z)"))
+        page.evaluate("report.explorer.moveTo(0.3, -0.2)")
+        page.wait_for_timeout(60)
+        step = np.array(page.evaluate("Array.from(report.explorer.z)")) - before
+        directions = np.array(page.evaluate("contents.latents.plane.directions"))
+        np.testing.assert_allclose(step, directions.T @ (directions @ step), atol=1e-5)
+
+
+def test_a_grid_in_the_place_of_a_decoder(browser, write, monkeypatch):
+    monkeypatch.setattr("jaxvae.report.weights.LARGEST", 100)
+    trained, path = write("too_large", made.MODELS["dense"])
+    with opened(browser, path) as page:
+        assert page.locator(".note").count() == 3  # decoder, encoder, and what is shown instead
+        assert page.locator(".latent").count() == 0 and page.locator("#own").count() == 0
+        low = np.array(page.evaluate("contents.grid.low"), np.float32)
+        np.testing.assert_allclose(
+            decoded(page, low) / 255, decode(trained, low[None]).ravel(), atol=0.004
+        )
+
+
+def test_a_file_is_encoded(browser, write, tmp_path):
+    from PIL import Image
+
+    _, path = write("dense")
+    Image.new("RGB", (50, 30), (255, 255, 255)).save(tmp_path / "white.png")
+    (tmp_path / "text.png").write_text("no image")
+    with opened(browser, path) as page:
+        page.set_input_files("#own-file", tmp_path / "white.png")
+        page.wait_for_timeout(200)
+        assert page.evaluate("Math.min(...report.own.pixels())") == pytest.approx(1)
+        page.locator("#own-invert").check()
+        assert page.evaluate("Math.max(...report.own.pixels())") == pytest.approx(0)
+        page.set_input_files("#own-file", tmp_path / "text.png")
+        page.wait_for_timeout(200)
+        assert "not an image" in page.locator("#own output").inner_text()
+
+
+def test_the_largest_usual_decoder_is_fast(browser, write):
+    """784-512-256-2, as mnist_vae_2d: ten milliseconds are a third of a frame at 30 a second."""
+    rng = np.random.default_rng(0)
+    images = Split(rng.integers(0, 256, (50, 28, 28, 1), np.uint8), np.zeros(50, np.int32))
+    data = Dataset("noise", images, images, images, None, "noise")
+    _, path = write("large", Model(hidden_dims=(512, 256), latent_dim=2), data)
+    assert path.stat().st_size < 8e6
+    with opened(browser, path) as page:
+        assert milliseconds_per_decode(page) < 10
+        assert frames_per_second(page) > 5  # on a machine that does other work; alone it is 60
