@@ -1,4 +1,4 @@
-"""The experiments' numbers in README, docs/variants.md and docstrings are those of the ledger."""
+"""The experiments' numbers in docs and docstrings are those of the ledger."""
 
 import importlib.util
 import math
@@ -19,7 +19,7 @@ ENTRIES = {
     name for name, _, kind in (key.partition("/") for key in LEDGER) if kind in ("", "seeds")
 }
 FILES = {path.stem: path for path in (ROOT / "experiments").rglob("*.py")}
-TABLES = [ROOT / "README.md", ROOT / "docs" / "variants.md"]
+TABLES = [ROOT / "docs" / "recipes.md", ROOT / "docs" / "variants.md"]
 JOBS = {
     "denoising": "Denoising",
     "anomalies": "Anomaly detection",
