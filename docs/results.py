@@ -1,6 +1,6 @@
 """Fill docs/results.json: what each experiment came to, where, and in what time.
 
-docs/recipes.md, docs/variants.md and docstrings say these numbers; `tests/test_results.py` compares.
+docs/recipes.md, docs/variants.md and docstrings say these numbers; tests/test_results.py compares.
 What is there already is left alone, so that the command goes on where it was stopped.
 
     make results                                   each experiment that has no entry
