@@ -1,5 +1,6 @@
 """What the site has besides documents: notebooks, a list of experiments, links to the code."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
+import jaxvae
 from jaxvae.runs import names
 
 ROOT = Path(__file__).parents[1]
+RUNS = os.environ.get("SITE_RUNS", "true") == "true"
+"""Whether notebooks are carried out, and experiments trained for their pages."""
+LIVE = ("digits_vae", "vq_vae", "conditional_vae")
 CODE = "https://github.com/jaxvae/jaxvae/blob/main/"
 
 
@@ -19,6 +24,10 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted((ROOT / "notebooks").glob("*.py")):
         name = f"notebooks/{path.name}"
         files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
+    for name in LIVE if RUNS else ():
+        run = jaxvae.train(name, figures_every=None, quiet=True)
+        page = run.report().path.read_text()
+        files.append(File.generated(config, f"reports/{name}.html", content=page))
     files.append(File.generated(config, "experiments.md", content=experiments()))
     return files
 
@@ -43,6 +52,9 @@ def experiments() -> str:
         "`jaxvae train NAME` trains one, `jaxvae experiments NAME` prints its",
     ]
     lines += ["file, `jaxvae train NAME --help` its settings.", ""]
+    if RUNS:
+        pages = ", ".join(f"[`{name}`](reports/{name}.html)" for name in LIVE)
+        lines += [f"Pages of runs, to move in their latent spaces: {pages}.", ""]
     family = None
     for each in names.listed():
         if each.family != family:

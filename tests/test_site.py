@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ci]
 def site(tmp_path_factory):
     """Built with warnings as errors; notebooks, which tests/test_notebooks.py runs, as they are."""
     out = tmp_path_factory.mktemp("site")
-    environment = os.environ | {"EXECUTE_NOTEBOOKS": "false", "NO_MKDOCS_2_WARNING": "1"}
+    environment = os.environ | {"SITE_RUNS": "false", "NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -4,9 +4,9 @@ loss = recon + MI + 6 TC + dwKL, with log q(z) by minibatch-weighted sampling. C
 4 (arXiv:1802.04942). Its estimates of MI, TC and dwKL are biased: compare them at one batch size.
 784-256-10, ReLU, mirrored.
 
-Expect: validation loss 635.3 nats at epoch 46 of 50 (recon 293.46, kl 5.59, tc 67.24). Seeds 0 to
-    3: 633.8 to 635.3, mean 634.7, sd 0.65.
-Run: jaxvae train beta_tc_vae   (44 s for the four seeds at once, on a core of a shared Xeon)
+Expect: validation loss 635.3 nats at epoch 44 of 50 (recon 294.07, kl 5.41, tc 67.17). Seeds 0 to
+    3: 633.8 to 635.3, mean 634.7, sd 0.69.
+Run: jaxvae train beta_tc_vae   (60 s for the four seeds at once, on a core of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train
