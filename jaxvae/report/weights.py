@@ -44,7 +44,10 @@ class Network(NamedTuple):
 def export(trained: Trained, examples: Batch) -> Network:
     """The layers of a model, each part compared with the model on some prepared examples."""
     code = embed(trained, examples)
-    found = layers_of(trained, code.shape[1:])
+    try:
+        found = layers_of(trained, code.shape[1:])
+    except KeyError:  # parameters of other names than the package's modules have
+        found = None
     if found is None:
         what = "its network has layers of its own, which this page does not know"
         return Network(None, {}, None, (f"The page cannot compute this model: {what}.",))
