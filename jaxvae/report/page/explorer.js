@@ -114,7 +114,7 @@ class Explorer {
     const n = this.latents.codes.shape[0];
     const points = { x: new Float32Array(n), y: new Float32Array(n), label: this.labels };
     for (let i = 0; i < n; i++) {
-      [points.x[i], points.y[i]] = this.project(this.codeOf(i));
+      [points.x[i], points.y[i]] = this.project(this.codes, i * this.length);
       // One latent leaves a direction free: classes lie in rows.
       if (this.length === 1) points.y[i] = -0.25 * (this.labels[i] + (i % 97) / 140);
     }
@@ -126,12 +126,12 @@ class Explorer {
     this.mark();
   }
 
-  /** Where a code lies in the plane. */
-  project(z) {
+  /** Where a code lies in the plane: z, or what begins at a place in it. */
+  project(z, from = 0) {
     const { u, v, origin } = this.plane;
     let [x, y] = [0, 0];
-    for (let i = 0; i < z.length; i++) {
-      const d = z[i] - origin[i];
+    for (let i = 0; i < this.length; i++) {
+      const d = z[from + i] - origin[i];
       x += d * u[i];
       y += d * v[i];
     }
