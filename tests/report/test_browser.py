@@ -23,6 +23,16 @@ ON_SCREEN = """(i) => {
   const { map } = report.explorer;
   return map.toScreen(map.points.x[i], map.points.y[i]);
 }"""
+PAINTED = """() => {
+  const canvas = document.querySelector('.map-points');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0; // of what is no grey
+  for (let i = 0; i < data.length; i += 4) {
+    const rgb = [data[i], data[i + 1], data[i + 2]];
+    count += Math.max(...rgb) - Math.min(...rgb) > 40;
+  }
+  return count;
+}"""
 EVIL = "</script><b onclick='alert(1)'>&"
 STRIPES = subjects.dataset()._replace(classes=(EVIL, "even", "odd"))
 
@@ -196,7 +206,9 @@ def test_the_page_from_slider_to_drawing(browser, write):
         # The legend hides a class, and says so; its name is a name.
         first = page.locator(".legend button").first
         assert first.inner_text() == EVIL and page.locator("b[onclick]").count() == 0
+        painted = page.evaluate(PAINTED)
         first.click()
+        assert page.evaluate(PAINTED) < 0.9 * painted  # a third of the points is gone
         assert first.get_attribute("aria-pressed") == "false"
         assert page.evaluate("[...report.explorer.map.hidden]") == [0]
         hidden = page.evaluate("[...report.explorer.labels].findIndex((label) => label === 0)")
@@ -214,6 +226,11 @@ def test_the_page_from_slider_to_drawing(browser, write):
         page.wait_for_timeout(60)
         pixels = np.array(page.evaluate("Array.from(report.own.pixels())"), np.float32)
         assert pixels.max() > 0.5
+        weight = pixels.reshape(12, 12) / pixels.sum()
+        middle = [weight.sum(axis) @ np.arange(12) for axis in (0, 1)]
+        np.testing.assert_allclose(
+            middle, 5.5, atol=0.6
+        )  # it was drawn on the left, and is centred
         image = Split(np.round(255 * pixels).astype(np.uint8).reshape(1, 12, 12, 1), None)
         mean = embed(same, prepare(same, image))
         own = page.evaluate("Array.from(report.explorer.own.mean)")
