@@ -180,6 +180,17 @@ def numbers_in(value: Any) -> list[float]:
     return [float(value)] if isinstance(value, int | float) else []
 
 
+@pytest.mark.parametrize("key", [key for key in LEDGER if "/seed-" in key])
+def test_another_seed(key):
+    """Its lowest loss stands in the docstring, beside that of seed 0."""
+    name, _, kind = key.partition("/")
+    expect, _ = expectation(name)
+    _, said, after = expect.partition(f"seed {kind.removeprefix('seed-')} ")
+    number = re.match(NUMBER, after)
+    assert said and number is not None
+    assert says(number[0], LEDGER[key]["best"][metric_of(expect)])
+
+
 def test_measures():
     """Of the settings that the experiments have, as docs/evaluation.md has them."""
     assert results.table(LEDGER) in (ROOT / "docs" / "evaluation.md").read_text()
