@@ -23,9 +23,7 @@ from jaxvae.runs import COLUMNS
 from tests.data import archives, test_formats
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 6, 5), np.uint8)
-EXAMPLES = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+EXAMPLES = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SIZES = st.sampled_from([0, 1, 127, 255, 2**15, 2**31 - 1, 2**32 - 1, 2**63])
 
 

@@ -14,7 +14,7 @@ from jaxvae import cli
 
 DIGITS = Path(__file__).parents[1] / "experiments" / "digits_vae.py"
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 6, 5), np.uint8)
-EXAMPLES = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 WORDS = st.sampled_from(
     ["nan", "inf", "-inf", "1e400", "-0.0", "1e-320", "None", "True", "", "-", "--", "0x10", "1_0"]

@@ -26,7 +26,7 @@ def bits(keys: jax.Array) -> list[tuple[int, ...]]:
     return [tuple(key) for key in np.asarray(jax.random.key_data(keys)).reshape(-1, 2).tolist()]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     index=st.permutations(range(32)),
     step=st.integers(0, 2**31 - 1),

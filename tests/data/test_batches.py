@@ -24,7 +24,6 @@ def order(seed: int, epoch: int) -> np.ndarray:
     return np.asarray(order_of(jnp.uint32(seed), jnp.int32(epoch)))
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 2**31 - 1))
 def test_an_epoch_visits_every_example_once(seed, epoch):
     first = order(seed, epoch)
@@ -69,7 +68,7 @@ def test_a_batch_larger_than_the_set_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.ci
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(labelled=st.integers(1, 59), batch_size=st.integers(2, 30), epoch=st.integers(0, 9))
 def test_every_batch_has_its_share_of_labelled_examples(labelled, batch_size, epoch):
     """First in the batch; each kind is visited evenly: nobody twice before everybody once."""

@@ -68,7 +68,7 @@ def test_a_set_becomes_no_array_by_accident():
         np.asarray(numbered(3))
 
 
-@settings(max_examples=60, deadline=None)  # threads are waited for
+@settings(max_examples=60)  # threads are waited for
 @given(shuffled=st.data())
 def test_order_and_shapes(shuffled):
     steps, batch_size = shuffled.draw(st.integers(0, 12)), shuffled.draw(st.integers(1, 5))

@@ -61,7 +61,7 @@ def assert_cell(figure, top, left, image):
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     n=st.integers(1, 12),
     height=st.integers(1, 5),

@@ -21,7 +21,7 @@ def assert_complete(figure):
 # ------------------------------------------------------------------- principal components
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(n=st.integers(1, 30), d=st.integers(1, 12), seed=st.integers(0, 2**16))
 def test_pca_is_a_rotation_that_sorts_the_variances(n, d, seed):
     rng = np.random.default_rng(seed)
@@ -229,7 +229,7 @@ def test_curves_hold_the_columns(epochs):
     assert_complete(figure)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(losses=st.lists(st.floats(-500, 500), min_size=1, max_size=8))
 def test_the_marked_epoch_has_the_lowest_validation_loss(losses):
     table = {**history(len(losses)), "val_loss": losses}

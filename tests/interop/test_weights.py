@@ -103,7 +103,7 @@ def models(draw: Any) -> tuple[Model, tuple[int, int, int]]:
 
 
 @given(models(), st.booleans(), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_round_trip_of_reference_models_is_exact(drawn, learned_variance, seed):
     model, shape = drawn
     template = template_of(model, shape, learned_variance)

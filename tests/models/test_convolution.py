@@ -73,7 +73,7 @@ def geometries(draw):
     )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(geometry=geometries(), seed=st.integers(0, 2**32 - 1))
 def test_conv_and_its_gradients_equal_loops(geometry, seed):
     k, s, p, (h, w), channels, features, batch = geometry
@@ -89,7 +89,7 @@ def test_conv_and_its_gradients_equal_loops(geometry, seed):
     )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(geometry=geometries(), seed=st.integers(0, 2**32 - 1), data=st.data())
 def test_conv_transpose_and_its_gradients_equal_loops(geometry, seed, data):
     k, s, p, (h, w), channels, features, batch = geometry

@@ -101,7 +101,7 @@ def test_elbo_at_the_optimum_is_the_log_likelihood(ppca, elbo):
 shifts = st.lists(st.floats(-1, 1), min_size=K, max_size=K).map(np.array)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(mean_shift=shifts, logvar_shift=shifts)
 def test_any_other_posterior_loses_its_kl_to_the_true_one(ppca, elbo, mean_shift, logvar_shift):
     gap = ppca.log_p - elbo(mean_shift, logvar_shift)

@@ -48,7 +48,7 @@ image_shapes = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     family=st.sampled_from(["AE", "VAE"]),
     image_shape=image_shapes,
@@ -78,7 +78,7 @@ def test_dense_models_return_the_image_shape(
     assert count(variables["params"]) == sum((a + 1) * b for a, b in chains)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     family=st.sampled_from(["AE", "CAE", "VAE"]),
     image_shape=image_shapes,
@@ -313,7 +313,7 @@ def test_dense_models_take_examples_of_any_shape(family, shape):
         conv.build(Info(shape))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(mean=st.floats(-5, 5, width=32), logvar=st.floats(-8, 8, width=32))
 def test_reparameterized_samples_have_the_posterior_moments(mean, logvar):
     n = 10_000

@@ -44,7 +44,7 @@ def reference(x, kernel, g, s, p, transposed):
     return out, dx, dkernel
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), transposed=st.booleans(), seed=st.integers(0, 2**32 - 1))
 def test_operations_and_their_gradients_equal_loops(data, transposed, seed):
     k, s, length = data.draw(st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 12)))
@@ -118,7 +118,7 @@ def outcome(model, variables, x, train=False):
     return model.apply(variables, batch(x, own=own), train, mutable=["batch_stats"])
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     family=st.sampled_from(["AE", "CAE", "VAE"]),
     shape=st.tuples(st.integers(5, 70), st.integers(1, 3)),

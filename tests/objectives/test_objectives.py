@@ -66,7 +66,7 @@ def test_kl_of_ten_latents_in_closed_form(mean, logvar, nats):
     np.testing.assert_allclose(kl(latents(mean), latents(logvar)), [nats], rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(mean=posterior(5), logvar=posterior(8))
 def test_kl_equals_its_integral(mean, logvar):
     # The terms of the sum are at most e^8 / 2; each is rounded to float32, and three are added.
@@ -76,7 +76,6 @@ def test_kl_equals_its_integral(mean, logvar):
     assert (error <= 4 * FLOAT32 * scale).all()
 
 
-@settings(deadline=None)
 @given(mean=posterior(10), logvar=posterior(10))
 def test_kl_is_never_negative_and_zero_only_at_the_prior(mean, logvar):
     value = np.asarray(kl(mean, logvar))
@@ -140,7 +139,7 @@ def all_likelihoods(x, decoded, logvar):
     }
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(1, 3)),
     seed=st.integers(0, 2**32 - 1),
@@ -188,7 +187,6 @@ def test_bernoulli_and_its_gradient_from_zero_to_extreme_logits(logit, x):
 bernoulli = jax.jit(bernoulli_nll)
 
 
-@settings(deadline=None)
 @given(
     x=hnp.arrays(np.float32, (2, 2, 2, 1), elements=st.floats(0.0, 1.0, width=32)),
     logits=hnp.arrays(np.float32, (2, 2, 2, 1), elements=st.floats(-20, 20, width=32)),
