@@ -9,9 +9,9 @@ a larger one gives smoother samples. Being a density, its loss may be negative.
 
 Expect: validation loss -13360 nats per image at epoch 20 (recon -13686, kl 327; MSE 0.0054 per
     pixel) on the first 400 training images of each class of CIFAR-10 as 32x32 PNG files in folders
-    by class, 3200 to train on and 800 held out; with seed 1 -13201 nats. Reconstructions are blurred, and samples are colours without
-    objects: few photos, few epochs. A few hundred photos want --train.epochs 60 or more: after 20
-    they are grey shadows.
+    by class, 3200 to train on and 800 held out; with seed 1 -13201 nats. Reconstructions are
+    blurred, and samples are colours without objects: few photos, few epochs. A few hundred photos
+    want --train.epochs 60 or more: after 20 they are grey shadows.
 Run: jaxvae train images_vae --data.source ./photos   (8 min on 2 cores of an Intel Xeon that
     did other work too; seed 0)
 """
