@@ -190,7 +190,9 @@ STANDARDISED = {
 LINEAR = {"likelihood": "mse", "output": "linear", "hidden_dims": (7,), "latent_dim": 2}
 
 
-@pytest.mark.parametrize("shape", [(7,), pytest.param((10, 2), marks=pytest.mark.slow), (5, 1)])
+@pytest.mark.parametrize(
+    "shape", [(7,), *(pytest.param(s, marks=pytest.mark.slow) for s in ((10, 2), (5, 1)))]
+)
 def test_rows_and_signals_are_drawn_as_they_are(shape, tmp_path):
     """Their values are not clipped to pixels."""
     trained, rows = values(untrained(shape, **LINEAR))

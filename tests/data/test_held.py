@@ -66,6 +66,7 @@ def test_settings_with_arrays_are_values_like_others():
     assert len(repr(one)) < 800 and "uint8 of 60x6x5" in text
 
 
+@pytest.mark.slow
 def test_a_run_asks_for_the_same_arrays(tmp_path):
     asked, run = experiment({"images": IMAGES, "labels": LABELS}), tmp_path / "run"
     train(asked, run, quiet=True)

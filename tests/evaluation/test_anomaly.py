@@ -206,6 +206,7 @@ def test_a_score_that_is_no_number_is_left_out(monkeypatch):
     assert not any("steps for each" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_images_that_fill_no_batch_are_said(no_regret):
     """Of 30 images in batches of 16, a term across the batch knows 16."""
     cut = small("factor_vae")

@@ -207,7 +207,10 @@ def test_a_batch_of_one_class_is_none_of_training():
     assert plain[1] == pytest.approx(plain[0], abs=0.1) and plain[0] > 0.5
 
 
-@pytest.mark.parametrize(("name", "group"), [("vq_vae", bounds.nll), ("vq_vae", units)])
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [pytest.param("vq_vae", bounds.nll, marks=pytest.mark.slow), ("vq_vae", units)],
+)
 def test_without_a_posterior_it_is_refused(name, group):
     with pytest.raises(UsageError, match=r"no (log q|posterior)"):
         group(subject(variant(name), dataset().validation))

@@ -58,6 +58,7 @@ def test_few_images():
         values_of(subject(n=1))
 
 
+@pytest.mark.slow
 def test_images_are_corrupted_as_in_the_other_groups(monkeypatch):
     """By where they are in the split: the ends of the lines are codes of the whole split."""
     data = Data(batch_size=16, corruption="gaussian", corruption_level=0.5)

@@ -39,7 +39,7 @@ def test_a_block_adds_two_convolutions_to_its_input():
     assert (block.apply({"params": params}, x) == x).all()
 
 
-@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("blocks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_stack_is_behind_the_encoders_convolutions_and_before_the_decoders(blocks):
     """With the identity in its 3x3 convolution and blocks of zeros it changes nothing: behind a
     ReLU in the encoder, and where the code is positive in the decoder."""

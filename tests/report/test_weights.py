@@ -25,7 +25,7 @@ def batch_of(trained: Trained, split: Any) -> Batch:
     return prepare(trained, split.take(np.arange(8)))
 
 
-QUICK = ("dense", "batch_norm", "linear", "conv_dense")
+QUICK = ("dense", "linear")
 EVERY = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in made.MODELS]
 
 

@@ -104,6 +104,8 @@ def test_members_differ_as_the_sweep_says(trained):
         assert row["val_loss"] == pytest.approx(parts, rel=CLOSE)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_extracted_member_evaluates_to_what_was_logged(trained, tmp_path):
     """With its own beta and its own noise."""
     summary = extract(trained("dense"), 7, tmp_path / "own")
