@@ -11,6 +11,7 @@ What is there already is left alone, so that the command goes on where it was st
     make results RESULTS="--jobs"                  the jobs of docs/jobs.md
     make results RESULTS="--run runs/a --where 'NVIDIA H100'"    a run that was trained elsewhere
     make results RESULTS="--run runs/b --where ... --key seed-1" another one of the same experiment
+    make results RESULTS="--study runs/s --where ..."            the means of a study
     make results RESULTS=--table                   the measures as docs/evaluation.md has them
 """
 
@@ -189,6 +190,50 @@ def measure(name: str, options: Sequence[str]) -> dict[str, Any]:
         }
 
 
+STUDY = {
+    "recon": ("recon", 1),
+    "KL": ("kl", 1),
+    "MIG": ("disentanglement.mig", 3),
+    "SAP": ("disentanglement.sap", 3),
+    "FactorVAE score": ("disentanglement.factor_vae_score", 3),
+    "BetaVAE score": ("disentanglement.beta_vae_score", 3),
+}
+"""Of the tables of studies in docs/evaluation.md: the value, and how many decimals it has."""
+
+
+def of_study(folder: Path, where: str) -> dict[str, Any]:
+    """Means and standard deviations over seeds of each setting of a study."""
+    study, config = (runs.read_json(folder / f) for f in ("study.json", "population/config.json"))
+    names = [name for name, _ in STUDY.values()]
+    return {
+        "settings": digest(config["experiment"]),
+        "versions": {"jaxvae": config["jaxvae"], "jax": config["jax"]},
+        "device": where,
+        "seeds": len({member["seed"] for member in study["members"]}),
+        "sweep": study["sweep"],
+        "values": [
+            {field: setting[field] for field in study["sweep"]}
+            | {name: setting["measured"][name] for name in names}
+            for setting in study["settings"]
+        ],
+    }
+
+
+def study_table(name: str, entry: dict[str, Any]) -> str:
+    """A row per setting: means (standard deviations); the first column is called `name`."""
+    rows = [[name, *STUDY], ["---"] * (1 + len(STUDY))]
+    for values in entry["values"]:
+        found = [(values[column], digits) for column, digits in STUDY.values()]
+        cells = [f"{x['mean']:.{d}f} ({x['std']:.{d}f})" for x, d in found]
+        rows.append([f"{values[entry['sweep'][0]]:g}", *cells])
+    return as_markdown(rows)
+
+
+def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 COLUMNS = {
     "NLL": ("nll", 2),
     "active": ("active", 0),
@@ -215,7 +260,7 @@ def table(ledger: dict[str, Any]) -> str:
         short = " (5 epochs)" if "--train.epochs 5" in ledger[key]["command"] else ""
         rows.append([f"`{name}`{short}", settings_of(name)["data"]["source"], *cells])
     rows[2:] = sorted(rows[2:], key=lambda row: (row[1], row[0]))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return as_markdown(rows)
 
 
 def jobs() -> list[str]:
@@ -258,6 +303,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a run folder, instead of training")
     parser.add_argument("--where", help="with --run: the machine that trained it")
     parser.add_argument("--key", help="with --run: what tells it from the experiment's own entry")
+    parser.add_argument("--study", type=Path, help="the folder of a study, instead of training")
     parser.add_argument("--table", action="store_true", help="print the measures")
     given = parser.parse_args()
     if given.table:
@@ -267,6 +313,10 @@ def main() -> None:
     if given.seeds or given.mnist:
         kind, more = ("/seeds", POPULATION) if given.seeds else ("/mnist", MNIST)
     kind = "/measures" if given.measures else kind
+    if given.study is not None:
+        experiment = runs.read_json(given.study / "study.json")["experiment"]
+        write(read() | {f"{experiment}/study": of_study(given.study, given.where)})
+        return
     if given.run is not None:
         name = runs.saved_config(given.run)["experiment"]["name"]
         if given.where is None:

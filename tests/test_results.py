@@ -201,6 +201,17 @@ def test_measures():
         assert own or "--train.epochs 5" in LEDGER[key]["command"], key
 
 
+@pytest.mark.parametrize(
+    ("experiment", "column"),
+    [("sprites_beta_vae", "beta"), ("sprites_factor_vae", "FactorVAE's gamma")],
+)
+def test_studies(experiment, column):
+    entry = LEDGER[f"{experiment}/study"]
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    assert results.study_table(column, entry) in text
+    assert entry["settings"] == results.digest(results.settings_of(experiment))
+
+
 def test_every_job_is_told_of():
     assert {*JOBS} == {*results.jobs()} == {key[5:] for key in LEDGER if key.startswith("jobs/")}
 
