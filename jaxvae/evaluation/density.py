@@ -55,11 +55,12 @@ def fit(codes: np.ndarray, step: int, components: int = 10, seed: int = 0) -> De
     """The mixture of so many Gaussians that fits codes (n, ...) best, by scikit-learn's EM.
 
     Raises:
-        UsageError: there are fewer codes than components.
+        UsageError: there are fewer different codes than components.
     """
-    allowed = f"in 1..{len(codes)}, the number of codes"
-    require(1 <= components <= len(codes), "--components", components, allowed)
     rows = np.asarray(codes, float).reshape(len(codes), -1)
+    different = len(np.unique(rows, axis=0))
+    allowed = f"in 1..{different}, the number of different codes"
+    require(1 <= components <= different, "--components", components, allowed)
     found = GaussianMixture(components, covariance_type="full", random_state=seed).fit(rows)
     return Density(found.weights_, found.means_, found.covariances_, codes.shape[1:], step)
 
