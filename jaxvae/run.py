@@ -182,8 +182,7 @@ class Run:
     def __repr__(self) -> str:
         rows = runs.read_metrics(self.folder / "metrics.csv")
         stands = [f"{len({row['epoch'] for row in rows})} epochs"]
-        if finite := [row for row in rows if math.isfinite(row["val_loss"])]:
-            best = min(finite, key=lambda row: row["val_loss"])
+        if best := runs.best_row(rows):
             stands.append(f"validation loss {best['val_loss']:.5g} at epoch {best['epoch']}")
         where = "not kept: save(folder)" if self._temporary else str(self.folder)[-60:]
         return f"<Run {self.experiment.name[:40]}: {', '.join(stands)}; {where}>"

@@ -53,7 +53,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as whole:
         written = Path(whole, "export")
         written.mkdir()
-        summary = runs.read_json(run / "summary.json") if (run / "summary.json").exists() else {}
+        summary = runs.read_summary(run)
         says: dict[str, Any] = {}
         if form == "safetensors":
             _parameters(trained, step, run, written)

@@ -110,10 +110,9 @@ def _words(run: Reported, config: Mapping[str, Any]) -> Json:
 
 def _best(rows: list[dict[str, float]]) -> Json | None:
     """The row of the lowest validation loss, without what is no number."""
-    finite = [row for row in rows if math.isfinite(row["val_loss"])]
-    if not finite:
+    row = runs.best_row(rows)
+    if row is None:
         return None
-    row = min(finite, key=lambda row: row["val_loss"])
     return {name: value for name, value in row.items() if math.isfinite(value)}
 
 

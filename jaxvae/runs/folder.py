@@ -9,10 +9,12 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import reprlib
 import sys
 import traceback
 import types
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,26 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             " without its rows"
         ) from error
     return rows
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What summary.json holds; {} where there is none, as of a run that still trains."""
+    path = folder / "summary.json"
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    return found
+
+
+def best_member(members: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Of a population's members in summary.json, that of the lowest validation loss, among those
+    that stayed finite; None: none did."""
+    finite = [m for m in members if m["best"] is not None and m.get("failed_epoch") is None]
+    return min(finite, key=lambda member: member["best"]["val_loss"], default=None)
+
+
+def best_row(rows: Sequence[dict[str, float]]) -> dict[str, float] | None:
+    """Of metrics.csv, that of the lowest validation loss; None: none is finite."""
+    finite = [row for row in rows if math.isfinite(row["val_loss"])]
+    return min(finite, key=lambda row: row["val_loss"], default=None)
 
 
 def describe(

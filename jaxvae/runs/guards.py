@@ -247,6 +247,20 @@ def _locked(folder: Path) -> int:
         os.close(handle)  # whoever held it before has removed it meanwhile: once more
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a run folder, as `held` does."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # some network file systems cannot lock
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what a process that was killed has left half-written in a run folder, by `atomic`."""
     for unfinished in (*folder.glob(".*.*.tmp"), *folder.glob("figures/.*.*.tmp")):

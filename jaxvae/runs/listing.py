@@ -1,14 +1,19 @@
 """Several runs: which are below a folder, where each stands, and in what they differ."""
 
-import fcntl
-import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxvae.checks import UsageError, require
-from jaxvae.runs.folder import read_json, read_metrics, saved_config
+from jaxvae.runs.folder import (
+    best_member,
+    best_row,
+    read_json,
+    read_metrics,
+    read_summary,
+    saved_config,
+)
+from jaxvae.runs.guards import is_held
 
 TERMS = ("val_loss", "val_recon", "val_kl", "val_mse")
 TOLD_APART = ("objective.likelihood", "objective.sigma", "objective.beta", "objective.warmup_steps")
@@ -46,8 +51,7 @@ def standing(folder: Path) -> dict[str, Any]:
         UsageError: not a run folder, or damaged.
     """
     config, rows = saved_config(folder), read_metrics(folder / "metrics.csv")
-    path = folder / "summary.json"
-    summary: dict[str, Any] = read_json(path) if path.exists() else {}
+    summary = read_summary(folder)
     found = {
         "run": str(folder),
         "experiment": config["experiment"]["name"],
@@ -59,38 +63,22 @@ def standing(folder: Path) -> dict[str, Any]:
     }
     best: Mapping[str, float] | None = summary.get("best")
     if "members" in summary:
-        finite = [m for m in summary["members"] if m["best"] is not None]
-        chosen = min(finite, key=lambda m: m["best"]["val_loss"]) if finite else None
+        chosen = best_member(summary["members"])
         found |= {"members": len(summary["members"])}
         found |= {"member": chosen["member"]} if chosen else {}
         best = chosen["best"] if chosen else None
     elif not best:
-        finite = [row for row in rows if math.isfinite(row.get("val_loss", math.nan))]
-        best = min(finite, key=lambda row: row["val_loss"], default=None)
+        best = best_row(rows)
     return found | {"best": {n: x for n, x in (best or {}).items() if n == "epoch" or n in TERMS}}
 
 
 def _state(folder: Path, rows: Sequence[Any], summary: Mapping[str, Any]) -> str:
-    if _trains(folder):
+    if is_held(folder):
         return "trains"
     if summary:
         return str(summary.get("status", "finished"))
     imported = not rows and (folder / "import.json").exists()
     return "imported" if imported else "stopped"
-
-
-def _trains(folder: Path) -> bool:
-    """Whether a process holds the folder, as `guards.held` does."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # some network file systems cannot lock
-        return False
-    finally:
-        os.close(handle)
-    return False
 
 
 def compared(folders: Sequence[Path]) -> dict[str, Any]:

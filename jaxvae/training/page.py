@@ -42,7 +42,7 @@ def write_page(
         FileNotFoundError: it has no checkpoint, or its data are gone.
     """
     with contextlib.ExitStack() as kept:
-        alone, summary, words = folder, _summary(folder), ""
+        alone, summary, words = folder, runs.read_summary(folder), ""
         if read_population(folder) is None:
             allowed = "left out: a single run, not a population"
             require(member is None, "member", member, allowed)
@@ -88,20 +88,12 @@ def page_at_end(
     return report.write(run, folder / report.FILE)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    """What summary.json holds; {} of a run that still trains."""
-    path = folder / "summary.json"
-    found: dict[str, Any] = runs.read_json(path) if path.is_file() else {}
-    return found
-
-
 def _best(summary: Mapping[str, Any]) -> int:
     """The member of the lowest validation loss, of those that stayed finite."""
-    members = summary.get("members", ())
-    finite = [m for m in members if m["best"] is not None and m["failed_epoch"] is None]
-    if not finite:
+    best = runs.best_member(summary.get("members", ()))
+    if best is None:
         raise UsageError("member: must be given: none is known to have stayed finite")
-    return int(min(finite, key=lambda member: member["best"]["val_loss"])["member"])
+    return int(best["member"])
 
 
 def _of_member(summary: Mapping[str, Any], member: int) -> dict[str, Any]:
