@@ -10,16 +10,21 @@ it takes about an hour there. A busy machine makes the numbers meaningless.
 """
 
 import contextlib
+import io
 import json
+import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import numpy as np
 import tyro
 
+import torch_parity
 from torch_parity import NO_TORCH
 
 try:
@@ -30,15 +35,18 @@ except ModuleNotFoundError:
 from jaxvae import data, figures
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data
-from torch_parity.speed.race import MODELS, Name, measure, started, warm_up
+from torch_parity.speed.models import MODELS, Name, shaped
+from torch_parity.speed.race import measure, started, warm_up
 from torch_parity.speed.report import Line, draw, table
+from torch_parity.speed.variants import ENTRANTS
 from torch_parity.speed.workers import WorkerError
 
 BATCH_SIZES = (64, 128, 256, 512, 1024)
 
 
 def main(
-    model: tuple[Name, ...] = tuple(MODELS),
+    model: tuple[Name, ...] | None = None,
+    variant: tuple[str, ...] = (),
     batch: tuple[int, ...] = (),
     rounds: int | None = None,
     images: int | None = None,
@@ -46,6 +54,7 @@ def main(
     population: tuple[int, ...] = (),
     quick: bool = False,
     in_memory: bool = False,
+    against: str | None = None,
     source: str | None = None,
     figure: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -59,8 +68,11 @@ def main(
     exit status is 1 when their losses do not agree; a target that is not met does not change it.
 
     Args:
-        model: What to train.
-        batch: Batch sizes; by default 64 to 1024, with --quick the one that has a target.
+        model: What to train: by default all of them, unless there are variants.
+        variant: Of the family, such as iwae beta_tc_vae, or all; against tuned PyTorch, by the
+            compiled loop alone.
+        batch: Batch sizes; by default 64 to 1024, with --quick and of variants the one that has a
+            target.
         rounds: Turns of each; by default 5, with --quick 3.
         images: Images per epoch; by default as many as take seconds.
         epochs: Epochs in a turn: more where one takes but milliseconds.
@@ -68,6 +80,7 @@ def main(
         quick: Under 5 minutes on 2 CPU cores.
         in_memory: Without the two that decode images, and without calls per step, but with a row
             for each way to tune PyTorch. On a GPU the processes of all lines start at once.
+        against: A commit of this checkout, whose compiled loop is all that this one races.
         source: Grey images of 28x28, as --data.source of an experiment names them; by default
             MNIST where it is prepared, else scikit-learn's digits.
         figure: Draw it too, to this PNG file.
@@ -75,12 +88,14 @@ def main(
     """
     if rounds is None:
         rounds = 3 if quick else 5
-    plan = [
-        (name, size)
-        for name in model
-        for size in batch or ((MODELS[name].target.batch_size,) if quick else BATCH_SIZES)
-    ]
     try:
+        allowed = f"of {', '.join(ENTRANTS)}, or all"
+        require(set(variant) <= {*ENTRANTS, "all"}, "--variant", variant, allowed)
+        variants = ENTRANTS if "all" in variant else variant
+        benchmarks = model or (() if variant else get_args(Name))
+        own = [(n, (MODELS[n].target.batch_size,) if quick else BATCH_SIZES) for n in benchmarks]
+        own += [(n, (MODELS[n].target.batch_size,)) for n in variants]
+        plan = [(name, size) for name, sizes in own for size in batch or sizes]
         require(rounds >= 1, "--rounds", rounds, "at least 1")
         sizes = [size for _, size in plan]
         require(min(sizes) >= 1 and max(sizes) <= 60000, "--batch", batch, "in 1..60000")
@@ -91,9 +106,11 @@ def main(
         png = figure is None or figure.suffix == ".png"
         require(png, "--figure", figure, "a path that ends in .png")
         stored, description = training_images(source)
+        older = None if against is None else checkout(against)
     except UsageError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    tree = None if older is None else Path(older.name)
     together = in_memory and torch.cuda.is_available()
     lines = []
     for pairs in [plan] if together else [[pair] for pair in plan]:
@@ -102,9 +119,12 @@ def main(
         sizes_of = [
             (name, size, images or max(size, entry_images(name, quick))) for name, size in pairs
         ]
-        batches = [(name, stored[: count // size * size], size) for name, size, count in sizes_of]
+        batches = [
+            (name, shaped(stored[: count // size * size], MODELS[name].image_shape), size)
+            for name, size, count in sizes_of
+        ]
         try:
-            found = compare_speed(batches, rounds, epochs, population, in_memory, together)
+            found = compare_speed(batches, rounds, epochs, population, in_memory, together, tree)
         except WorkerError as error:
             sys.exit(f"{named}: {error}")
         lines += found
@@ -126,7 +146,23 @@ def main(
     sys.exit(0 if all(line.losses_agree for line in lines) else 1)
 
 
-def entry_images(name: Name, quick: bool) -> int:
+def checkout(commit: str) -> tempfile.TemporaryDirectory[str]:
+    """The packages as they were at a commit, in a folder that lasts as long as what is returned.
+
+    Raises:
+        UsageError: these packages are in no checkout, or it has no such commit.
+    """
+    root = Path(torch_parity.__file__).parents[1]
+    archive = ["git", "-C", str(root), "archive", commit, "--"]
+    found = subprocess.run([*archive, "jaxvae", "torch_parity", "experiments"], capture_output=True)
+    require(found.returncode == 0, "--against", commit, f"a commit of the checkout in {root}")
+    folder = tempfile.TemporaryDirectory()
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as tar:
+        tar.extractall(folder.name, filter="data")
+    return folder
+
+
+def entry_images(name: str, quick: bool) -> int:
     entry = MODELS[name]
     return entry.quick_images if quick else entry.images
 
@@ -157,12 +193,13 @@ def device_name() -> str:
 
 
 def compare_speed(
-    pairs: Sequence[tuple[Name, np.ndarray, int]],
+    pairs: Sequence[tuple[str, np.ndarray, int]],
     rounds: int,
     epochs: int = 1,
     populations: tuple[int, ...] = (),
     in_memory: bool = False,
     at_once: bool = False,
+    against: Path | None = None,
 ) -> list[Line]:
     """Models, the images of an epoch, batch sizes: start all of them, then train in turn.
 
@@ -175,7 +212,7 @@ def compare_speed(
     with contextlib.ExitStack() as stack:
         races = [
             stack.enter_context(
-                started(name, images, size, 1 + rounds * epochs, populations, in_memory)
+                started(name, images, size, 1 + rounds * epochs, populations, in_memory, against)
             )
             for name, images, size in pairs
         ]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from jaxvae.doctor.speed import ADAM_BYTES
-from torch_parity.recipes import RECIPES
 from torch_parity.speed.pytorch import device_name, device_to_use, initial, stored_images
+from torch_parity.speed.variants import ENTRANTS
 from torch_parity.speed.workers import Job, Report
 
 # Plain matrix products are timed so often per epoch, of at most so many rows, which stay in the
@@ -32,12 +32,14 @@ def limit(job: Job) -> Iterator[Report]:
     part of the seconds.
     """
     device = device_to_use()
-    num_steps = len(stored_images(job)) // job.batch_size
+    stored = stored_images(job)
+    num_steps = len(stored) // job.batch_size
     yield {"device": device_name()}
 
-    model = initial(RECIPES[job.experiment], job)
+    model = initial(job)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    shapes = layer_shapes(model, job.batch_size)
+    batch = torch.zeros(job.batch_size, *stored.shape[1:]).movedim(-1, 1)
+    shapes = layer_shapes(model, partial(forward, model, job, batch))
     arrays = [torch.ones(STREAM, device=device) for _ in range(3)]
     while True:
         flops = seconds = 0.0
@@ -76,8 +78,17 @@ def _product_seconds(m: int, k: int, n: int, device: str) -> float:
     return min(times)
 
 
-def layer_shapes(model: nn.Module, batch_size: int) -> list[tuple[int, int, int]]:
-    """(m, k, n) of each layer's product (m, k) x (k, n), for 28x28 images, in order.
+def forward(model: Any, job: Job, batch: Tensor) -> None:
+    """A pass over stored images (B, channels, height, width)."""
+    if job.variant:
+        entrant = ENTRANTS[job.variant]
+        model.terms(entrant.inputs(batch), **entrant.draw(model, len(batch)))
+    else:
+        model.eval()(batch)
+
+
+def layer_shapes(model: nn.Module, run: Callable[[], object]) -> list[tuple[int, int, int]]:
+    """(m, k, n) of each layer's product (m, k) x (k, n) in a run of the model, in order.
 
     A convolution is the product of its patches and its kernel; a transposed one is a convolution
     that is read backwards, with the same number of products.
@@ -86,16 +97,17 @@ def layer_shapes(model: nn.Module, batch_size: int) -> list[tuple[int, int, int]
 
     def note(layer: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
         if isinstance(layer, nn.Linear):
-            shapes.append((batch_size, layer.in_features, layer.out_features))
+            rows = args[0].numel() // layer.in_features
+            shapes.append((rows, layer.in_features, layer.out_features))
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             small = output if isinstance(layer, nn.Conv2d) else args[0]
             large_channels = layer.weight[0].numel()  # times the kernel's height and width
-            m = batch_size * small.shape[2] * small.shape[3]
+            m = len(small) * small.shape[2] * small.shape[3]
             shapes.append((m, large_channels, small.shape[1]))
 
     handles = [layer.register_forward_hook(note) for layer in model.modules()]
     with torch.no_grad():
-        model.eval()(torch.zeros(1, 1, 28, 28))
+        run()
     for handle in handles:
         handle.remove()
     return shapes

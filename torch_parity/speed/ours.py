@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.config import Experiment, Population
+from jaxvae.config import Experiment, Population, with_fields
 from jaxvae.data import Dataset, Split
 from jaxvae.data.decode import decode_lazily
 from jaxvae.data.headers import Encoded, Rules
@@ -22,6 +22,7 @@ from jaxvae.training import program as programs
 from jaxvae.training.state import TrainState
 from torch_parity.experiments import experiment_of
 from torch_parity.speed.workers import Job, Report, png
+from torch_parity.variants import maps
 
 
 def train(job: Job, mode: str) -> Iterator[Report]:
@@ -43,9 +44,12 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     yield _device()
 
     program, state = programs.build(experiment, dataset)
-    weight_map = reference_map(experiment.model, dataset.train.images.shape[1:])
-    variables = to_flax(weights, weight_map, state.variables.model)
-    state = with_variables(state, jax.tree.map(jnp.asarray, variables))
+    if job.variant:
+        state = maps.start(state, experiment, weights, maps.of(job.experiment))
+    else:
+        weight_map = reference_map(experiment.model, dataset.train.images.shape[1:])
+        variables = to_flax(weights, weight_map, state.variables.model)
+        state = with_variables(state, jax.tree.map(jnp.asarray, variables))
     yield from _epochs(program, state)
 
 
@@ -63,7 +67,7 @@ def population(job: Job, size: str) -> Iterator[Report]:
 
 
 def _load(job: Job) -> tuple[Experiment, Dataset]:
-    experiment = experiment_of(job.experiment)
+    experiment = with_fields(experiment_of(job.experiment), job.settings or {})
     experiment = replace(experiment, data=replace(experiment.data, batch_size=job.batch_size))
     images = np.load(f"{job.folder}/images.npy")
     split, held_out = Split(images, None), Split(images[: job.batch_size], None)

@@ -5,7 +5,9 @@ Does not import JAX.
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from torch.utils.data import DataLoader
 
 from torch_parity import losses
 from torch_parity.recipes import RECIPES, Recipe
+from torch_parity.speed.variants import ENTRANTS
 from torch_parity.speed.workers import Job, Report, png
+from torch_parity.variants.parts import total as total_of
 
 
 def tutorial(job: Job) -> Iterator[Report]:
@@ -31,7 +35,7 @@ def tutorial(job: Job) -> Iterator[Report]:
     files = [png(image) for image in stored_images(job)]
     yield {"device": device_name()}
 
-    model = initial(recipe, job).to(device)
+    model = initial(job).to(device)
     optimizer = recipe.optimizer(model.parameters())
     # A tutorial's BCE is PyTorch's own, which clamps; Flax's has none on probabilities.
     loss_fn = recipe.loss
@@ -64,41 +68,31 @@ def tuned(job: Job, *options: str) -> Iterator[Report]:
         options: any of `compiled` (torch.compile of model and loss), `channels_last` and
             `cuda_graph` (the whole step captured once and replayed).
     """
-    recipe, device = RECIPES[job.experiment], device_to_use()
+    device = device_to_use()
     images = torch.from_numpy(stored_images(job)).movedim(-1, 1).contiguous().to(device)
     yield {"device": device_name()}
 
     layout = torch.channels_last if "channels_last" in options else torch.contiguous_format
-    model: Any = initial(recipe, job)
+    model: Any = initial(job)
     model.to(device=device, memory_format=layout)
-    if job.bernoulli:
-        model.decoder.output_0 = nn.Identity()  # logits, not probabilities
-    [group] = recipe.optimizer(model.parameters()).param_groups
     capturable = "cuda_graph" in options
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=group["lr"], fused=True, capturable=capturable
-    )
+    optimizers = [
+        torch.optim.Adam([group], fused=True, capturable=capturable) for group in groups(model, job)
+    ]
     total = torch.zeros((), device=device)
-
-    def loss_of(stored: Tensor) -> Tensor:
-        x = recipe.inputs(stored.float()).contiguous(memory_format=layout)
-        pixels, mean, logvar = model(x)
-        if not job.bernoulli:
-            return recipe.loss(pixels, mean, logvar, x)
-        bce = F.binary_cross_entropy_with_logits(pixels, x, reduction="sum")
-        kl = -0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
-        return (bce + kl) * (job.scale / job.batch_size)
-
-    run_loss = torch.compile(loss_of) if "compiled" in options else loss_of
+    losses = partial((variant_losses if job.variant else losses_on_logits)(model, job), layout)
+    run_losses = torch.compile(losses) if "compiled" in options else losses
 
     def step(index: Tensor) -> None:
-        optimizer.zero_grad()
-        loss = run_loss(images[index])
-        loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        minimised, loss = run_losses(images[index])
+        minimised.backward()
+        for optimizer in optimizers:
+            optimizer.step()
         total.add_(loss.detach())
 
-    take = _captured(step, model, optimizer, job.batch_size) if capturable else step
+    take = _captured(step, model, optimizers, job.batch_size) if capturable else step
     num_steps = len(images) // job.batch_size
     for shuffled in _orders(job):
         total.zero_()
@@ -108,10 +102,57 @@ def tuned(job: Job, *options: str) -> Iterator[Report]:
         yield _report(total.item() / num_steps, job)
 
 
+def groups(model: Any, job: Job) -> list[dict[str, Any]]:
+    """The parameters of each optimizer, with its settings."""
+    if job.variant:
+        return ENTRANTS[job.variant].parameters(model)
+    [group] = RECIPES[job.experiment].optimizer(model.parameters()).param_groups
+    return [{"params": group["params"], "lr": group["lr"]}]
+
+
+Losses = Callable[[torch.memory_format, Tensor], tuple[Tensor, Tensor]]
+"""Of stored images, what is differentiated and what is logged."""
+
+
+def losses_on_logits(model: Any, job: Job) -> Losses:
+    """Of one of `RECIPES`, as its source scales them; a decoder loses its sigmoid."""
+    recipe = RECIPES[job.experiment]
+    if job.bernoulli:
+        model.decoder.output_0 = nn.Identity()  # logits, not probabilities
+
+    def losses_of(layout: torch.memory_format, stored: Tensor) -> tuple[Tensor, Tensor]:
+        x = recipe.inputs(stored.float()).contiguous(memory_format=layout)
+        pixels, mean, logvar = model(x)
+        if not job.bernoulli:
+            loss = recipe.loss(pixels, mean, logvar, x)
+            return loss, loss
+        bce = F.binary_cross_entropy_with_logits(pixels, x, reduction="sum")
+        kl = -0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
+        loss = (bce + kl) * (job.scale / job.batch_size)
+        return loss, loss
+
+    return losses_of
+
+
+def variant_losses(model: Any, job: Job) -> Losses:
+    """Of one of `ENTRANTS`, which draws by itself; code books follow at once."""
+    entrant = ENTRANTS[job.variant]
+
+    def losses_of(layout: torch.memory_format, stored: Tensor) -> tuple[Tensor, Tensor]:
+        x = entrant.inputs(stored)
+        x = x if entrant.flat else x.contiguous(memory_format=layout)
+        terms = model.terms(x, **entrant.draw(model, len(x)))
+        if hasattr(model, "update"):
+            model.update(terms)
+        return total_of(terms), terms["loss"].mean()
+
+    return losses_of
+
+
 def _captured(
     step: Callable[[Tensor], None],
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     batch_size: int,
 ) -> Callable[[Tensor], None]:
     """The step as a CUDA graph; the training steps that capturing needs are undone."""
@@ -127,7 +168,7 @@ def _captured(
     with torch.cuda.graph(graph):
         step(index)
     model.load_state_dict(start)
-    for moments in optimizer.state.values():
+    for moments in chain(*(optimizer.state.values() for optimizer in optimizers)):
         for value in moments.values():
             value.zero_()
 
@@ -161,10 +202,13 @@ def _orders(job: Job) -> Iterator[Tensor]:
     return map(torch.from_numpy, np.load(f"{job.folder}/orders.npy"))
 
 
-def initial(recipe: Recipe, job: Job) -> nn.Module:
+def initial(job: Job) -> Any:
+    """The model, with the weights that everybody starts from."""
     arrays = np.load(f"{job.folder}/weights.npz")
-    model = recipe.model()
+    model = (ENTRANTS[job.variant] if job.variant else RECIPES[job.experiment]).model()
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    if hasattr(model, "number"):
+        model.number = len(stored_images(job))  # of images, which the beta-TC's weights ask for
     return model
 
 

@@ -3,8 +3,9 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,27 +15,11 @@ from jaxvae import noise
 from jaxvae.data.batches import epoch_order
 from torch_parity.experiments import experiment_of
 from torch_parity.recipes import PIXELS, RECIPES
-from torch_parity.speed.report import Contestant, Line, Target
+from torch_parity.speed.models import MODELS
+from torch_parity.speed.report import Contestant, Line
+from torch_parity.speed.variants import ENTRANTS
 from torch_parity.speed.workers import Job, Report, Worker, WorkerError
-
-Name = Literal["mnist_vae", "mnist_vae_bn", "mnist_cae", "mnist_conv_vae"]
-
-
-class Entry(NamedTuple):
-    """A model that is compared, and images per epoch: fewer for those that take long."""
-
-    title: str
-    images: int
-    quick_images: int
-    target: Target
-
-
-MODELS: dict[Name, Entry] = {
-    "mnist_vae": Entry("MLP VAE", 60000, 12800, Target(128, 6.0, 1.2, 0.75)),
-    "mnist_vae_bn": Entry("BatchNorm VAE", 60000, 12800, Target(128, 5.0, 1.2)),
-    "mnist_cae": Entry("CAE", 16384, 6144, Target(64, 4.0, 2.0)),
-    "mnist_conv_vae": Entry("conv VAE", 2048, 768, Target(64, 1.4, 1.0)),
-}
+from torch_parity.variants.recipes import VARIANTS
 
 OURS = {"streamed": "jaxvae streamed", "step": "jaxvae step", "loop": "jaxvae loop"}
 
@@ -42,7 +27,7 @@ OURS = {"streamed": "jaxvae streamed", "step": "jaxvae step", "loop": "jaxvae lo
 class Race(NamedTuple):
     """The contestants of one model at one batch size, their processes started."""
 
-    name: Name
+    name: str
     batch_size: int
     num_images: int
     rows: dict[str, list[str]]
@@ -54,16 +39,24 @@ class Race(NamedTuple):
         return f"{self.name}, batch {self.batch_size}"
 
 
-def ways(name: Name, is_gpu: bool, in_memory: bool) -> dict[str, list[str]]:
+AGAINST = "jaxvae against"
+"""The compiled loop of another version of the packages."""
+
+
+def ways(name: str, is_gpu: bool, in_memory: bool) -> dict[str, list[str]]:
     """The rows of the table, and the contestants that are tried for each of them.
 
     In memory each way to run PyTorch is a row of its own; else tuned PyTorch is one row, which the
     fastest way takes, beside the contestants that decode images.
     """
-    tuned = tuned_options(experiment_of(name).model.network == "conv", is_gpu, in_memory)
+    entry = MODELS[name]
+    is_convolutional = experiment_of(entry.experiment or name).model.network == "conv"
+    tuned = tuned_options(is_convolutional, is_gpu, in_memory)
     if not in_memory:
         contestants = [f"tuned {option}".strip() for option in tuned]
         ours = {row: [contestant] for row, contestant in OURS.items()}
+        if entry.experiment:  # no tutorial has it, and decoding is as for the others
+            return {"tuned": contestants, "loop": ours["loop"]}
         return {"tutorial": ["tutorial"], "tuned": contestants, **ours}
     rows: dict[str, list[str]] = {}
     for option in tuned:
@@ -86,46 +79,69 @@ def tuned_options(is_convolutional: bool, is_gpu: bool, in_memory: bool = False)
 
 @contextlib.contextmanager
 def started(
-    name: Name,
+    name: str,
     images: np.ndarray,
     batch_size: int,
     epochs: int,
     populations: Sequence[int] = (),
     in_memory: bool = False,
+    against: Path | None = None,
 ) -> Iterator[Race]:
     """Start the contestants, and end them in the end.
 
     Args:
         name: one of `MODELS`.
-        images: uint8 (n, 28, 28, 1), n a multiple of the batch size: an epoch.
+        images: uint8 (n, *shape), n a multiple of the batch size: an epoch.
         batch_size: of all contestants.
         epochs: how many will be trained at most, the one to warm up included.
         populations: also train so many models at once.
         in_memory: see `ways`.
+        against: a folder with another version of the packages: the two are all that is raced.
     """
-    experiment = experiment_of(name)
+    entry = MODELS[name]
+    experiment = experiment_of(entry.experiment or name)
     rows = ways(name, torch.cuda.is_available(), in_memory)
+    if against:
+        rows = {"against": [AGAINST], "loop": rows["loop"]}
     together = {size: f"jaxvae population {size}" for size in populations}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         job = Job(
-            name,
+            experiment.name,
             batch_size,
             folder,
             experiment.objective.likelihood == "bernoulli",
-            experiment.objective.scale(PIXELS, batch_size),
+            1.0 if entry.experiment else experiment.objective.scale(PIXELS, batch_size),
+            name if entry.experiment else "",
+            entry.settings,
         )
-        torch.manual_seed(0)
-        weights = RECIPES[name].model().state_dict()
-        np.savez(f"{folder}/weights.npz", **{key: value.numpy() for key, value in weights.items()})
+        weights: Any = {n: x.numpy() for n, x in initial_weights(job, images).items()}
+        np.savez(f"{folder}/weights.npz", **weights)
         np.save(f"{folder}/images.npy", images)
         np.save(f"{folder}/orders.npy", orders(experiment.seed, len(images), epochs))
         contestants = [c for tried in rows.values() for c in tried]
         workers = {
             contestant: stack.enter_context(contextlib.closing(Worker(contestant, job)))
             for contestant in (*contestants, *together.values(), "limit")
+            if contestant != AGAINST
         }
+        if against:
+            older = contextlib.closing(Worker(OURS["loop"], job, against))
+            workers = {AGAINST: stack.enter_context(older), **workers}
         yield Race(name, batch_size, len(images), rows, together, workers)
+
+
+def initial_weights(job: Job, images: np.ndarray) -> dict[str, torch.Tensor]:
+    """What PyTorch initialises; code books begin at features of the first images."""
+    torch.manual_seed(0)
+    if not job.variant:
+        return RECIPES[job.experiment].model().state_dict()
+    entrant = ENTRANTS[job.variant]
+    model = entrant.model()
+    first = torch.from_numpy(images[: job.batch_size]).movedim(-1, 1)
+    VARIANTS[job.experiment].start(model, entrant.inputs(first))
+    found: dict[str, torch.Tensor] = model.state_dict()
+    return found
 
 
 def warm_up(races: Sequence[Race], at_once: bool) -> list[tuple[dict[str, Report], dict[str, str]]]:
@@ -225,7 +241,7 @@ def measure(
 
     limits = found["limit"]
     target = MODELS[race.name].target
-    expected = race.batch_size == target.batch_size and "tutorial" in race.rows
+    expected = race.batch_size == target.batch_size and "tuned" in race.rows
     return Line(
         model=race.name,
         title=MODELS[race.name].title,

@@ -36,7 +36,7 @@ class Job(NamedTuple):
     """What all contestants of a comparison train."""
 
     experiment: str
-    """Name of the recipe, and of the experiment's file."""
+    """Name of the experiment's file, and but for variants of the recipe."""
     batch_size: int
     folder: str
     """Has images.npy, uint8 (n, height, width, channels), n a multiple of the batch size;
@@ -46,6 +46,10 @@ class Job(NamedTuple):
     """Whether the loss is a binary cross-entropy."""
     scale: float
     """A batch's loss as its source computes it / mean over the batch of nats per image."""
+    variant: str = ""
+    """Of `torch_parity.speed.variants`, where it is one of the family."""
+    settings: dict[str, Any] | None = None
+    """Of the experiment, where they are not those of its file."""
 
 
 class WorkerError(RunError):
@@ -56,18 +60,25 @@ class Worker:
     """A contestant's process, as its parent sees it.
 
     `contestant` is `tutorial`, `tuned` and its options, `jaxvae loop`, `jaxvae step`,
-    `jaxvae streamed`, `jaxvae population SIZE` or `limit`.
+    `jaxvae streamed`, `jaxvae population SIZE` or `limit`; `tree` is where else the packages are,
+    such as another version of them.
     """
 
-    def __init__(self, contestant: str, job: Job):
+    def __init__(self, contestant: str, job: Job, tree: Path | None = None):
         self.contestant = contestant
+        # What a job leaves as it is need not be known to another version.
+        usual = Job._field_defaults
+        told = {n: x for n, x in job._asdict().items() if n not in usual or x != usual[n]}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, contestant, json.dumps(job._asdict())],
+            [sys.executable, "-m", __name__, contestant, json.dumps(told)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             # By default JAX takes most of a GPU's memory, which here is shared.
-            env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+            env=os.environ
+            | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+            | ({} if tree is None else {"PYTHONPATH": str(tree)}),
+            cwd=tree,
         )
 
     def ready(self) -> Report:

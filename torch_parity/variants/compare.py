@@ -24,17 +24,19 @@ from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset
 from jaxvae.data.batches import batch_index, epoch_order
 from jaxvae.data.preprocess import preprocess
-from jaxvae.interop.weights import to_flax, to_torch
+from jaxvae.interop.maps import Map
+from jaxvae.interop.weights import to_torch
 from jaxvae.models import Output
 from jaxvae.noise import Noise
 from jaxvae.training import program as programs
-from jaxvae.training.state import TrainState, initial_state, state_of
+from jaxvae.training.state import TrainState, initial_state
 from jaxvae.training.step import make_loss
 from torch_parity.comparison import TOLERANCE
 from torch_parity.difference import Comparison, difference
 from torch_parity.experiments import experiment_of
 from torch_parity.report import BATCH, EPOCHS, STEPS_PER_EPOCH, perturbed
 from torch_parity.values import exactly
+from torch_parity.variants import maps
 from torch_parity.variants.parts import Terms, total
 from torch_parity.variants.recipes import VARIANTS, Variant
 
@@ -55,10 +57,11 @@ WEIGHTS_TOLERANCE = 1e-9
 
 
 class Pair(NamedTuple):
-    """An experiment, its PyTorch model, and the digits that both see."""
+    """An experiment, its PyTorch model, the map of its weights, and the digits that both see."""
 
     experiment: Experiment
     variant: Variant
+    weight_map: Map
     model: Any
     dataset: Dataset
 
@@ -85,16 +88,12 @@ class Pair(NamedTuple):
     def theirs(self, params: Any, collections: Any, gradient: bool = False) -> dict[str, Any]:
         """Parameters and collections of ours, or a gradient, by their PyTorch names."""
         variables = jax.tree.map(np.asarray, {"params": params, **collections})
-        return to_torch(variables, self.variant.weight_map, gradient)
+        return to_torch(variables, self.weight_map, gradient)
 
     def start(self, state: TrainState) -> TrainState:
         """Our state before step 0, with the weights of the PyTorch model."""
         arrays = {name: value.detach().numpy() for name, value in self.model.state_dict().items()}
-        template = {"params": state.params, **state.collections}
-        found = jax.tree.map(jnp.asarray, to_flax(arrays, self.variant.weight_map, template))
-        params = found.pop("params")
-        variables = {"params": params["model"], **found}
-        return state_of(self.experiment, variables, params.get("objective", {}))
+        return maps.start(state, self.experiment, arrays, self.weight_map)
 
 
 def pair_of(
@@ -120,7 +119,7 @@ def pair_of(
     dataset = digits._replace(train=train, validation=held_out, test=held_out)
     torch.manual_seed(seed)
     model: Any = perturbed(VARIANTS[name].model(**(sizes or {})), seed).double()
-    pair = Pair(experiment, VARIANTS[name], model, dataset)
+    pair = Pair(experiment, VARIANTS[name], maps.of(name), model, dataset)
     pair.variant.start(model, pair.inputs(train.images[:BATCH]))
     return pair
 

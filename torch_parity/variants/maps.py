@@ -1,6 +1,15 @@
 """Where the arrays of the variants' PyTorch models are in ours."""
 
-from jaxvae.interop.maps import Layer, conv, conv_transpose, dense, parameter
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.config import Experiment
+from jaxvae.interop.maps import Layer, Map, conv, conv_transpose, dense, parameter
+from jaxvae.interop.weights import to_flax
+from jaxvae.training.state import TrainState, state_of
 
 # By the names of ours in {"params": {"model": ..., "objective": ...}, "codebook": ...}. Images have
 # one channel, so pixels are flattened in the same order by both.
@@ -58,3 +67,46 @@ RESIDUAL = {
 }
 LEARNED_CODES = {"codes": parameter("model/codes")}
 LEARNED_VARIANCE = {"logvar": parameter("objective/logvar")}
+
+
+_OTHERS: dict[str, Map] = {
+    "sigma_vae": VAE | LEARNED_VARIANCE,
+    "factor_vae": VAE | critic(4),
+    "wae_mmd": AE,
+    "swae": AE,
+    "aae": AE | critic(3),
+    "vq_vae": CONVOLUTIONS | CODEBOOK,
+    "vq_vae_restart": CONVOLUTIONS | CODEBOOK,
+    "vq_vae_gradient": CONVOLUTIONS | LEARNED_CODES,
+    "cifar_vq_vae": CONVOLUTIONS | RESIDUAL | CODEBOOK,
+    "residual_vq_vae": CONVOLUTIONS | CODEBOOK,
+    "fsq_vae": CONVOLUTIONS,
+    "gumbel_vae": CATEGORIES,
+    "joint_vae": VAE | CATEGORIES,
+    "two_layer_vae": TWO_LAYERS,
+    "vamp_prior_vae": VAE | PSEUDO_INPUTS,
+    "flow_vae": VAE | FLOW,
+}
+
+
+def of(name: str) -> Map:
+    """The map of an experiment of the family; of most, the VAE's."""
+    return _OTHERS.get(name, VAE)
+
+
+def start(
+    state: TrainState, experiment: Experiment, arrays: Mapping[str, np.ndarray], weight_map: Map
+) -> TrainState:
+    """Our state before step 0, with the arrays of a PyTorch model by its names.
+
+    Args:
+        state: of a program that was just built, whose arrays are replaced.
+        experiment: what is trained.
+        arrays: of the PyTorch model's state dict.
+        weight_map: where each of them is in ours.
+    """
+    template = {"params": state.params, **state.collections}
+    found = jax.tree.map(jnp.asarray, to_flax(arrays, weight_map, template))
+    params = found.pop("params")
+    variables = {"params": params["model"], **found}
+    return state_of(experiment, variables, params.get("objective", {}))

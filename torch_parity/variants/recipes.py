@@ -1,4 +1,4 @@
-"""The variants as PyTorch would write them: model, weights by name, what is random, optimisers.
+"""The variants as PyTorch would write them: model, what is random, optimisers.
 
 Nothing here reads an experiment file; that both say the same is what the comparison shows.
 """
@@ -11,10 +11,9 @@ import jax
 import torch
 from torch import Tensor, nn
 
-from jaxvae.interop.maps import Map
 from jaxvae.noise import Noise
 from torch_parity.report import BATCH, STEPS_PER_EPOCH
-from torch_parity.variants import aggregated, discrete, given, kl, maps, models, samples
+from torch_parity.variants import aggregated, discrete, given, kl, models, samples
 from torch_parity.variants.vqvae import VQVAE, SquaredErrorVQVAE
 
 Given = Callable[[Any, Noise, jax.Array], dict[str, jax.Array]]
@@ -81,7 +80,6 @@ class Variant(NamedTuple):
 
     model: Callable[..., Any]
     """With the sizes of the experiment, or those that are given."""
-    weight_map: Map
     given: Given = given.eps
     """(model, noise, labels) to the arguments of `terms` besides x: what both sides are given."""
     optimizers: Optimizers = adam
@@ -106,70 +104,64 @@ _DIP_II = partial(aggregated.DIPVAE, kind="II", diagonal=10.0)
 _TC = partial(aggregated.BetaTCVAE, number=BATCH * STEPS_PER_EPOCH)
 
 KL = {
-    "beta_vae": Variant(kl.BetaVAE, maps.VAE),
-    "warm_up_vae": Variant(kl.WarmUpVAE, maps.VAE),
-    "cyclical_vae": Variant(kl.CyclicalVAE, maps.VAE),
-    "capacity_vae": Variant(kl.CapacityVAE, maps.VAE),
-    "capacity_per_example_vae": Variant(_OF_EXAMPLE, maps.VAE),
-    "free_bits_vae": Variant(kl.FreeBitsVAE, maps.VAE),
-    "sigma_vae": Variant(kl.SigmaVAE, maps.VAE | maps.LEARNED_VARIANCE),
-    "optimal_sigma_vae": Variant(kl.OptimalSigmaVAE, maps.VAE),
-    "log_cosh_vae": Variant(kl.LogCoshVAE, maps.VAE),
+    "beta_vae": Variant(kl.BetaVAE),
+    "warm_up_vae": Variant(kl.WarmUpVAE),
+    "cyclical_vae": Variant(kl.CyclicalVAE),
+    "capacity_vae": Variant(kl.CapacityVAE),
+    "capacity_per_example_vae": Variant(_OF_EXAMPLE),
+    "free_bits_vae": Variant(kl.FreeBitsVAE),
+    "sigma_vae": Variant(kl.SigmaVAE),
+    "optimal_sigma_vae": Variant(kl.OptimalSigmaVAE),
+    "log_cosh_vae": Variant(kl.LogCoshVAE),
 }
 SAMPLES = {
-    "k_sample_vae": Variant(samples.KSampleVAE, maps.VAE, given.five_eps),
-    "iwae": Variant(models.IWAE, maps.VAE, given.five_eps),
-    "miwae": Variant(samples.MIWAE, maps.VAE, given.two_by_four_eps),
-    "piwae": Variant(samples.PIWAE, maps.VAE, given.two_by_four_eps),
-    "ciwae": Variant(samples.CIWAE, maps.VAE, given.five_eps),
-    "stl_vae": Variant(samples.STL, maps.VAE, given.five_eps),
-    "dreg": Variant(samples.DReG, maps.VAE, given.five_eps),
-    "renyi_vae": Variant(samples.Renyi, maps.VAE, given.five_eps),
+    "k_sample_vae": Variant(samples.KSampleVAE, given.five_eps),
+    "iwae": Variant(models.IWAE, given.five_eps),
+    "miwae": Variant(samples.MIWAE, given.two_by_four_eps),
+    "piwae": Variant(samples.PIWAE, given.two_by_four_eps),
+    "ciwae": Variant(samples.CIWAE, given.five_eps),
+    "stl_vae": Variant(samples.STL, given.five_eps),
+    "dreg": Variant(samples.DReG, given.five_eps),
+    "renyi_vae": Variant(samples.Renyi, given.five_eps),
 }
 AGGREGATED = {
-    "beta_tc_vae": Variant(_TC, maps.VAE),
-    "factor_vae": Variant(
-        models.FactorVAE, maps.VAE | maps.critic(4), given.eps_and_permutation, _FACTOR
-    ),
-    "dip_vae_i": Variant(aggregated.DIPVAE, maps.VAE),
-    "dip_vae_ii": Variant(_DIP_II, maps.VAE),
-    "info_vae": Variant(aggregated.InfoVAE, maps.VAE, given.eps_and_prior),
-    "wae_mmd": Variant(aggregated.WAEMMD, maps.AE, given.prior),
-    "swae": Variant(aggregated.SWAE, maps.AE, given.prior_and_directions),
-    "aae": Variant(aggregated.AAE, maps.AE | maps.critic(3), given.prior, _AAE),
+    "beta_tc_vae": Variant(_TC),
+    "factor_vae": Variant(models.FactorVAE, given.eps_and_permutation, _FACTOR),
+    "dip_vae_i": Variant(aggregated.DIPVAE),
+    "dip_vae_ii": Variant(_DIP_II),
+    "info_vae": Variant(aggregated.InfoVAE, given.eps_and_prior),
+    "wae_mmd": Variant(aggregated.WAEMMD, given.prior),
+    "swae": Variant(aggregated.SWAE, given.prior_and_directions),
+    "aae": Variant(aggregated.AAE, given.prior, _AAE),
 }
 DISCRETE = {
-    "vq_vae": Variant(VQVAE, maps.CONVOLUTIONS | maps.CODEBOOK, **_VQ),
+    "vq_vae": Variant(VQVAE, **_VQ),
     "vq_vae_restart": Variant(
         discrete.RestartVQVAE,
-        maps.CONVOLUTIONS | maps.CODEBOOK,
         **_VQ | {"given": given.rows, "update": discrete.RestartVQVAE.update},
     ),
     "vq_vae_gradient": Variant(
         discrete.GradientVQVAE,
-        maps.CONVOLUTIONS | maps.LEARNED_CODES,
         **_CONV,
         start=features_as_codes,
     ),
     "cifar_vq_vae": Variant(
         SquaredErrorVQVAE,
-        maps.CONVOLUTIONS | maps.RESIDUAL | maps.CODEBOOK,
         **_VQ | {"optimizers": partial(adam, rate=2e-4)},
     ),
     "residual_vq_vae": Variant(
         discrete.ResidualVQVAE,
-        maps.CONVOLUTIONS | maps.CODEBOOK,
         **_VQ | {"start": residuals_as_codes, "update": discrete.ResidualVQVAE.update},
     ),
-    "fsq_vae": Variant(discrete.FSQVAE, maps.CONVOLUTIONS, **_CONV, start=standardise),
-    "gumbel_vae": Variant(discrete.GumbelVAE, maps.CATEGORIES, given.gumbel),
-    "joint_vae": Variant(discrete.JointVAE, maps.VAE | maps.CATEGORIES, given.eps_and_gumbel),
+    "fsq_vae": Variant(discrete.FSQVAE, **_CONV, start=standardise),
+    "gumbel_vae": Variant(discrete.GumbelVAE, given.gumbel),
+    "joint_vae": Variant(discrete.JointVAE, given.eps_and_gumbel),
 }
 OTHERS = {
-    "conditional_vae": Variant(models.ConditionalVAE, maps.VAE, given.eps_and_label),
-    "two_layer_vae": Variant(models.TwoLayerVAE, maps.TWO_LAYERS, given.two_eps),
-    "vamp_prior_vae": Variant(models.VampPriorVAE, maps.VAE | maps.PSEUDO_INPUTS),
-    "flow_vae": Variant(models.PlanarVAE, maps.VAE | maps.FLOW),
+    "conditional_vae": Variant(models.ConditionalVAE, given.eps_and_label),
+    "two_layer_vae": Variant(models.TwoLayerVAE, given.two_eps),
+    "vamp_prior_vae": Variant(models.VampPriorVAE),
+    "flow_vae": Variant(models.PlanarVAE),
 }
 FAMILIES = {
     "kl": KL,

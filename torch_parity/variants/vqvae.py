@@ -61,12 +61,16 @@ class VQVAE(nn.Module):
         self.register_buffer("sums", self.codes.clone())
         self.register_buffer("counts", torch.ones(num_codes))
 
+    def nearest(self, z_e: Tensor) -> Tensor:
+        """The index of the nearest code (B, h, w) of z_e (B, h, w, D)."""
+        # Differences, not |z|^2 - 2 z.e + |e|^2, whose rounding may choose another code.
+        distances = (z_e.detach()[..., None, :] - self.codes).square().sum(-1)
+        return distances.argmin(-1)
+
     def terms(self, x: Tensor) -> Terms:
         """With x (B, 1, 28, 28), or any height and width that 4 divides."""
         z_e = self.encoder(x).movedim(1, -1)
-        # Differences, not |z|^2 - 2 z.e + |e|^2, whose rounding may choose another code.
-        distances = (z_e.detach()[..., None, :] - self.codes).square().sum(-1)
-        indices = distances.argmin(-1)
+        indices = self.nearest(z_e)
         e = self.codes[indices]
         z_q = z_e + (e - z_e).detach()
         logits = self.decoder(z_q.movedim(-1, 1)).flatten(1)
@@ -126,11 +130,12 @@ class SquaredErrorVQVAE(VQVAE):
         code_dim: int = 128,
         num_codes: int = 768,
         width: int = 128,
+        image_channels: int = 1,
     ):
         super().__init__(channels, code_dim, num_codes, commitment=0.046875, decay=0.999)
         first, second = channels
         encoder = OrderedDict[str, nn.Module]()
-        encoder["conv_0"] = nn.Conv2d(1, first, 4, stride=2, padding=1)
+        encoder["conv_0"] = nn.Conv2d(image_channels, first, 4, stride=2, padding=1)
         encoder["activation_0"] = nn.ReLU()
         encoder["conv_1"] = nn.Conv2d(first, second, 4, stride=2, padding=1)
         encoder["activation_1"] = nn.ReLU()
@@ -140,7 +145,7 @@ class SquaredErrorVQVAE(VQVAE):
         decoder = self.stack(code_dim, second, width)
         decoder["conv_0"] = nn.ConvTranspose2d(second, first, 4, stride=2, padding=1)
         decoder["activation_0"] = nn.ReLU()
-        decoder["conv_1"] = nn.ConvTranspose2d(first, 1, 4, stride=2, padding=1)
+        decoder["conv_1"] = nn.ConvTranspose2d(first, image_channels, 4, stride=2, padding=1)
         self.decoder = nn.Sequential(decoder)
 
     @staticmethod

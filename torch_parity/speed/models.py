@@ -1,0 +1,56 @@
+"""What is raced: the four benchmark models, and the variants of the family."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from torch_parity.speed.report import Target
+from torch_parity.speed.variants import ENTRANTS
+
+Name = Literal["mnist_vae", "mnist_vae_bn", "mnist_cae", "mnist_conv_vae"]
+GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+
+
+class Entry(NamedTuple):
+    """A model that is compared, and images per epoch: fewer for those that take long."""
+
+    title: str
+    images: int
+    quick_images: int
+    target: Target
+    image_shape: tuple[int, int, int] = GREY
+    experiment: str = ""
+    """Of a variant; the others' are their names."""
+    settings: dict[str, Any] | None = None
+    """Of the experiment, where they are not its own."""
+
+
+MODELS: dict[str, Entry] = {
+    "mnist_vae": Entry("MLP VAE", 60000, 12800, Target(128, 6.0, 1.2, 0.75)),
+    "mnist_vae_bn": Entry("BatchNorm VAE", 60000, 12800, Target(128, 5.0, 1.2)),
+    "mnist_cae": Entry("CAE", 16384, 6144, Target(64, 4.0, 2.0)),
+    "mnist_conv_vae": Entry("conv VAE", 2048, 768, Target(64, 1.4, 1.0)),
+}
+_LARGE = {"iwae_50": (3840, 1280), "vq_vae": (6400, 3840), "fsq_vae": (6400, 3840)}
+_DENSE = 25600, 12800
+MODELS |= {
+    name: Entry(
+        name,
+        *_LARGE.get(name, _DENSE),
+        Target(128, None, 1.2),
+        experiment=name,
+    )
+    for name in ENTRANTS
+}
+MODELS["iwae_50"] = MODELS["iwae_50"]._replace(
+    experiment="iwae", settings={"objective.samples": 50}
+)
+MODELS["cifar_vq_vae"] = MODELS["cifar_vq_vae"]._replace(
+    images=512, quick_images=256, target=Target(64, None, 1.2), image_shape=COLOUR
+)
+
+
+def shaped(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Grey images (n, 28, 28, 1) in another shape: black around them, and equal channels."""
+    margins = [(0, 0), *((0, new - old) for new, old in zip(shape[:2], GREY, strict=False))]
+    return np.repeat(np.pad(images, [*margins, (0, 0)]), shape[2], axis=3)
