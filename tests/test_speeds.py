@@ -1,0 +1,29 @@
+"""docs/performance.md says what docs/speeds.json has."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+spec = importlib.util.spec_from_file_location("speeds", DOCS / "speeds.py")
+assert spec and spec.loader
+speeds = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(speeds)
+
+
+@pytest.mark.parametrize("name", speeds.read())
+def test_tables(name):
+    record = speeds.read()[name]
+    assert speeds.table(record["lines"]) in (DOCS / "performance.md").read_text()
+    assert all(line["losses_agree"] and not line["noisy"] for line in record["lines"])
+
+
+def test_a_line_is_kept_as_it_was_found():
+    """Median seconds 2 of 640 images; one contestant besides the loop."""
+    loop = {"seconds": [1.0, 2.0, 4.0], "limit_share": 0.5, "peak_bytes": 3 * 2**20, "options": ""}
+    tuned = loop | {"loop_is_times_as_fast": 1.254, "options": "compiled", "peak_bytes": 2**20}
+    line = {"title": "iwae", "batch_size": 64, "images": 640, "losses_agree": True, "noisy": []}
+    kept = speeds.kept(line | {"contestants": {"loop": loop, "tuned": tuned}})
+    assert kept["images_per_second"] == 320 and kept["tuned_by"] == "compiled"
+    assert speeds.table([kept]).splitlines()[2] == "| iwae | 64 | 320 | 1.25 | 50 % | 3 | 1 |"
