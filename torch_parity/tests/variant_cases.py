@@ -86,10 +86,11 @@ def gaussian(model, name, x):
 
 
 def nll(model, z, x):
-    """-log p(x|z) from the state dict and probabilities."""
+    """-log p(x|z) from the state dict; 1 - p is s(-l), since near 1 p leaves it no digits."""
     h = dense(model, "decoder.hidden", z).clamp(min=0)
-    p = torch.sigmoid(dense(model, "decoder.logits", h))
-    return -(x * torch.log(p) + (1 - x) * torch.log(1 - p)).sum(-1)
+    logits = dense(model, "decoder.logits", h)
+    log_p, log_not_p = -torch.log1p(torch.exp(-logits)), -torch.log1p(torch.exp(logits))
+    return -(x * log_p + (1 - x) * log_not_p).sum(-1)
 
 
 def close(a, b, rtol=1e-9, atol=1e-9):
