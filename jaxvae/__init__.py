@@ -21,7 +21,7 @@ from jaxvae.config import (
 
 if TYPE_CHECKING:
     from jaxvae.estimator import Autoencoder
-    from jaxvae.run import Run, from_pretrained, load, train
+    from jaxvae.run import Run, compare, from_pretrained, load, train
     from jaxvae.training.listener import StopTraining
 
 __version__ = "0.2.0.dev0"
@@ -38,6 +38,7 @@ __all__ = [
     "Run",
     "StopTraining",
     "Train",
+    "compare",
     "from_pretrained",
     "load",
     "train",
@@ -47,6 +48,7 @@ LATER = {
     "Autoencoder": "jaxvae.estimator",
     "Run": "jaxvae.run",
     "StopTraining": "jaxvae.training.listener",
+    "compare": "jaxvae.run",
     "from_pretrained": "jaxvae.run",
     "load": "jaxvae.run",
     "train": "jaxvae.run",

@@ -136,6 +136,34 @@ def load(
         return Run(Path(folder), experiment, checkpoint)
 
 
+def compare(*given: "str | Path | Run", path: str | Path = "compare.html") -> "Page":
+    """Write a page of several runs, one HTML file; a notebook shows it.
+
+    It has the settings in which they differ and what each came to, their curves over each other,
+    rate against distortion, and the same examples and codes through each model: the one of its best
+    checkpoint, of a population that of its best member. What it cannot show it says.
+
+    Args:
+        *given: runs or their folders, two at least.
+        path: the file.
+
+    Raises:
+        UsageError: fewer than two, one twice, one that is not a run; not the name of an HTML file.
+    """
+    from jaxvae.report import Page
+    from jaxvae.training.comparison import Given, write_comparison
+
+    with python_words():
+        out = Path(path)
+        require(out.suffix in (".html", ".htm"), "path", path, "the path of an .html file")
+        each = [
+            Given(run.folder, run.experiment) if isinstance(run, Run) else Given(Path(run))
+            for run in given
+        ]
+        write_comparison(each, out)
+        return Page(out)
+
+
 def from_pretrained(
     name: str | Path,
     revision: str | None = None,

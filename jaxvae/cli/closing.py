@@ -85,8 +85,7 @@ def facts_of(command: str, result: Result) -> Facts:
         case "figures":
             return figures(result)
         case "report":
-            size = f"{result['bytes'] / 1e6:.1f} MB"
-            return [("page", f"{result['report']}: {size}; open it in a browser")]
+            return _page(result["report"], result)
         case "fit":
             return fitted(result)
         case "experiments":
@@ -95,7 +94,8 @@ def facts_of(command: str, result: Result) -> Facts:
             return [(entry["name"], entry["how"]) for entry in result["datasets"]]
         case "runs":
             here = result["folder"]
-            return [(os.path.relpath(e["run"], here), _standing(e)) for e in result["runs"]]
+            facts = [(os.path.relpath(e["run"], here), _standing(e)) for e in result["runs"]]
+            return [*facts, *_page(result.get("page"), result)]
         case "compare":
             return compared(result)
         case "info":
@@ -103,6 +103,13 @@ def facts_of(command: str, result: Result) -> Facts:
         case "import-torch" if "run" in result:
             return imported(result)
     return [(name, _plain(value)) for name, value in result.items()]
+
+
+def _page(path: str | None, result: Result) -> Facts:
+    """Of a page that was written."""
+    if path is None:
+        return []
+    return [("page", f"{path}: {result['bytes'] / 1e6:.1f} MB; open it in a browser")]
 
 
 def run(summary: Result) -> Facts:
@@ -265,6 +272,8 @@ def fitted(result: Result) -> Facts:
 
 def _standing(entry: Result) -> str:
     """A run of `runs` and `compare` in a line."""
+    if entry["experiment"] is None:
+        return str(entry["state"])  # damaged, and how
     state = entry["state"].partition(" of ")[0]  # of an extracted member
     says = [state] if state != "finished" else []
     says += [f"{entry['members']} members"] if "members" in entry else []
@@ -285,7 +294,8 @@ def compared(result: Result) -> Facts:
     for i, entry in enumerate(result["runs"]):
         values = (f"{n} {v[i]}" for n, v in result["settings"].items() if v[i] is not None)
         facts += [(entry["run"], ", ".join(values) or "the same settings"), ("", _standing(entry))]
-    return [*facts, *(("note", note) for note in result["notes"])]
+    facts += [("note", note) for note in result["notes"]]
+    return [*facts, *_page(result.get("page"), result)]
 
 
 def information(result: Result) -> Facts:

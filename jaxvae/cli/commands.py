@@ -29,6 +29,7 @@ from jaxvae.cli.options import (
     TrainOptions,
     load_run,
     open_run,
+    refuse_no_page,
 )
 from jaxvae.runs import guards
 
@@ -242,26 +243,60 @@ def datasets() -> dict[str, Any]:
     return {"datasets": data.available()}
 
 
-def list_runs(folder: tyro.conf.Positional[Path] = Path("runs")) -> dict[str, Any]:
+def list_runs(
+    folder: tyro.conf.Positional[Path] = Path("runs"), page: Path | None = None
+) -> dict[str, Any]:
     """List the runs in and below a folder: what each is, where it stands, what it came to.
 
     Args:
         folder: Where to look.
+        page: Also write this .html file: the list with a picture of each run, and links to the
+            pages of those that have one.
     """
     from jaxvae.runs import listing
 
-    return {"folder": str(folder), "runs": [listing.standing(f) for f in listing.below(folder)]}
+    standings = listing.standings(folder)
+    found = {"folder": str(folder), "runs": standings}
+    if page is None:
+        return found
+    refuse_no_page("--page", page)
+    from jaxvae.report import index
+
+    return found | _written(index.write(folder, standings, page))
 
 
-def compare(run: tyro.conf.Positional[tuple[Path, ...]]) -> dict[str, Any]:
+def compare(
+    run: tyro.conf.Positional[tuple[Path, ...]],
+    page: Path | None = None,
+    experiment: Path | None = None,
+    trust_code: bool = False,
+) -> dict[str, Any]:
     """Compare runs: the settings in which they differ, and what each came to.
 
     Args:
         run: The run folders, two at least.
+        page: Also write this .html file: their curves over each other, the same images and the same
+            codes side by side, rate against distortion.
+        experiment: For the page, a name or a file; needed only where that defines classes of a run.
+        trust_code: For the page, execute the copies of such files that the run folders keep,
+            instead.
     """
     from jaxvae.runs import listing
 
-    return listing.compared(run)
+    if page is None:
+        unused = experiment is not None or trust_code
+        require(not unused, "--page", page, "given: --experiment and --trust-code are for it alone")
+        return listing.compared(run)
+    refuse_no_page("--page", page)
+    from jaxvae.training.comparison import Given, write_comparison
+
+    like = None if experiment is None else runs.load_experiment(experiment)
+    given = [Given(f, None if like is None else runs.template_for(f, like)) for f in run]
+    return write_comparison(given, page, trust_code) | _written(page)
+
+
+def _written(page: Path) -> dict[str, Any]:
+    return {"page": str(page), "bytes": page.stat().st_size}
 
 
 def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jaxvae import runs
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
-from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run
+from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run, refuse_no_page
 from jaxvae.runs import guards
 
 if TYPE_CHECKING:
@@ -184,9 +184,7 @@ def report(saved: Saved, out: Path | None = None, member: int | None = None) -> 
     from jaxvae.training.page import write_page
 
     if out is not None:
-        require(
-            out.suffix in (".html", ".htm") and not out.is_dir(), "--out", str(out), "an .html file"
-        )
+        refuse_no_page("--out", out)
     like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
     page = write_page(saved.run, out, member, saved.checkpoint, like, saved.trust_code)
     return {"report": str(page), "bytes": page.stat().st_size}

@@ -59,17 +59,18 @@ def differences(config: Mapping[str, Any], basis: Basis) -> list[dict[str, str]]
     """Settings in which the run is unlike its basis: `name`, `value`, `usual`, as text."""
     own = flat(config["experiment"])
     return [
-        {"name": name, "value": _text(value), "usual": _text(basis.settings.get(name, ""))}
+        {"name": name, "value": text(value), "usual": text(basis.settings.get(name, ""))}
         for name, value in own.items()
         if name not in FREE and basis.settings.get(name, ...) != value
     ]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A setting in words."""
     if isinstance(value, list | tuple):
-        return " ".join(map(_text, value)) or "none"
+        return " ".join(map(text, value)) or "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items()) or "none"
+        return ", ".join(f"{name} {text(inner)}" for name, inner in value.items()) or "none"
     return "on" if value is True else "off" if value is False else str(value)
 
 

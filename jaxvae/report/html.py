@@ -2,6 +2,9 @@
 
 import html
 import json
+import os
+import urllib.parse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,16 @@ FILE = "report.html"
 """In the run folder, where no other is named."""
 
 PAGE = Path(__file__).parent / "page"
-NAMES = (
-    *("dom", "data", "network", "model", "draw", "map", "controls"),
-    *("explorer", "own", "pictures", "curves", "page"),
+UPLOT = "vendor/uPlot.iife.min.js"
+SCRIPTS = (
+    *(UPLOT, "dom.js", "data.js", "network.js", "model.js", "draw.js", "map.js", "controls.js"),
+    *("explorer.js", "own.js", "pictures.js", "curves.js", "open.js", "page.js"),
 )
-SCRIPTS = ("vendor/uPlot.iife.min.js", *(f"{name}.js" for name in NAMES))
 """In the order in which they are read: each uses those before it."""
-STYLES = ("vendor/uPlot.min.css", "style.css")
-LICENCES = ("vendor/uPlot.LICENSE",)
 
 
 class Page:
-    """A page of a run: a notebook shows it in place, a browser opens its `path`."""
+    """A page of a run, or of several: a notebook shows it in place, a browser opens its `path`."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -44,17 +45,25 @@ class Page:
 def write(run: Reported, out: Path) -> Path:
     """Write the page of a run, whole or not at all; return where it is."""
     blobs = Blobs()
-    text = page(contents(run, blobs), blobs)
+    return save(contents(run, blobs), blobs, SCRIPTS, out)
+
+
+def save(said: dict[str, Any], blobs: Blobs, scripts: Sequence[str], out: Path) -> Path:
+    """Write a page, whole or not at all; return where it is."""
+    text = page(said, blobs, scripts)
     with atomic(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return out
 
 
-def page(said: dict[str, Any], blobs: Blobs) -> str:
-    """The HTML. Whatever names are in `said`, they are data: nothing of them is read as HTML."""
-    styles = "\n".join(f"<style>\n{_read(name)}</style>" for name in STYLES)
-    scripts = "\n".join(f"<script>\n{_read(name)}</script>" for name in SCRIPTS)
-    licences = "\n".join(f"<!--\n{_read(name)}-->" for name in LICENCES)
+def page(said: dict[str, Any], blobs: Blobs, of: Sequence[str] = SCRIPTS) -> str:
+    """The HTML, with the scripts `of` it. Whatever names are in `said`, they are data: nothing of
+    them is read as HTML."""
+    charts = UPLOT in of
+    sheets = ["vendor/uPlot.min.css"] if charts else []
+    styles = "\n".join(f"<style>\n{_read(name)}</style>" for name in (*sheets, "style.css"))
+    scripts = "\n".join(f"<script>\n{_read(name)}</script>" for name in of)
+    licences = f"<!--\n{_read('vendor/uPlot.LICENSE')}-->" if charts else ""
     data = [f'<script type="application/json" id="contents">{_json(said)}</script>']
     data += [
         f'<script type="text/plain" id="blob-{name}">{letters}</script>'
@@ -73,6 +82,15 @@ def page(said: dict[str, Any], blobs: Blobs) -> str:
         name, _, after = part.partition("}}")
         pieces += [parts[name], after]
     return "".join(pieces)
+
+
+def link(folder: Path, out: Path) -> str | None:
+    """From the page `out` to that of a run; None: the run has none."""
+    page = folder / FILE
+    if not page.is_file():
+        return None
+    way = os.path.relpath(page.resolve(), out.parent.resolve())
+    return urllib.parse.quote(Path(way).as_posix())
 
 
 def _read(name: str) -> str:

@@ -86,7 +86,7 @@ def standard(trained: Trained, x: np.ndarray) -> np.ndarray:
     return values.astype(np.float16)
 
 
-def _target(batch: Batch) -> np.ndarray:
+def target(batch: Batch) -> np.ndarray:
     """What is to be reconstructed, with NaN where it was not observed."""
     x = np.asarray(batch.target)
     return x if batch.observed is None else np.where(np.asarray(batch.observed), x, np.nan)
@@ -106,11 +106,11 @@ def look(trained: Trained, split: Split) -> Look:
         code = embed(trained, batch)
         codes.append(code.reshape(len(code), -1))
         labels.append(np.asarray(batch.label))
-        errors.append(_errors(trained, batch, code))
+        errors.append(errors_of(trained, batch, decode(trained, code, batch.label)))
         if (kl := kl_per_latent(trained, batch)) is not None:
             kls.append(kl)
         if kept < keep:  # not all: ten thousand photos may not fit into memory
-            carried.append(stored(trained, _target(batch))[: keep - kept])
+            carried.append(stored(trained, target(batch))[: keep - kept])
             kept += len(carried[-1])
     return Look(
         np.concatenate(codes),
@@ -123,13 +123,13 @@ def look(trained: Trained, split: Split) -> Look:
     )
 
 
-def _errors(trained: Trained, batch: Batch, code: np.ndarray) -> np.ndarray:
-    """Of the reconstructions, as `Look` has them: over the values that were observed."""
-    target, recon = _target(batch), decode(trained, code, batch.label)
+def errors_of(trained: Trained, batch: Batch, recon: np.ndarray) -> np.ndarray:
+    """Of reconstructions, (n,), as `Look` has them: over the values that were observed."""
+    x = target(batch)
     if is_images(trained):
-        off = pixels(trained, target) - recon
+        off = pixels(trained, x) - recon
     else:
-        off = target - standard(trained, recon).astype(np.float32)
+        off = x - standard(trained, recon).astype(np.float32)
     squares = np.square(off).reshape(len(off), -1)
     known = np.isfinite(squares).sum(axis=1)
     return np.nansum(squares, axis=1) / np.maximum(known, 1)
@@ -145,7 +145,7 @@ def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict
     }
     index = seen.rows[np.concatenate([*groups.values()])]
     batch = prepare(trained, split.take(index), index)
-    originals = stored(trained, _target(batch))
+    originals = stored(trained, target(batch))
     recons = standard(trained, decode(trained, embed(trained, batch), batch.label))
     found, start = [], 0
     for name, points in groups.items():
@@ -258,7 +258,9 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
     every = [(epoch, files) for epoch, files in every if files]
     if not every:
         return []
-    packed = [(epoch, [(file.stem, _small_png(file)) for file in files]) for epoch, files in every]
+    packed = [
+        (epoch, [(file.stem, small_png(file, 700)) for file in files]) for epoch, files in every
+    ]
     size = max(sum(len(png) for _, png in files) for _, files in packed)
     number = min(len(packed), max(1, FIGURE_BYTES // size))
     places = np.unique(np.linspace(len(packed) - 1, 0, number).round().astype(int))
@@ -267,17 +269,21 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
 
 def _urls(files: list[tuple[str, bytes]]) -> Iterator[dict[str, str]]:
     for name, png in files:
-        letters = base64.b64encode(png).decode("ascii")
-        yield {"name": name, "url": f"data:image/png;base64,{letters}"}
+        yield {"name": name, "url": data_url(png)}
 
 
-def _small_png(file: Path) -> bytes:
-    """A figure at most 700 pixels wide and of 128 colours."""
+def data_url(png: bytes) -> str:
+    """A PNG file as what an image's `src` may be."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def small_png(file: Path, width: int) -> bytes:
+    """A figure at most so wide, in pixels, and twice as high, of 128 colours."""
     from PIL import Image
 
     with Image.open(file) as image:
         small = image.convert("RGB")
-        small.thumbnail((700, 1400))
+        small.thumbnail((width, 2 * width))
         buffer = io.BytesIO()
         small.quantize(128).save(buffer, "png", optimize=True)
     return buffer.getvalue()

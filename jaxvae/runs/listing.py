@@ -18,6 +18,8 @@ from jaxvae.runs.guards import is_held
 TERMS = ("val_loss", "val_recon", "val_kl", "val_mse")
 TOLD_APART = ("objective.likelihood", "objective.sigma", "objective.beta", "objective.warmup_steps")
 """Settings that make losses numbers of different things."""
+OF_RECON = ("objective.likelihood", "objective.sigma")
+"""Those of them that do it to the reconstruction."""
 
 
 def below(folder: Path) -> list[Path]:
@@ -38,6 +40,24 @@ def _of_a_run(config: Path) -> bool:
     """Others write files of that name too."""
     saved = read_json(config)
     return isinstance(saved, dict) and "jaxvae" in saved and "experiment" in saved
+
+
+def standings(folder: Path) -> list[dict[str, Any]]:
+    """Where each of the runs in and below a folder stands, by name; of one that is damaged `state`
+    says how, and little else is known.
+
+    Raises:
+        UsageError: there is no such folder, or no run in it.
+    """
+    return [_standing_or_damage(run) for run in below(folder)]
+
+
+def _standing_or_damage(folder: Path) -> dict[str, Any]:
+    try:
+        return standing(folder)
+    except UsageError as error:
+        unknown = dict.fromkeys(("experiment", "epoch", "epochs", "seconds", "parameters"))
+        return {"run": str(folder), **unknown, "state": f"damaged: {error}", "best": {}}
 
 
 def standing(folder: Path) -> dict[str, Any]:
@@ -69,6 +89,7 @@ def standing(folder: Path) -> dict[str, Any]:
         best = chosen["best"] if chosen else None
     elif not best:
         best = best_row(rows)
+        found |= {"member": int(best["member"])} if best and "member" in best else {}
     return found | {"best": {n: x for n, x in (best or {}).items() if n == "epoch" or n in TERMS}}
 
 
@@ -82,11 +103,12 @@ def _state(folder: Path, rows: Sequence[Any], summary: Mapping[str, Any]) -> str
 
 
 def compared(folders: Sequence[Path]) -> dict[str, Any]:
-    """In what settings runs differ, and what each came to.
+    """In what settings runs differ, and what each came to; of a population that of its best member.
 
     Returns:
         `runs`, each its `standing`; `settings`, the values of each by dotted name, where they are
-        not all the same (None: it has no such setting); `notes`: why losses are not of one thing.
+        not all the same (None: it has no such setting); `one_kind`, whether `loss` and `recon` are
+        numbers of one thing; `notes`: why they are not.
 
     Raises:
         UsageError: fewer than two, one twice, or one that is not a run.
@@ -94,22 +116,33 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
     require(len(folders) >= 2, "runs", len(folders), "two at least")
     places = [folder.resolve() for folder in folders]
     require(len({*places}) == len(places), "runs", [*map(str, folders)], "each given once")
-    configs = [saved_config(folder) for folder in folders]
-    # A class stands under the name of its part: objective, jaxvae.variants.kl.Capacity.
-    flat = [dict(_flat(config["experiment"])) | config["classes"] for config in configs]
-    names = [*dict.fromkeys(name for values in flat for name in values)]
-    differing = {name: [values.get(name) for values in flat] for name in names}
+    images = [saved_config(folder).get("images") for folder in folders]
+    each = [_settings(folder) for folder in folders]
+    names = [*dict.fromkeys(name for values in each for name in values)]
+    differing = {name: [values.get(name) for values in each] for name in names}
     differing = {n: v for n, v in differing.items() if n != "name" and any(x != v[0] for x in v)}
     notes = []
     if told := [name for name in ("objective", *TOLD_APART) if name in differing]:
         notes.append(f"losses are of different things ({', '.join(told)})")
-    if any(config.get("images") != configs[0].get("images") for config in configs):
+    if others := any(one != images[0] for one in images):
         notes.append("images differ, those that losses are measured on perhaps too")
     return {
         "runs": [standing(folder) for folder in folders],
         "settings": differing,
+        "one_kind": {
+            "loss": not notes,
+            "recon": not others and not any(name in differing for name in OF_RECON),
+        },
         "notes": notes,
     }
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """By dotted name; a class stands under its part: objective, jaxvae.variants.kl.Capacity."""
+    config = saved_config(folder)
+    values = dict(_flat(config["experiment"])) | config["classes"]
+    best = best_member(read_summary(folder).get("members", ())) or {}
+    return values | {name: value for name, value in best.items() if name in values}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 
 from jaxvae import data, report, runs
 from jaxvae.checks import UsageError, require
-from jaxvae.config import Experiment
+from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained
 from jaxvae.training.extract import extract
@@ -41,6 +41,28 @@ def write_page(
         UsageError: not a run folder, no such member, or as `load`.
         FileNotFoundError: it has no checkpoint, or its data are gone.
     """
+    read = _read if dataset is None else lambda _: dataset
+    with reported(folder, member, checkpoint, like, trust_code, read) as run:
+        return report.write(run, out or folder / report.FILE)
+
+
+def _read(settings: Data) -> Dataset:
+    return data.load(settings, known=True)
+
+
+@contextlib.contextmanager
+def reported(
+    folder: Path,
+    member: int | None = None,
+    checkpoint: str = "best",
+    like: Experiment | None = None,
+    trust_code: bool = False,
+    read: Callable[[Data], Dataset] = _read,
+) -> Iterator[report.Reported]:
+    """A run, or a member of a population, and what a page needs of it; `read` reads its data.
+
+    Otherwise as `write_page`.
+    """
     with contextlib.ExitStack() as kept:
         alone, summary, words = folder, runs.read_summary(folder), ""
         if read_population(folder) is None:
@@ -53,10 +75,9 @@ def write_page(
             alone = Path(kept.enter_context(tempfile.TemporaryDirectory()), "run")
             extract(folder, which, alone, like, trust_code)
         trained, step = load(alone, checkpoint, like, trust_code)
-        dataset = dataset or data.load(trained.experiment.data, known=True)
+        dataset = read(trained.experiment.data)
         rows = runs.read_metrics(alone / "metrics.csv")
-        run = report.Reported(alone, trained, dataset, rows, summary, step, words)
-        return report.write(run, out or folder / report.FILE)
+        yield report.Reported(alone, trained, dataset, rows, summary, step, words)
 
 
 def page_at_end(

@@ -43,14 +43,7 @@ function axisChoices(explorer) {
 function mapLegend(explorer) {
   const legend = el('div', { className: 'legend', role: 'group', 'aria-label': 'Classes on the map' });
   contents.classes.forEach((name, index) => {
-    const swatch = el('span', { className: 'swatch' });
-    swatch.style.background = classColor(index);
-    legend.append(el('button', {
-      type: 'button',
-      className: 'class',
-      'aria-pressed': 'true',
-      onclick: (event) => explorer.toggle(index, event.currentTarget),
-    }, swatch, name));
+    legend.append(legendButton(name, classColor(index), (event) => explorer.toggle(index, event.currentTarget)));
   });
   if (contents.classes.length > 1) {
     legend.append(el('button', { type: 'button', className: 'class', onclick: () => explorer.toggleAll(legend) }, 'all / none'));

@@ -1,11 +1,13 @@
-/* The course of training, a panel for each term; uPlot draws, and joins the panels' cursors. */
+/* The course of training, a panel for each term, and charts in general; uPlot draws, and joins the
+ * panels' cursors. */
 'use strict';
 
 const CURVES = { height: 220, spike: 3 };
 
+/** Their section, added to the page; null where there is none. */
 function showCurves() {
   const { epoch, panels, best, constant, machine } = contents.curves;
-  if (!epoch.length) return;
+  if (!epoch.length) return null;
   const holder = el('div', { className: 'curves' });
   const marked = best === null ? '' : ` The dashed line is the best epoch by validation loss, ${best}.`;
   const part = section('curves', 'Training', el('p', {},
@@ -18,60 +20,79 @@ function showCurves() {
     part.append(el('details', {}, el('summary', {}, `${machine.length} more: how fast it trained`), more));
     for (const panel of machine) more.append(curve(panel, epoch, best));
   }
+  return part;
 }
 
-function curve({ title, series }, epoch, best) {
-  const host = el('div', { role: 'img', 'aria-label': `${title} by epoch. ${summary(series)}` });
-  const [low, high, cut] = robustRange(series);
-  const readout = el('div', { className: 'readout' });
-  const figure = el('figure', { className: 'curve' }, el('figcaption', {}, title), host, readout);
+/** A chart of uPlot in `host`, as wide as `figure`: drawn anew when colours or what is shown change.
+ * `options()` is what uPlot is given. */
+function chart(figure, host, options, data) {
   let plot = null;
-  const paint = () => {
+  painted(() => {
     plot?.destroy();
-    const inks = series.length === 1 ? [color('--accent')] : [color('--train'), color('--validation')];
-    const axis = { stroke: color('--muted'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui' };
-    plot = new uPlot({
-      width: Math.max(200, figure.clientWidth || 340),
-      height: CURVES.height,
-      legend: { show: false },
-      cursor: { sync: { key: 'epochs' }, y: false },
-      scales: { x: { time: false }, y: { range: (u, min, max) => (u.zoomed ? [min, max] : [low, high]) } },
-      axes: [{ ...axis, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? t : '')) },
-        { ...axis, size: 56, values: (u, ticks) => ticks.map((t) => number(t, 4)) }],
-      series: [{}, ...series.map(({ name }, i) => ({
-        label: name, stroke: inks[i], width: 2, points: { show: epoch.length < 25, size: 5, fill: inks[i] },
-      }))],
-      hooks: {
-        setCursor: [(u) => read(u.cursor.idx)],
-        draw: [(u) => markBest(u, best)],
-        setSelect: [(u) => { u.zoomed = false; }],
-      },
-    }, [epoch, ...series.map(({ values }) => values)], host);
-    plot.zoomed = false;
-  };
-  const read = (index) => {
-    const at = index ?? epoch.length - 1;
-    const swatches = series.length === 1 ? ['--accent'] : ['--train', '--validation'];
-    readout.replaceChildren(`epoch ${epoch[at]}: `, ...series.flatMap(({ name, values }, i) => {
-      const swatch = el('span', { className: 'swatch' });
-      swatch.style.background = `var(${swatches[i]})`;
-      return [swatch, `${series.length > 1 ? `${name} ` : ''}${number(values[at], 5)} `];
-    }), cut ? el('span', { className: 'hint' }, '(early values are above the panel)') : '');
-  };
+    const width = Math.max(200, figure.clientWidth || 340);
+    plot = new uPlot({ width, height: CURVES.height, legend: { show: false }, ...options() }, data, host);
+  });
   new ResizeObserver(() => {
     const width = figure.clientWidth;
-    if (plot && Math.abs(plot.width - width) > 2) plot.setSize({ width, height: CURVES.height });
+    if (Math.abs(plot.width - width) > 2) plot.setSize({ width, height: plot.height });
   }).observe(figure);
-  painted(paint);
-  read(null);
+}
+
+/** An axis of a chart, in the colours of the page. */
+function axis(values, more = {}) {
+  return {
+    stroke: color('--muted'), grid: { stroke: color('--line'), width: 1 }, ticks: { show: false },
+    font: '11px system-ui', values: (u, ticks) => ticks.map(values), ...more,
+  };
+}
+
+/** The colour of a series, as CSS: its own, or that of what it is of. */
+function inkOf(series, i) {
+  return series[i].ink ?? (series.length === 1 ? 'var(--accent)' : ['var(--train)', 'var(--validation)'][i]);
+}
+
+/** A panel: a series has a `name`, `values` by epoch, and perhaps an `ink`, a `width` and a `dash` of
+ * its own; those that are `hidden` are not drawn. */
+function curve({ title, series }, epoch, best) {
+  const host = el('div', { role: 'img', 'aria-label': `${title} by epoch. ${summary(series)}` });
+  const readout = el('div', { className: 'readout' });
+  const figure = el('figure', { className: 'curve' }, el('figcaption', {}, title), host, readout);
+  let cut = false;
+  const read = (index) => {
+    const shown = series.filter(({ hidden }) => !hidden);
+    const whole = epoch.findLastIndex((_, i) => shown.every(({ values }) => values[i] !== null));
+    const at = index ?? (whole < 0 ? epoch.length - 1 : whole); // the last that all have
+    const values = series.map((one) => (one.hidden ? null : one.values[at]));
+    readout.replaceChildren(`epoch ${epoch[at]}: `, ...series.flatMap(({ name }, i) => (values[i] === null ? [] : [
+      swatch(inkOf(series, i)), `${series.length > 1 ? `${name} ` : ''}${number(values[i], 5)} `])),
+    cut ? el('span', { className: 'hint' }, '(early values are above the panel)') : '');
+  };
+  chart(figure, host, () => {
+    const [low, high, isCut] = robustRange(series.filter(({ hidden }) => !hidden));
+    cut = isCut;
+    read(null);
+    return {
+      cursor: { sync: { key: 'epochs' }, y: false },
+      scales: { x: { time: false }, y: { range: [low, high] } },
+      axes: [axis((t) => (Number.isInteger(t) ? t : ''), { size: 32 }), axis((t) => number(t, 4), { size: 56 })],
+      series: [{}, ...series.map(({ name, hidden, values, width, dash }, i) => ({
+        label: name, show: !hidden, stroke: resolved(inkOf(series, i)), width: width ?? 2, dash,
+        points: { show: values.filter((v) => v !== null).length < 25, size: 5, fill: resolved(inkOf(series, i)) },
+      }))],
+      hooks: { setCursor: [(u) => read(u.cursor.idx)], draw: [(u) => markBest(u, best)] },
+    };
+  }, [epoch, ...series.map(({ values }) => values)]);
   return figure;
 }
 
-/** From the least value to the largest, but for what stands out above the rest, such as epoch 1. */
+/** From the least value to the largest, but for what stands out above the rest, such as epoch 1;
+ * where each series ends is always within. */
 function robustRange(series) {
+  if (!series.length) return [0, 1, false];
   const all = series.flatMap(({ values }) => values.filter((v) => v !== null)).sort((a, b) => a - b);
+  const ends = series.map(({ values }) => values.findLast((v) => v !== null) ?? all[0]);
   const at = (share) => all[Math.min(all.length - 1, Math.floor(share * all.length))];
-  const [low, bulk, top] = [all[0], at(0.9), all[all.length - 1]];
+  const [low, bulk, top] = [all[0], Math.max(at(0.9), ...ends), all[all.length - 1]];
   const cut = all.length >= 12 && top - low > CURVES.spike * (bulk - low) && bulk > low;
   const high = cut ? bulk + 0.15 * (bulk - low) : top;
   const pad = 0.05 * (high - low) || 0.05 * Math.abs(high) || 1;

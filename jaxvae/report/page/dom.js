@@ -21,6 +21,28 @@ function section(id, title, ...children) {
   return added;
 }
 
+/** A small square of a colour. */
+function swatch(ink) {
+  const square = el('span', { className: 'swatch' });
+  square.style.background = ink;
+  return square;
+}
+
+/** A button of a legend: pressed is shown. */
+function legendButton(name, ink, onclick) {
+  return el('button', { type: 'button', className: 'class', 'aria-pressed': 'true', onclick }, swatch(ink), name);
+}
+
+function duration(seconds) {
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** A table that can be scrolled sideways, from the keyboard too. */
+function wide(name, table) {
+  return el('div', { className: 'wide', tabIndex: 0, role: 'region', 'aria-label': name }, table);
+}
+
 /** Four significant digits, with a real minus sign. */
 function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
@@ -38,6 +60,11 @@ function subscript(index) {
 /** A colour of the style sheet, such as '--ink'. */
 function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** A colour that may be one of the style sheet, such as 'var(--ink)', for a canvas. */
+function resolved(ink) {
+  return ink.startsWith('var(') ? color(ink.slice(4, -1)) : ink;
 }
 
 const repaints = [];

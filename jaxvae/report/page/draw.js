@@ -1,22 +1,23 @@
 /* Pictures of examples: images as they are, signals and rows of a table as lines. */
 'use strict';
 
-/** A canvas that shows an example; `draw(canvas, values)` changes it. */
-function picture(values, label, className = 'picture') {
+const PER_VALUE = { image: 'per pixel', signal: 'per value, in standard deviations', row: 'per value, in standard deviations' };
+
+/** A canvas that shows an example; `draw(canvas, values)` changes it. `form` has its kind and shape. */
+function picture(values, label, className = 'picture', form = contents) {
   const canvas = el('canvas', { className, role: 'img', 'aria-label': label });
-  draw(canvas, values);
+  draw(canvas, values, null, form);
   return canvas;
 }
 
 /** Draw an example: bytes, or floats that are pixels in [0, 1] or values as the model sees them.
  * `behind` are values drawn grey behind those of a signal or a row. */
-function draw(canvas, values, behind = null) {
-  if (contents.kind === 'image') drawImage(canvas, values);
-  else drawLines(canvas, values, behind);
+function draw(canvas, values, behind = null, form = contents) {
+  if (form.kind === 'image') drawImage(canvas, values, form.shape);
+  else drawLines(canvas, values, behind, form);
 }
 
-function drawImage(canvas, values) {
-  const [height, width, channels] = contents.shape;
+function drawImage(canvas, values, [height, width, channels]) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext('2d');
   const image = context.createImageData(width, height);
@@ -30,11 +31,11 @@ function drawImage(canvas, values) {
 
 const LINES = { width: 240, height: 160, pad: 8 };
 
-function drawLines(canvas, values, behind) {
+function drawLines(canvas, values, behind, form) {
   const { width, height, pad } = LINES;
   if (canvas.width !== width) Object.assign(canvas, { width, height });
   const context = canvas.getContext('2d');
-  const channels = contents.kind === 'signal' ? contents.shape[1] : 1;
+  const channels = form.kind === 'signal' ? form.shape[1] : 1;
   const finite = [...values, ...(behind ?? [])].filter(Number.isFinite);
   const low = Math.min(-1, ...finite);
   const high = Math.max(1, ...finite);
@@ -77,4 +78,11 @@ function classColor(index) {
 function className(index) {
   if (index < 0 || !contents.classes.length) return '';
   return contents.classes[index] ?? String(index);
+}
+
+function line(context, x0, y0, x1, y1) {
+  context.beginPath();
+  context.moveTo(x0, y0);
+  context.lineTo(x1, y1);
+  context.stroke();
 }

@@ -326,10 +326,3 @@ class LatentMap {
     this.zoom(length(at) / Math.max(1, length(before)), this.toPlane(...other));
   }
 }
-
-function line(context, x0, y0, x1, y1) {
-  context.beginPath();
-  context.moveTo(x0, y0);
-  context.lineTo(x1, y1);
-  context.stroke();
-}

@@ -25,12 +25,7 @@ function showHeader() {
     contents.expected ? el('p', { className: 'expected' }, el('b', {}, 'Expected: '), contents.expected,
       contents.settings.length ? ' This run has other settings, listed at the end.' : '') : '',
     el('div', { className: 'tiles' }, ...tiles));
-  for (const note of contents.notes) document.getElementById('main').append(el('p', { className: 'note' }, note));
-}
-
-function duration(seconds) {
-  if (seconds < 100) return `${Math.round(seconds)} s`;
-  return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  showNotes();
 }
 
 function showFacts() {
@@ -57,7 +52,7 @@ function copyButton(text) {
   return navigator.clipboard ? button : null;
 }
 
-async function open() {
+async function showReport() {
   document.body.dataset.kind = contents.kind;
   showHeader();
   if (contents.network) {
@@ -71,15 +66,7 @@ async function open() {
   showCurves();
   showFigures();
   showFacts();
-  document.getElementById('footer').append(`Written by ${contents.by}. Everything on this page is in this file.`);
   report.milliseconds = performance.now();
-  document.documentElement.dataset.ready = 'yes';
 }
 
-open().catch((error) => {
-  document.getElementById('main').prepend(el('p', { className: 'warning', role: 'alert' },
-    typeof DecompressionStream === 'undefined'
-      ? 'This browser is too old for this page: it needs one of 2023 or newer.'
-      : `This page could not be shown: ${error.message}`));
-  throw error;
-});
+openPage(showReport);

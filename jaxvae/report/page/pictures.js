@@ -1,8 +1,6 @@
 /* Reconstructions, samples, a codebook, and the figures that were drawn while training. */
 'use strict';
 
-const PER_VALUE = { image: 'per pixel', signal: 'per value, in standard deviations', row: 'per value, in standard deviations' };
-
 async function showReconstructions() {
   const groups = contents.reconstructions;
   const part = section('reconstructions', 'Reconstructions',

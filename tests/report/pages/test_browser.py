@@ -1,0 +1,179 @@
+"""The pages of several runs in a real browser."""
+
+import numpy as np
+import pytest
+
+from tests.report.browsing import chromium, opened
+from tests.report.pages import several
+
+pytestmark = pytest.mark.slow
+
+COLOURED = """(selector) => [...document.querySelectorAll(selector)].map((canvas) => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const found = new Set();
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) found.add([data[i], data[i + 1], data[i + 2]].join());
+  return [...found];
+})"""
+PIXELS = """(selector) => [...document.querySelectorAll(selector)].map((canvas) => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return Array.from(data).filter((_, i) => i % 4 === 0);
+})"""
+UNLABELLED = """() => [...document.querySelectorAll('button, input, canvas[role], [role=img], [role=group], [role=region], img')]
+  .filter((e) => !(e.getAttribute('aria-label') || e.alt || e.textContent.trim() || e.labels?.length))
+  .map((e) => e.outerHTML)"""
+NAMES = ".side:not(.looks) thead th"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    top = tmp_path_factory.mktemp("compared")
+    return several.page(top, several.four(top))
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    from jaxvae.report import index
+    from jaxvae.runs import listing
+
+    folder = several.index_folder(tmp_path_factory.mktemp("runs"))
+    return index.write(folder, listing.standings(folder), folder / "index.html")
+
+
+def rgb(colour):
+    return ",".join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))
+
+
+@pytest.mark.ci
+def test_a_comparison(browser, page):
+    with opened(browser, page) as shown:
+        colours = shown.evaluate("contents.runs.map((run) => run.color)")
+
+        def drawn(selector="#curves .u-wrap canvas"):
+            return [{*found} for found in shown.evaluate(COLOURED, selector)]
+
+        # Every run has its curve of the loss, in its colour; the AE has none of the KL.
+        loss, _, kl, *_ = drawn()
+        assert {rgb(c) for c in colours} <= loss
+        assert rgb(colours[2]) not in kl and rgb(colours[0]) in kl
+        # Points of those with a KL.
+        (plane,) = drawn("#plane .u-wrap canvas")
+        assert [rgb(c) in plane for c in colours] == [True, True, False, True]
+        assert "of a finished epoch: ae" in shown.locator("#plane").inner_text()
+        rows = shown.locator("#plane tbody tr")
+        assert rows.count() == 5 and "member 1: beta 1" in shown.locator("#plane").text_content()
+
+        # The legend hides a run everywhere, by click and from the keyboard.
+        button = shown.get_by_role("group", name="Runs on this page").get_by_role("button").first
+        assert button.inner_text() == "a"
+        button.click()
+        assert button.get_attribute("aria-pressed") == "false"
+        assert rgb(colours[0]) not in drawn()[0] | drawn("#plane .u-wrap canvas")[0]
+        assert rgb(colours[1]) in drawn()[0]
+        assert shown.locator('[data-run="0"]:visible').count() == 0
+        button.press("Enter")
+        assert rgb(colours[0]) in drawn()[0] and shown.locator('[data-run="0"]:visible').count() > 9
+
+        # Curves of the training on demand: thin, so in other shades than those before.
+        before = drawn()[0]
+        shown.get_by_label("training too").check()
+        assert len(drawn()[0]) > len(before)
+        # Pointing reads a curve: at the last epoch one run alone has a value.
+        box = shown.locator("#curves .u-over").first.bounding_box()
+        shown.mouse.move(box["x"] + box["width"] - 1, box["y"] + 40)
+        text = shown.locator("#curves .readout").first.inner_text()
+        assert text.startswith(f"epoch {several.LONGER}: ") and "waves" in text
+        assert " a " not in text
+
+        # The same examples: those in the file, in rows of their own.
+        originals = np.array(
+            shown.evaluate(PIXELS, "#examples table:first-of-type tr:first-child canvas")[:12]
+        )
+        index = shown.evaluate("contents.examples[0].index")
+        np.testing.assert_array_equal(
+            originals, several.STRIPES.test.images[np.array(index)].reshape(12, -1)
+        )
+        assert shown.locator("#examples table").count() == 2
+        assert shown.locator("#examples table").first.locator("tr").count() == 4
+        error = shown.evaluate("contents.examples[0].runs[0].error")
+        mean = shown.locator('#examples tr[data-run="0"] th small').inner_text()
+        assert float(mean.removeprefix("mean ")) == pytest.approx(np.mean(error), rel=1e-2)
+        assert shown.locator("#latents table").count() == 2
+        assert "prior of their codes: ae" in shown.locator("#latents").inner_text()
+
+        # Names are names, the link is one, and what is interactive or a picture has a label.
+        names = shown.locator(NAMES).all_inner_texts()
+        assert names[1].startswith(several.EVIL.replace("/", "⁄"))
+        assert shown.locator(f"{NAMES} a").get_attribute("href") == "../a/report.html"
+        assert shown.evaluate(UNLABELLED) == []
+
+
+def test_pointing_at_a_model(browser, page):
+    with opened(browser, page) as shown:
+        over = shown.locator("#plane .u-over")
+        over.scroll_into_view_if_needed()
+        points = [p for p in shown.evaluate("contents.points") if p["kl"] is not None]
+        box = over.bounding_box()
+        kl, recon = ([p[name] for p in points] for name in ("kl", "recon"))
+
+        def at(values, value):
+            low, high = min(values), max(values)
+            return (value - low + 0.12 * (high - low)) / (1.24 * (high - low))
+
+        one = points[1]
+        x, y = at(kl, one["kl"]), 1 - at(recon, one["recon"])
+        shown.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        said = shown.locator("#plane .readout").inner_text()
+        assert "member 0: beta 0: KL 5, reconstruction 20, epoch 4" in said
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1920])
+def test_at_every_width(browser, page, index, width, scheme):
+    for path in (page, index):
+        with opened(browser, path, width, scheme) as shown:
+            room = shown.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert room <= 0, path
+            dark = shown.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            assert (dark == "rgb(22, 25, 29)") == (scheme == "dark")
+
+
+def test_in_print(browser, page):
+    with opened(browser, page) as shown:
+        pdf = shown.pdf(format="A4", print_background=True)
+        assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
+
+
+@pytest.mark.ci
+def test_an_index(browser, index):
+    with opened(browser, index) as shown:
+        names = shown.locator("tbody th")
+        by_name = names.all_inner_texts()
+        assert len(by_name) == 6 and by_name[0] == several.EVIL.replace("/", "⁄")
+
+        # A click sorts, another one turns; what is not known stays last. Also from the keyboard.
+        loss = shown.get_by_role("button", name="loss")
+        loss.click()
+        assert names.all_inner_texts()[:4] == ["b9", "b10", "deep/c", by_name[0]]
+        assert {*names.all_inner_texts()[4:]} == {"damaged", "failed"}
+        head = shown.locator("th[aria-sort]")
+        assert head.count() == 1 and head.get_attribute("aria-sort") == "ascending"
+        loss.press("Enter")
+        assert names.all_inner_texts()[:4] == [by_name[0], "deep/c", "b10", "b9"]
+        assert {*names.all_inner_texts()[4:]} == {"damaged", "failed"}
+        assert head.get_attribute("aria-sort") == "descending"
+        shown.get_by_role("button", name="run").click()  # of numbers in names, 9 comes before 10
+        assert [name for name in names.all_inner_texts() if name[0] == "b"] == ["b9", "b10"]
+
+        assert shown.locator("tbody a").get_attribute("href") == "b9/report.html"
+        assert shown.locator("tbody img").evaluate("(image) => image.naturalWidth") == 360
+        assert "not finite at step 2" in shown.locator("tbody").inner_text()
+        assert shown.evaluate(UNLABELLED) == []
+        assert shown.locator("tbody a").evaluate("(link) => link.href") == (
+            index.parent / "b9" / "report.html"
+        ).as_uri()
