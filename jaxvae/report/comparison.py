@@ -1,5 +1,6 @@
 """What a page says of several runs: in what they differ, what each came to, and how it looks."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxvae import __version__, noise
+from jaxvae import __version__, noise, runs
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import decode, embed, is_images, knows_labels, labels_for, prepare
+from jaxvae.evaluation import decode, embed, knows_labels, labels_for, prepare
 from jaxvae.evaluation.drawn import kind
 from jaxvae.evaluation.trained import has_gaussian
 from jaxvae.evaluation.views import chosen
@@ -133,7 +134,7 @@ def contents(found: Mapping[str, Any], each: Sequence[Compared], out: Path, blob
     names = _names([run.folder for run in each])
     standings = found["runs"]
     seen = {i: run.seen for i, run in enumerate(each) if isinstance(run.seen, Seen)}
-    images = all(one.kind == "image" for one in seen.values())
+    images = all(runs.saved_config(run.folder)["info"]["maximum"] is not None for run in each)
     return {
         "title": f"{', '.join(names)} compared"
         if len(names) < 4
@@ -156,7 +157,7 @@ def contents(found: Mapping[str, Any], each: Sequence[Compared], out: Path, blob
             for i, (name, run, standing) in enumerate(zip(names, each, standings, strict=True))
         ],
         "settings": [
-            {"name": name, "values": ["–" if v is None else text(v) for v in values]}
+            {"name": name, "values": [None if v is None else text(v) for v in values]}
             for name, values in found["settings"].items()
             if name not in FREE
         ],
@@ -183,9 +184,10 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _terms(best: Mapping[str, float]) -> dict[str, float | None]:
-    """Of a row what its place in the plane is; a model without a KL has none of its own."""
-    terms = {name: best.get(f"val_{name}") for name in ("loss", "recon", "kl")}
-    return {"epoch": best["epoch"], **terms, "kl": terms["kl"] or None}
+    """Of a row what its place in the plane is; a model without a KL, which is then 0, has none."""
+    terms = {name: best.get(f"val_{name}", math.nan) for name in ("loss", "recon", "kl")}
+    known = {name: x if math.isfinite(x) else None for name, x in terms.items()}
+    return {"epoch": best["epoch"], **known, "kl": known["kl"] or None}
 
 
 def _shared(each: Sequence[Json], names: Sequence[str]) -> Json:

@@ -1,5 +1,6 @@
 """Several runs: which are below a folder, where each stands, and in what they differ."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,9 @@ def standing(folder: Path) -> dict[str, Any]:
     elif not best:
         best = best_row(rows)
         found |= {"member": int(best["member"])} if best and "member" in best else {}
-    return found | {"best": {n: x for n, x in (best or {}).items() if n == "epoch" or n in TERMS}}
+    shown = {n: x for n, x in (best or {}).items() if n == "epoch" or n in TERMS}
+    known = {n: x if x is not None and math.isfinite(x) else None for n, x in shown.items()}
+    return found | {"best": known}
 
 
 def _state(folder: Path, rows: Sequence[Any], summary: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ function showTable() {
     const known = (numbers ?? []).filter((value) => Number.isFinite(value));
     const least = contents.one_kind.loss && known.length > 1 ? Math.min(...known) : null;
     return values.map((value, run) => el('td', { 'data-run': run },
-      numbers && numbers[run] === least ? el('b', {}, value) : value));
+      numbers && numbers[run] === least ? el('b', {}, value) : value ?? '–'));
   };
   const broken = (name) => name.split(/(?<=\.)/).flatMap((part) => [el('wbr'), part]);
   const line = ([name, values, numbers]) => el('tr', {}, el('th', { scope: 'row' }, ...broken(name)), ...cells(values, numbers));
