@@ -136,9 +136,7 @@ def contents(found: Mapping[str, Any], each: Sequence[Compared], out: Path, blob
     seen = {i: run.seen for i, run in enumerate(each) if isinstance(run.seen, Seen)}
     images = all(runs.saved_config(run.folder)["info"]["maximum"] is not None for run in each)
     return {
-        "title": f"{', '.join(names)} compared"
-        if len(names) < 4
-        else f"{len(names)} runs compared",
+        "title": f"{', '.join(names) if len(names) < 4 else f'{len(names)} runs'} compared",
         "by": f"jaxvae {__version__}",
         "unit": f"nats per {'image' if images else 'example'}",
         "palette": list(PALETTE),

@@ -58,8 +58,9 @@ def _compared(run: Given, best: int | None, trust_code: bool, read: Any) -> comp
     which = 0 if best is None else best
     member = ""
     if population is not None:
+        why = "none has a finite loss" if best is None else "the one of the lowest validation loss"
         count = len({row["member"] for row in rows})
-        member = f"member {which} of {count}, counted from 0: the one of the lowest validation loss"
+        member = f"member {which} of {count}, counted from 0: {why}"
     try:
         with reported(run.folder, best, "best", run.like, trust_code, read) as loaded:
             seen: comparison.Seen | str = comparison.look(loaded)
