@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def job_of(name: str, folder, batch: int = 32, images: int = 128) -> Job:
     job = Job(entry.experiment, batch, str(folder), True, 1.0, name, entry.settings)
     np.save(folder / "images.npy", digits)
     np.save(folder / "orders.npy", race.orders(0, images, epochs=3))
-    weights = {n: x.numpy() for n, x in race.initial_weights(job, digits).items()}
+    weights: Any = {n: x.numpy() for n, x in race.initial_weights(job, digits).items()}
     np.savez(folder / "weights.npz", **weights)
     return job
 
