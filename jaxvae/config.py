@@ -585,6 +585,10 @@ class Train:
     figures_every: int | None = 10
     """Epochs between figures while training; 0: only at the end (where the best checkpoint is
     drawn); None: no figures."""
+    figure_formats: tuple[Literal["pdf", "svg"], ...] = ()
+    """Also write the figures at the end in these formats, for papers, beside PNG."""
+    figure_footer: bool = True
+    """Below each figure, small: the run, the epoch and the data."""
     track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     """Also send numbers, figures and settings to these: tensorboard (files in the run folder),
     mlflow, wandb (Weights & Biases). Each needs the extra of its name."""

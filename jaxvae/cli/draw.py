@@ -1,21 +1,37 @@
 """The commands that draw: each writes arrays and their picture, or a page, and says where."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxvae import runs
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
-from jaxvae.cli.options import Saved, SavedRun, Shown, load_run, open_run, refuse_no_page
+from jaxvae.cli.options import (
+    Images,
+    Opened,
+    Output,
+    Saved,
+    SavedRun,
+    Shown,
+    Written,
+    load_run,
+    open_run,
+    refuse_no_page,
+)
 from jaxvae.runs import guards
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from jaxvae.evaluation import Trained
     from jaxvae.evaluation.pictures import Picture
 
+OUTPUT = Written()
+ENDINGS = ("npz", "csv", "png", "pdf", "svg")
 
-def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20) -> dict[str, Any]:
+
+def reconstruct(saved: Saved, shown: Shown, output: Output = OUTPUT, n: int = 20) -> dict[str, Any]:
     """Reconstruct the first images: originals over reconstructions.
 
     Of rows of a table also OUT.csv: each column beside its reconstruction, empty where unknown.
@@ -23,15 +39,15 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
     Args:
         saved: the run.
         shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/reconstruct.
+        output: where to.
         n: How many images.
     """
     from jaxvae.evaluation import pictures
 
     require(n >= 1, "--n", n, "at least 1")
-    trained, _, images, *_ = open_run(saved, shown)
-    arrays, figure = pictures.reconstructions(trained, pictures.first(images, n))
-    result = _write(saved, out, "reconstruct", (arrays, figure))
+    opened = open_run(saved, shown)
+    arrays, figure = pictures.reconstructions(opened.trained, pictures.first(opened.images, n))
+    result = _write(saved, output, "reconstruct", (arrays, figure), _of(opened, shown))
     if "columns" in arrays:
         result["table"] = str(_write_table(Path(result["arrays"]).with_suffix(".csv"), arrays))
     return result
@@ -39,7 +55,7 @@ def reconstruct(saved: Saved, shown: Shown, out: Path | None = None, n: int = 20
 
 def sample(
     saved: Saved,
-    out: Path | None = None,
+    output: Output = OUTPUT,
     n: int = 64,
     seed: int = 0,
     label: int | None = None,
@@ -50,7 +66,7 @@ def sample(
 
     Args:
         saved: the run.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/sample.
+        output: where to.
         n: How many images.
         seed: Of the draws.
         label: Of what is drawn, for a model that knows labels; by default each in turn.
@@ -62,7 +78,7 @@ def sample(
 
     if each is not None:
         guards.refuse_existing(each, "give another --each")
-        apart = out is None or out.resolve().parent != each.resolve()
+        apart = output.out is None or output.out.resolve().parent != each.resolve()
         require(apart, "--each", str(each), "another folder than that of --out")
     trained, step = load_run(saved)
     if each is not None:
@@ -75,7 +91,9 @@ def sample(
         allowed = f"{step}, as of the {saved.checkpoint} checkpoint; fit it again: jaxvae fit"
         require(density.step == step, "step of the fitted density", density.step, allowed)
     arrays, figure = pictures.samples(trained, n, seed, label, density)
-    result = _write(saved, out, "sample", (arrays, figure))
+    result = _write(
+        saved, output, "sample", (arrays, figure), (trained, step, trained.experiment.data.source)
+    )
     if each is not None:
         single.write(trained, arrays["images"], each, "sample")
         result["each"] = str(each)
@@ -83,28 +101,29 @@ def sample(
 
 
 def embed(
-    saved: Saved, shown: Shown, out: Path | None = None, layer: str | None = None
+    saved: Saved, shown: Shown, output: Output = OUTPUT, layer: str | None = None
 ) -> dict[str, Any]:
     """The codes of a split (posterior means), and their scatter plot.
 
     Args:
         saved: the run.
         shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/embed.
+        output: where to.
         layer: Of a model with several: whose codes; by default the one that is decoded.
     """
     from jaxvae.evaluation import pictures
 
-    trained, _, images, classes, _ = open_run(saved, shown)
-    return _write(saved, out, "embed", pictures.embedding(trained, images, classes, layer))
+    opened = open_run(saved, shown)
+    picture = pictures.embedding(opened.trained, opened.images, opened.classes, layer)
+    return _write(saved, output, "embed", picture, _of(opened, shown))
 
 
 def interpolate(
     saved: Saved,
     shown: Shown,
-    out: Path | None = None,
-    first: tuple[int, ...] = (0, 1, 2),
-    second: tuple[int, ...] = (3, 4, 5),
+    output: Output = OUTPUT,
+    first: tuple[int, ...] = (),
+    second: tuple[int, ...] = (),
     steps: int = 11,
 ) -> dict[str, Any]:
     """Walk between the codes of pairs of images.
@@ -112,62 +131,87 @@ def interpolate(
     Args:
         saved: the run.
         shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/interpolate.
-        first: Where the walks start: indices into the split.
+        output: where to.
+        first: Where the walks start: indices into the split. By default six pairs of different
+            classes, where the images have labels; of a model that knows labels, of one class each.
         second: Where they end, one per start.
         steps: Images per walk, ends included.
     """
-    from jaxvae.evaluation import pictures
+    from jaxvae.evaluation import knows_labels, pictures, ranges
 
-    trained, _, images, *_ = open_run(saved, shown)
-    if len(first) != len(second) or not first:
+    opened = open_run(saved, shown)
+    images = opened.images
+    if len(first) != len(second):
         raise UsageError(f"--second = {second}: must name one image for each of {first}")
     _check_indices("--first", first, len(images.images))
     _check_indices("--second", second, len(images.images))
-    picture = pictures.interpolations(trained, images, first, second, steps)
-    return _write(saved, out, "interpolate", picture)
+    pairs = [*zip(first, second, strict=True)]
+    pairs = pairs or ranges.pairs(images, 6, knows_labels(opened.trained))
+    require(bool(pairs), "--first", first, "given: there is one image alone")
+    picture = pictures.interpolations(opened.trained, images, pairs, steps, opened.classes)
+    return _write(saved, output, "interpolate", picture, _of(opened, shown))
 
 
 def traverse(
     saved: Saved,
     shown: Shown,
-    out: Path | None = None,
+    output: Output = OUTPUT,
     index: int = 0,
     steps: int = 11,
     dims: int = 10,
 ) -> dict[str, Any]:
-    """Vary one latent of an image's code at a time.
+    """Vary one latent of an image's code at a time, over what it takes in the split.
 
     Args:
         saved: the run.
         shown: the images.
-        out: Write OUT.npz and OUT.png; by default RUN/outputs/traverse.
+        output: where to.
         index: The image, an index into the split.
         steps: Values per latent.
-        dims: At most so many latents, those that say most about the images.
+        dims: At most so many latents, those that say most about the images first.
     """
     from jaxvae.evaluation import pictures
 
-    trained, _, images, *_ = open_run(saved, shown)
-    _check_indices("--index", (index,), len(images.images))
-    picture = pictures.traversals(trained, images, index, steps, dims)
-    return _write(saved, out, "traverse", picture)
+    opened = open_run(saved, shown)
+    _check_indices("--index", (index,), len(opened.images.images))
+    picture = pictures.traversals(opened.trained, opened.images, index, steps, dims)
+    return _write(saved, output, "traverse", picture, _of(opened, shown))
 
 
-def figures(saved: Saved) -> dict[str, Any]:
+def figures(
+    saved: Saved,
+    formats: tuple[Literal["pdf", "svg"], ...] | None = None,
+    footer: bool | None = None,
+    films: Literal["gif", "webp"] | None = None,
+) -> dict[str, Any]:
     """Draw every figure of a run again, into its folder.
 
     Args:
         saved: the run.
+        formats: Also in these formats, for papers; by default as the run was told to.
+        footer: Below each, small: the run, the epoch and the data; by default as the run was told.
+        films: Also show what was drawn while training as films, training-reconstructions.gif and
+            so on; --train.figures-every 1 has a picture of every epoch.
     """
     from jaxvae import data
-    from jaxvae.evaluation import pictures
+    from jaxvae.evaluation import written
 
-    trained, _ = load_run(saved)
+    trained, step = load_run(saved)
+    train = trained.experiment.train
+    if formats is not None:
+        train = replace(train, figure_formats=formats)
+    if footer is not None:
+        train = replace(train, figure_footer=footer)
+    trained = trained._replace(experiment=replace(trained.experiment, train=train))
     dataset = data.load(trained.experiment.data, known=True)
-    rows = runs.read_metrics(saved.run / "metrics.csv")
-    written = pictures.write_all(trained, dataset, rows, saved.run / "figures")
-    return {"figures": [str(path) for path in written]}
+    rows, folder = runs.read_metrics(saved.run / "metrics.csv"), saved.run / "figures"
+    files = written.write_all(trained, dataset, rows, folder, written.epoch_of(rows, step))
+    if films is not None:
+        made = written.write_films(folder, films)
+        allowed = "left out: no figure was drawn in two epochs (--train.figures-every 1)"
+        require(bool(made), "--films", films, allowed)
+        files += made
+    return {"figures": [str(path) for path in files]}
 
 
 def report(saved: Saved, out: Path | None = None, member: int | None = None) -> dict[str, Any]:
@@ -195,26 +239,55 @@ def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:
         require(0 <= i < n, name, i, f"in 0..{n - 1}, an image of the split")
 
 
-def _write(saved: SavedRun, out: Path | None, command: str, picture: "Picture") -> dict[str, Any]:
-    """Write a picture's arrays and its figure; say where they are and what they hold."""
+def _write(
+    saved: SavedRun,
+    output: Written,
+    command: str,
+    picture: "Picture",
+    of: tuple["Trained", int, str],
+) -> dict[str, Any]:
+    """Write a picture's arrays and its figure; say where they are and what they hold.
+
+    Args:
+        of: the model, its step, and the data, in words.
+    """
     import numpy as np
 
     from jaxvae import figures
+    from jaxvae.evaluation import films, written
 
     arrays, figure = picture
-    out = out or saved.run / "outputs" / command
-    out = out.with_suffix("") if out.suffix in (".npz", ".png", ".csv") else out
-    npz, png = out.with_name(out.name + ".npz"), out.with_name(out.name + ".png")
+    trained, step, data = of
+    out = output.out or saved.run / "outputs" / command
+    kind = out.suffix.removeprefix(".")
+    moves = kind in figures.MOVING
+    walks = f"{' or '.join(films.WALKS)}; .png, .pdf or .svg of {command}"
+    require(not moves or command in films.WALKS, "--out", str(out), f"of {walks}")
+    out = out.with_suffix("") if kind in (*ENDINGS, *figures.MOVING) else out
+    npz = out.with_name(f"{out.name}.npz")
+    drawn = out.with_name(f"{out.name}.{kind if moves or kind in figures.FORMATS else 'png'}")
+    frames = films.frames(trained, command, arrays) if moves else []
     with atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    if figure is not None:
-        figures.save(figure, png)
+    epoch = written.epoch_of(runs.read_metrics(saved.run / "metrics.csv"), step)
+    text = written.footer(trained.experiment, saved.run, epoch, data) if output.footer else ""
+    if moves:
+        figures.save_film(frames, drawn, text)
+    elif figure is not None:
+        figures.save(figure, drawn, text)
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     return {
         "arrays": str(npz),
-        "picture": str(png) if figure is not None else None,
+        "picture": str(drawn) if figure is not None else None,
         "shapes": shapes,
     }
+
+
+def _of(opened: Opened, shown: Images) -> tuple["Trained", int, str]:
+    """What a picture of some images is of."""
+    trained = opened.trained
+    data = f"{shown.source or trained.experiment.data.source}, {shown.which} split"
+    return trained, opened.step, data
 
 
 def _write_table(path: Path, arrays: dict[str, "np.ndarray"]) -> Path:

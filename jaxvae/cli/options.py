@@ -151,7 +151,19 @@ class Images:
         return self.split or ("test" if self.source is None else "all")
 
 
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """Where what a command draws goes, and how."""
+
+    out: Path | None = None
+    """Write OUT.npz and OUT.png, or where OUT ends so OUT.pdf or OUT.svg, or of `interpolate` and
+    `traverse` OUT.gif or OUT.webp, which move; by default in RUN/outputs."""
+    footer: bool = True
+    """Below the picture, small: the run, the epoch and the data."""
+
+
 Saved = Annotated[SavedRun, NO_PREFIX]
+Output = Annotated[Written, NO_PREFIX]
 Shown = Annotated[Images, NO_PREFIX]
 Measured = Annotated[MeasureOptions, NO_PREFIX]
 

@@ -11,8 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvae import figures
+from jaxvae.evaluation.ranges import Ranges
 from jaxvae.evaluation.trained import Trained, is_images
-from jaxvae.figures.style import latent_name
+from jaxvae.figures.style import latent_name, shortened, with_minus
+
+NAME = 40
+"""Letters of the names of two classes."""
 
 
 def kind(trained: Trained) -> Literal["image", "signal", "row"] | None:
@@ -58,44 +62,63 @@ def samples(trained: Trained, decoded: np.ndarray) -> Figure | None:
 
 
 def interpolations(
-    trained: Trained, decoded: np.ndarray, originals: np.ndarray, pairs: list[tuple[int, int]]
+    trained: Trained, decoded: np.ndarray, originals: np.ndarray, names: list[tuple[str, bool]]
 ) -> Figure | None:
-    """Walks (pairs, steps, ...) between `originals`, (pairs, 2, ...)."""
+    """Walks (pairs, steps, ...) between `originals`, (pairs, 2, ...).
+
+    The `names` are what each pair is, and whether that is more than their numbers.
+    """
     if is_images(trained):
-        return images(trained, figures.interpolations, decoded, originals)
+        says = [shortened(name, NAME) for name, _ in names] if all(n for _, n in names) else []
+        return images(trained, partial(figures.interpolations, names=says), decoded, originals)
     return _lines(
         trained,
         decoded,
         (originals.reshape(-1, *originals.shape[2:]), "originals"),
         ends=originals,
-        titles=[f"example {i} to {j}" for i, j in pairs],
+        titles=[name for name, _ in names],
         colored=(np.linspace(0, 1, decoded.shape[1]), "position t between the two codes"),
         title="Interpolations",
     )
 
 
 def traversals(
-    trained: Trained,
-    decoded: np.ndarray,
-    values: tuple[np.ndarray, str],
-    dims: list[int],
-    originals: np.ndarray,
+    trained: Trained, arrays: dict[str, np.ndarray], known: Ranges, originals: np.ndarray
 ) -> Figure | None:
-    """Latents `dims` over values of which it is said what they are, (dims, steps, ...).
+    """Latents over what they take, as `pictures.traversals` has them.
 
     The `originals`, (n, ...), are examples to compare with.
     """
+    dims, values, decoded = arrays["dims"].tolist(), arrays["values"], arrays["images"]
+    unused = int((~known.used).sum()) if known.used.any() else 0
+    part = f" {len(dims)} of" if len(dims) < len(known.used) else ""
+    title = f"Latent traversals:{part} {_count(len(known.used), 'latent')}"
+    if len(dims) > 1:
+        title += f", by {'KL' if known.has_kl else 'standard deviation'}"
+    title += f" ({unused} unused)" if unused else ""
+    of = "the aggregated posterior" if known.has_kl else "the codes"
+    label = f"value of the latent, from the 1st to the 99th percentile of {of}"
+    names = [f"{latent_name(i + 1)}: {known.name(i)}" for i in dims]
     if is_images(trained):
-        draw = partial(figures.traversals, xlabel=values[1])
-        return images(trained, draw, decoded, values[0], dims)
+        spans = [f"{row[0]:.1f} to {row[-1]:.1f}" for row in values]
+        both = [f"{name}\n{with_minus(span)}" for name, span in zip(names, spans, strict=True)]
+        ticks = ["1 %", *[""] * (values.shape[1] - 2), "99 %"][: values.shape[1]]
+        draw = partial(figures.traversals, names=both, ticks=ticks, xlabel=label, title=title)
+        unchanged = _visible(arrays["unchanged"][None])[0]
+        return images(trained, partial(draw, unchanged=unchanged), decoded)
     return _lines(
         trained,
         decoded,
         (originals, "rows of the split"),
-        titles=[latent_name(i + 1) for i in dims],
-        colored=values,
-        title="Latent traversals: one latent varied per panel",
+        titles=names,
+        colored=(np.linspace(0, 1, values.shape[1]), f"{label} (0 to 1)"),
+        title=title,
+        base=arrays["unchanged"],
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def images(trained: Trained, figure: Callable[..., Figure], *arrays: Any) -> Figure | None:
@@ -117,6 +140,7 @@ def _lines(
     decoded: np.ndarray,
     reference: tuple[np.ndarray, str],
     ends: np.ndarray | None = None,
+    base: np.ndarray | None = None,
     **draw: Any,
 ) -> Figure | None:
     """Panels of signals as they are, and of rows in standard deviations, since units differ.
@@ -126,7 +150,7 @@ def _lines(
     """
     match kind(trained):
         case "signal":
-            return figures.lines(decoded, ends=ends, **draw)
+            return figures.lines(decoded, ends=ends, base=base, **draw)
         case "row":
             center, scale = np.array(trained.info.center), np.array(trained.info.scale)
             rows, whose = reference[0], "training rows"
@@ -139,6 +163,7 @@ def _lines(
                 (decoded - center) / scale,
                 columns=columns(trained),
                 ends=None if ends is None else (ends - center) / scale,
+                base=None if base is None else (base - center) / scale,
                 ylabel=f"standard deviations from the mean\n({whose})",
                 **draw,
             )

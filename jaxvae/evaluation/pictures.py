@@ -5,7 +5,7 @@ or from a saved run is the same picture.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
@@ -15,14 +15,15 @@ from matplotlib.figure import Figure
 from jaxvae import evaluation, figures
 from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
-from jaxvae.evaluation import Trained, drawn
+from jaxvae.evaluation import Trained, drawn, ranges
 from jaxvae.evaluation.density import Density
+from jaxvae.evaluation.trained import gaussian_posterior, has_gaussian
 
 Picture = tuple[dict[str, np.ndarray], Figure | None]
 """Arrays, and their figure; None of what is neither image nor signal nor row of a table."""
 
 FIGURES = (
-    *("latents", "curves", "interpolations", "samples", "traversals", "manifold"),
+    *("latents", "kl", "curves", "interpolations", "samples", "traversals", "manifold"),
     "reconstructions",  # last, which tells that all were drawn
 )
 """Names of the figures of a run, in the order in which they are drawn."""
@@ -103,19 +104,39 @@ def embedding(
     title = None
     if (kind := drawn.kind(trained)) != "image":
         title = f"Codes of {len(codes):,} {kind or 'example'}{'s' if len(codes) > 1 else ''}"
-    return arrays, figures.latent_scatter(arrays["codes"], labels, classes, title)
+    prior = codes.shape[1:] == (2,) and has_gaussian(trained)
+    return arrays, figures.latent_scatter(arrays["codes"], labels, classes, title, prior)
+
+
+def divergences(trained: Trained, split: Split) -> Picture:
+    """The mean KL of each latent over the examples, in nats, and whether it is `used`.
+
+    Raises:
+        UsageError: the model does not compare q(z|x) with N(0, I) latent by latent.
+    """
+    batch = evaluation.prepare(trained, split)
+    posterior = gaussian_posterior(trained, batch)
+    if posterior is None:
+        raise UsageError("this model has no KL of each latent with N(0, 1)")
+    known = ranges.ranges(posterior[0], posterior)
+    return {"kl": known.weight, "used": known.used}, figures.kl_bars(known.weight, known.used)
 
 
 def interpolations(
-    trained: Trained, split: Split, first: Sequence[int], second: Sequence[int], steps: int = 11
+    trained: Trained,
+    split: Split,
+    pairs: Sequence[tuple[int, int]],
+    steps: int = 11,
+    classes: Sequence[str] | None = None,
 ) -> Picture:
-    """Decoded on the straight lines between the codes of examples first[i] and second[i].
+    """Decoded on the straight lines between the codes of the examples of each pair.
 
-    Where the model knows labels, that of the first holds on the whole line.
+    Where the model knows labels, that of the first holds on the whole line. `classes` are the
+    labels' names.
     """
     require(steps >= 2, "steps", steps, "at least 2")
     starts, ends = (
-        evaluation.prepare(trained, split.take(index), index) for index in (first, second)
+        evaluation.prepare(trained, split.take(index), index) for index in zip(*pairs, strict=True)
     )
     z0, z1 = (evaluation.embed(trained, batch) for batch in (starts, ends))
     t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(1, steps, *[1] * (z0.ndim - 1))
@@ -128,19 +149,32 @@ def interpolations(
         axis=1,
     )
     arrays = {"codes": codes, "images": decoded, "originals": originals}
-    pairs = [*zip(first, second, strict=True)]
-    return arrays, drawn.interpolations(trained, decoded, originals, pairs)
+    names = [_pair(split.every_label, classes, pair) for pair in pairs]
+    return arrays, drawn.interpolations(trained, decoded, originals, names)
+
+
+def _pair(
+    labels: np.ndarray, classes: Sequence[str] | None, pair: tuple[int, int]
+) -> tuple[str, bool]:
+    """What two examples are, and whether that is their classes."""
+    a, b = labels[[*pair]].tolist()
+    if a < 0 or b < 0:
+        return f"example {pair[0]} to {pair[1]}", False
+    return " to ".join(classes[i] if classes else str(i) for i in (a, b)), True
 
 
 def traversals(
     trained: Trained, split: Split, index: int = 0, steps: int = 11, dims: int = 10
 ) -> Picture:
-    """One latent of an example's code varied at a time.
+    """One latent of an example's code varied at a time, over what it takes in the split.
 
-    Shown are the `dims` latents that say most about the examples. Where the posterior is compared
-    with N(0, I) latent by latent they are those of largest mean KL, and run over -3..3, standard
-    deviations of the prior; otherwise those of largest standard deviation, over three of these on
-    either side of their mean, within the codes' range.
+    Shown are at most `dims` latents, those that say most about the examples first: by their mean
+    KL where the posterior is compared with N(0, I) latent by latent, otherwise by their standard
+    deviation. Each runs evenly from the 1st to the 99th percentile of the aggregated posterior, or
+    of the codes (`ranges`); those that are not used are left out, and the title says so.
+
+    Arrays: `codes` and `images` (dims, steps, ...); `values` (dims, steps); `dims`, the latents;
+    `weight`, the KL or standard deviation of each of these; `unchanged`, the example reconstructed.
 
     Raises:
         UsageError: the code is no vector.
@@ -152,31 +186,19 @@ def traversals(
     if codes.ndim != 2:
         shape = codes.shape[1:]
         raise UsageError(f"traverse: needs a vector code; this model's is a map of {shape}")
-    offsets = np.linspace(-3, 3, steps, dtype=codes.dtype)
-    kl = evaluation.kl_per_latent(trained, batch)
-    if kl is not None:
-        weight = kl.mean(axis=0)
-        center, spread = np.zeros_like(weight), np.ones_like(weight)
-        low, high = center - np.inf, center + np.inf
-        xlabel = "value of the latent (standard deviations of the prior)"
-    else:
-        weight = codes.std(axis=0)
-        center, spread = codes.mean(axis=0), codes.std(axis=0)
-        low, high = codes.min(axis=0), codes.max(axis=0)  # a ReLU's codes are never negative
-        xlabel = (
-            "value of the latent (standard deviations of the codes from their mean, in their range)"
-        )
-    shown = np.sort(np.argsort(-weight, kind="stable")[:dims])
+    known = ranges.ranges(codes, gaussian_posterior(trained, batch))
+    shown = known.shown(dims)
+    values = np.linspace(known.low[shown], known.high[shown], steps, axis=1, dtype=codes.dtype)
     varied = np.tile(codes[index], (len(shown), steps, 1))
     for row, i in enumerate(shown):
-        varied[row, :, i] = np.clip(center[i] + spread[i] * offsets, low[i], high[i])
-    labels = np.full(len(shown) * steps, batch.label[index])
-    decoded = evaluation.decode(trained, varied.reshape(-1, codes.shape[1]), labels)
-    decoded = decoded.reshape(*varied.shape[:2], *decoded.shape[1:])
-    arrays = {"codes": varied, "images": decoded, "values": offsets, "dims": shown}
+        varied[row, :, i] = values[row]
+    every = np.concatenate([varied.reshape(-1, codes.shape[1]), codes[index][None]])
+    decoded = evaluation.decode(trained, every, np.full(len(every), batch.label[index]))
+    images = decoded[:-1].reshape(*varied.shape[:2], *decoded.shape[1:])
+    arrays = {"codes": varied, "images": images, "values": values, "dims": shown}
+    arrays |= {"weight": known.weight[shown], "unchanged": decoded[-1]}
     originals = _measured(evaluation.pixels(trained, batch.target), batch.observed)
-    figure = drawn.traversals(trained, decoded, (offsets, xlabel), shown.tolist(), originals)
-    return arrays, figure
+    return arrays, drawn.traversals(trained, arrays, known, originals)
 
 
 def manifold(trained: Trained, codes: np.ndarray, standard: bool = True, side: int = 19) -> Picture:
@@ -194,21 +216,10 @@ def manifold(trained: Trained, codes: np.ndarray, standard: bool = True, side: i
     grid = np.stack(np.meshgrid(z1, z2), axis=-1)
     images = evaluation.decode(trained, grid.reshape(-1, 2))
     images = images.reshape(side, side, *images.shape[1:])
-    figure = drawn.images(trained, figures.manifold, images, z1, z2)
+    where = "at quantiles of the prior" if standard else "over the central 98 % of the codes"
+    draw = partial(figures.manifold, where=where)
+    figure = drawn.images(trained, draw, images, z1, z2)
     return {"z1": z1, "z2": z2, "images": images}, figure
-
-
-def write_progress(
-    trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path, epoch: int
-) -> None:
-    """While training: the curves so far, and reconstructions and samples of this epoch."""
-    figures.save(figures.training_curves(rows), folder / "curves.png")
-    of_epoch = folder / f"epoch-{epoch:04d}"
-    _, pair = reconstructions(trained, first(dataset.test, _reconstructed(trained)))
-    made = {"reconstructions": pair}
-    if evaluation.has_prior(trained):
-        made["samples"] = samples(trained)[1]
-    _save(made, of_epoch)
 
 
 def first(split: Split, n: int) -> Split:
@@ -216,7 +227,7 @@ def first(split: Split, n: int) -> Split:
     return split.take(np.arange(min(n, len(split.images))))
 
 
-def _reconstructed(trained: Trained) -> int:
+def reconstructed(trained: Trained) -> int:
     """How many examples are drawn: few are seen one by one, points of a scatter plot together."""
     return 1000 if drawn.kind(trained) == "row" else 20
 
@@ -236,11 +247,13 @@ def figure(
         case "latents":
             return embedding(trained, first(test, scattered), dataset.classes)[1]
         case "reconstructions":
-            return reconstructions(trained, first(test, _reconstructed(trained)))[1]
+            return reconstructions(trained, first(test, reconstructed(trained)))[1]
         case "curves" if rows:
             return figures.training_curves(rows)
-        case "interpolations" if pairs := min(6, len(test.images) // 2):
-            return interpolations(trained, test, range(pairs), range(pairs, 2 * pairs))[1]
+        case "kl" if code.ndim == 2 and code.shape[1] > 2 and has_gaussian(trained):
+            return divergences(trained, first(test, 1000))[1]
+        case "interpolations" if pairs := ranges.pairs(test, 6, evaluation.knows_labels(trained)):
+            return interpolations(trained, test, pairs, classes=dataset.classes)[1]
         case "samples" if evaluation.has_prior(trained):
             return samples(trained)[1]
         case "traversals" if code.ndim == 2:
@@ -253,18 +266,3 @@ def figure(
                 )
             return manifold(trained, code, standard)[1]
     return None
-
-
-def write_all(
-    trained: Trained, dataset: Dataset, rows: list[dict[str, Any]], folder: Path
-) -> list[Path]:
-    """Every picture that model and data allow, of the test split; returns the files written."""
-    return _save({name: figure(name, trained, dataset, rows) for name in FIGURES}, folder)
-
-
-def _save(made: dict[str, Figure | None], folder: Path) -> list[Path]:
-    """Write those figures that there are; return their files."""
-    written = {folder / f"{name}.png": figure for name, figure in made.items() if figure}
-    for path, figure in written.items():
-        figures.save(figure, path)
-    return [*written]

@@ -1,11 +1,12 @@
 """Figures for a paper: pure functions from arrays to `matplotlib.figure.Figure`.
 
 No global state of `pyplot` is used: figures can be drawn without a display and from any thread, and
-are freed like any other object. `save` writes one to a PNG file.
+are freed like any other object. `save` writes one to a PNG, PDF or SVG file.
 """
 
 from jaxvae.figures.curves import training_curves, validation_curves
-from jaxvae.figures.files import save, save_images
+from jaxvae.figures.files import FORMATS, save, save_images
+from jaxvae.figures.films import MOVING, frame, save_film
 from jaxvae.figures.grid import image_grid
 from jaxvae.figures.images import (
     interpolations,
@@ -14,14 +15,18 @@ from jaxvae.figures.images import (
     samples,
     traversals,
 )
-from jaxvae.figures.latents import latent_scatter, pca
+from jaxvae.figures.latents import kl_bars, latent_scatter, pca
 from jaxvae.figures.scatter import reconstruction_scatter
 from jaxvae.figures.sweeps import sweep_curves
 from jaxvae.figures.values import lines, reconstruction_lines
 
 __all__ = [
+    "FORMATS",
+    "MOVING",
+    "frame",
     "image_grid",
     "interpolations",
+    "kl_bars",
     "latent_scatter",
     "lines",
     "manifold",
@@ -31,6 +36,7 @@ __all__ = [
     "reconstructions",
     "samples",
     "save",
+    "save_film",
     "save_images",
     "sweep_curves",
     "training_curves",

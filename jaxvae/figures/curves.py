@@ -12,8 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxvae.figures.style import (
     LABEL,
+    MARK,
     TICK,
     TITLE,
+    TRAINING,
+    VALIDATION,
     class_color,
     plot_figure,
     style_axes,
@@ -21,6 +24,9 @@ from jaxvae.figures.style import (
 )
 
 TERMS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
+UNDRAWN = ("mse",)  # what is logged beside the terms of the loss
+SPLITS = {"train": ("training", TRAINING), "val": ("validation", VALIDATION)}
+ACROSS = 3  # panels beside each other, at most
 COLUMNS = (
     "epoch",
     *(f"{split}_{term}" for split in ("train", "val") for term in TERMS),
@@ -28,21 +34,25 @@ COLUMNS = (
 )
 MARKED = 20  # up to this many epochs are drawn with markers
 LOG_RATIO = 4  # largest / smallest value from which on an axis is logarithmic
+FEW = 12  # values of which none is left outside
+SPIKE = 3  # ranges of most values (a tenth left out), by how much the whole range is larger
 
 
 def training_curves(
     rows: Sequence[Mapping[str, Any]] | Mapping[str, ArrayLike], title: str = "Training"
 ) -> Figure:
-    """Loss, reconstruction and KL of training and validation by epoch, and the learning rate.
+    """Loss, its terms in training and validation by epoch, and the learning rate.
 
-    The KL is left out where it is always 0 (an autoencoder), the learning rate where it never
-    changes. The epoch of the lowest validation loss is marked.
+    A term is left out where it is always 0 (the KL of an autoencoder), the learning rate where it
+    never changes. The epoch of the lowest validation loss is marked. Where a few values stand far
+    above all others, as those of the first epoch may, the panel ends below them and says so.
 
     Args:
         rows: one mapping per epoch, or a mapping from column to values of shape (epochs,), with
             epoch, train_loss, train_recon, train_kl, val_loss, val_recon, val_kl (nats per image)
-            and learning_rate. Numbers may be strings, as read from a CSV file; further columns are
-            ignored; values that are not finite leave a hole.
+            and learning_rate; a variant's further terms as train_NAME and val_NAME, either or both.
+            Numbers may be strings, as read from a CSV file; other columns are ignored; values that
+            are not finite leave a hole.
         title: what is shown.
 
     Raises:
@@ -51,25 +61,28 @@ def training_curves(
     """
     table = _table(rows)
     epoch = table["epoch"]
-    terms = [t for t in TERMS if t != "kl" or table["train_kl"].any() or table["val_kl"].any()]
+    terms = {t: [n for n in (f"train_{t}", f"val_{t}") if n in table] for t in _terms(table)}
     rate = table["learning_rate"]
     panels = len(terms) + bool(np.ptp(rate) > 0)
-    shape = (2, 2) if panels == 4 else (1, panels)
+    across = 2 if panels == 4 else min(panels, ACROSS)
+    shape = math.ceil(panels / across), across
     figure = plot_figure(2.9 * shape[1], 2.4 * shape[0] + 0.6)
     figure.suptitle(title, fontsize=TITLE + 1)
     all_axes = figure.subplots(*shape, squeeze=False).ravel()
     val_loss = table["val_loss"]
     finite = np.isfinite(val_loss)
     best = int(np.where(finite, val_loss, np.inf).argmin()) if finite.any() else None
-    for axes, term in zip(all_axes, terms, strict=False):
-        style_axes(axes, TERMS[term], "epoch", "nats per image")
-        for split, name, color in (
-            ("train", "training", "tab:blue"),
-            ("val", "validation", "tab:orange"),
-        ):
-            _draw(axes, epoch, table[f"{split}_{term}"], color, name)
-        if term != "kl":  # it rises from about 0
-            _scale(axes, np.concatenate([table[f"train_{term}"], table[f"val_{term}"]]))
+    for axes, (term, columns) in zip(all_axes, terms.items(), strict=False):
+        style_axes(axes, TERMS.get(term, term.replace("_", " ")), "epoch", "nats per image")
+        for column in columns:
+            name, color = SPLITS[column.partition("_")[0]]
+            _draw(axes, epoch, table[column], color, name)
+        values = np.concatenate([table[column] for column in columns])
+        if not _limit(axes, values) and term != "kl":  # it rises from about 0
+            _scale(axes, values)
+    for axes in all_axes[panels:]:
+        axes.remove()
+    all_axes = all_axes[:panels]
     if panels > len(terms):
         style_axes(all_axes[-1], "Learning rate", "epoch", "")
         _draw(all_axes[-1], epoch, rate, "0.3", "learning rate")
@@ -82,16 +95,18 @@ def training_curves(
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         if best is not None:
-            axes.axvline(epoch[best], color="0.5", linewidth=0.8, linestyle=":", zorder=1)
+            axes.axvline(epoch[best], color=MARK, linewidth=0.8, linestyle=":", zorder=1)
     if best is not None:
         value = f"{val_loss[best]:#.5g}".rstrip(".")
         all_axes[0].plot(
             epoch[best],
             val_loss[best],
             "*",
-            color="tab:red",
+            linestyle=":",  # of the line through all panels
+            color=MARK,
             markersize=8,
             zorder=3,
+            clip_on=False,
             label=f"lowest validation loss: {with_minus(value)} (epoch {epoch[best]:.0f})",
         )
     handles, labels = all_axes[0].get_legend_handles_labels()
@@ -131,7 +146,9 @@ def validation_curves(
         axes.plot(epoch[best], loss[best], "o", color=color, markersize=4)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    _scale(axes, np.concatenate([loss for _, _, loss in drawn]))
+    every = np.concatenate([loss for _, _, loss in drawn])
+    if not _limit(axes, every):
+        _scale(axes, every)
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
     figure.legend(
@@ -150,7 +167,9 @@ def _table(
 ) -> dict[str, NDArray[np.float64]]:
     """The columns that are drawn, each of shape (epochs,)."""
     table: dict[str, NDArray[np.float64]] = {}
-    for name in COLUMNS:
+    names = rows if isinstance(rows, Mapping) else dict.fromkeys(n for row in rows for n in row)
+    further = [n for n in names if n.startswith(("train_", "val_")) and n not in COLUMNS]
+    for name in (*COLUMNS, *(n for n in further if n.partition("_")[2] not in UNDRAWN)):
         try:
             values = rows[name] if isinstance(rows, Mapping) else [row[name] for row in rows]
         except KeyError:
@@ -166,6 +185,30 @@ def _table(
                 f" at least one epoch, and the same for all (that of 'epoch' is {shape})"
             )
     return table
+
+
+def _terms(table: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    """Those that are drawn: the loss and what it is the sum of, and what a variant adds."""
+    named = [n.partition("_")[2] for n in table if n.startswith(("train_", "val_"))]
+    of = {t: [table[n] for n in (f"train_{t}", f"val_{t}") if n in table] for t in (*TERMS, *named)}
+    return [t for t, columns in of.items() if t in ("loss", "recon") or np.any(columns)]
+
+
+def _limit(axes: Axes, values: NDArray[np.float64]) -> bool:
+    """End a panel below values that stand far above all others, and say so; whether there are any.
+
+    They are a tenth at most, and the range would be more than three times as large with them.
+    """
+    finite = np.sort(values[np.isfinite(values)])
+    if len(finite) < FEW:
+        return False
+    low, most, top = finite[0], finite[int(0.9 * len(finite))], finite[-1]
+    if not (most > low and top - low > SPIKE * (most - low)):
+        return False
+    axes.set_ylim(low - 0.08 * (most - low), most + 0.25 * (most - low))
+    text = f"\N{UPWARDS ARROW} up to {with_minus(f'{top:.5g}')}"
+    axes.text(0.5, 0.98, text, transform=axes.transAxes, fontsize=TICK - 1, va="top", color="0.4")
+    return True
 
 
 def _draw(

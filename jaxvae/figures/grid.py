@@ -100,11 +100,12 @@ def grid_figure(
     inches = min(WIDTH / width, HEIGHT / height, CELL / cell)  # per pixel of the grid
     for (positions, labels), spacing in zip((columns, rows), SPACING, strict=True):
         if len(labels) > 1:  # room for the labels goes before the size of the page
-            inches = max(inches, spacing / np.diff(np.sort(positions)).min())
+            lines = 1 + max(label.count("\n") for label in labels)
+            inches = max(inches, lines * spacing / np.diff(np.sort(positions)).min())
     magnify = math.ceil(DPI * inches)
     figure = ShownFigure(figsize=(width * inches, height * inches), dpi=magnify / inches)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(to_rgb(grid), interpolation="nearest", aspect="auto")
+    axes.imshow(to_rgb(grid), interpolation="none", aspect="auto")
     axes.set_title(title, fontsize=TITLE, loc="left")
     axes.set_xlabel(xlabel, fontsize=LABEL)
     axes.set_ylabel(ylabel, fontsize=LABEL)

@@ -14,7 +14,7 @@ GAP = 1  # white pixels between images
 BLOCK = 10  # least columns of `reconstructions` before it wraps
 
 
-def _centers(count: int, side: int, gap: int = GAP) -> NDArray[np.floating]:
+def centers(count: int, side: int, gap: int = GAP) -> NDArray[np.floating]:
     """The middle of each of `count` images in a row or column, in pixels of the grid."""
     return np.arange(count) * (side + gap) + (side - 1) / 2
 
@@ -42,6 +42,11 @@ def _check_vector(name: str, values: ArrayLike, length: int, per: str) -> NDArra
     if array.shape != (length,):
         raise ValueError(f"{name} has shape {array.shape}: must be ({length},), one per {per}")
     return array
+
+
+def _check_count(name: str, texts: Sequence[str], length: int, per: str) -> None:
+    if len(texts) not in (0, length):
+        raise ValueError(f"{name} has length {len(texts)}: must be {length}, one per {per}")
 
 
 def reconstructions(
@@ -75,17 +80,17 @@ def reconstructions(
     n, height, width, _ = shape
     columns = min(n, max(BLOCK, math.ceil(math.sqrt(2 * n))))
     space = max(2, height // 4)  # between blocks
-    blocks, centers = [], []
+    blocks, middles = [], []
     block_height = len(images) * (height + GAP) - GAP
     for block, start in enumerate(range(0, n, columns)):
         rows = [image_grid(a[start : start + columns], columns, GAP) for a in images.values()]
         blocks.append(_joined(rows, 0, GAP))
-        centers.extend(block * (block_height + space) + _centers(len(rows), height))
+        middles.extend(block * (block_height + space) + centers(len(rows), height))
     return grid_figure(
         _joined(blocks, 0, space),
         max(height, width),
         title,
-        rows=(centers, list(images) * len(blocks)),
+        rows=(middles, list(images) * len(blocks)),
     )
 
 
@@ -106,7 +111,11 @@ def samples(images: ArrayLike, title: str = "Samples from the prior") -> Figure:
 
 
 def manifold(
-    images: ArrayLike, z1: ArrayLike, z2: ArrayLike, title: str = "Decoded latent space"
+    images: ArrayLike,
+    z1: ArrayLike,
+    z2: ArrayLike,
+    title: str = "Decoded latent space",
+    where: str = "",
 ) -> Figure:
     """Images decoded from a grid over a two-dimensional latent space; z2 grows upwards.
 
@@ -116,6 +125,7 @@ def manifold(
         z1: (columns,), in rising order.
         z2: (rows,), in rising order.
         title: what is shown.
+        where: what the values are, such as quantiles of the prior.
 
     Raises:
         ValueError: an argument has another shape, or z1 or z2 decreases.
@@ -133,15 +143,18 @@ def manifold(
         grid,
         max(height, width),
         title,
-        columns=(_centers(columns, width)[x], _numbers(z1[x])),
-        rows=(_centers(rows, height)[::-1][y], _numbers(z2[y])),
-        xlabel=latent_name(1),
+        columns=(centers(columns, width)[x], _numbers(z1[x])),
+        rows=(centers(rows, height)[::-1][y], _numbers(z2[y])),
+        xlabel=f"{latent_name(1)}, {where}" if where else latent_name(1),
         ylabel=latent_name(2),
     )
 
 
 def interpolations(
-    images: ArrayLike, originals: ArrayLike | None = None, title: str = "Interpolations"
+    images: ArrayLike,
+    originals: ArrayLike | None = None,
+    title: str = "Interpolations",
+    names: Sequence[str] = (),
 ) -> Figure:
     """One row per pair of images: decoded on the way from one code (t = 0) to the other (t = 1).
 
@@ -150,6 +163,7 @@ def interpolations(
             (clipped); the first and last step are the reconstructions of the pair.
         originals: (pairs, 2, height, width, channels); shown at the ends of the rows.
         title: what is shown.
+        names: (pairs,), what each pair is.
 
     Raises:
         ValueError: an argument has another shape, or there are fewer than two steps.
@@ -158,9 +172,10 @@ def interpolations(
     pairs, steps, height, width, channels = array.shape
     if steps < 2:
         raise ValueError(f"images has shape {array.shape}: must have at least 2 steps")
+    _check_count("names", names, pairs, "pair")
     grid = image_grid(array.reshape(-1, height, width, channels), steps, GAP)
     shown = _spread(steps, 11)
-    ticks = _centers(steps, width)[shown]
+    ticks = centers(steps, width)[shown]
     labels = _numbers(np.linspace(0, 1, steps)[shown])
     if originals is not None:
         ends = check_images("originals", originals, ("pairs", "2"))
@@ -179,25 +194,28 @@ def interpolations(
         max(height, width),
         title,
         columns=(ticks, labels),
+        rows=(centers(pairs, height), names) if names else ((), ()),
         xlabel="position t between the two codes",
     )
 
 
 def traversals(
     images: ArrayLike,
-    values: ArrayLike,
-    dims: Sequence[int],
-    xlabel: str = "value of the latent (standard deviations of the prior)",
+    names: Sequence[str],
+    ticks: Sequence[str],
+    unchanged: ArrayLike | None = None,
+    xlabel: str = "value of the latent",
     title: str = "Latent traversals: one latent varied per row",
 ) -> Figure:
-    """One row per latent, decoded while that latent alone takes the given values.
+    """One row per latent, decoded while that latent alone varies.
 
     Args:
         images: (dims, steps, height, width, channels) with 1 or 3 channels, pixels in [0, 1]
             (clipped).
-        values: (steps,), of the varied latent.
-        dims: the latents' indices from 0, one per row; 0 is named z₁, as in the other figures.
-        xlabel: what `values` are, with their unit.
+        names: (dims,), of the latents, with what is known of each.
+        ticks: (steps,), what each column is; may be empty.
+        unchanged: (height, width, channels), decoded from the code that is varied; on the left.
+        xlabel: what varies along a row, with its unit.
         title: what is shown.
 
     Raises:
@@ -205,14 +223,25 @@ def traversals(
     """
     array = check_images("images", images, ("dims", "steps"))
     rows, steps, height, width, channels = array.shape
-    values = _check_vector("values", values, steps, "step of images")
-    _check_vector("dims", dims, rows, "row of images")
+    _check_count("names", names, rows, "row of images")
+    _check_count("ticks", ticks, steps, "step of images")
+    grid = image_grid(array.reshape(-1, height, width, channels), steps, GAP)
     shown = _spread(steps, 11)
+    at, labels = centers(steps, width)[shown], [ticks[i] for i in shown] if ticks else []
+    if unchanged is not None:
+        base = check_images("unchanged", unchanged, ())
+        if base.shape != array.shape[2:]:
+            raise ValueError(f"unchanged has shape {base.shape}: must be {array.shape[2:]}")
+        space = max(2, width // 4)
+        left = image_grid(np.repeat(base[None], rows, axis=0), 1, GAP)
+        grid = _joined([left, grid], 1, space)
+        at = np.concatenate([[(width - 1) / 2], at + width + space])
+        labels = ["unchanged", *(labels or [""] * len(shown))]
     return grid_figure(
-        image_grid(array.reshape(-1, height, width, channels), steps, GAP),
+        grid,
         max(height, width),
         title,
-        columns=(_centers(steps, width)[shown], _numbers(values[shown])),
-        rows=(_centers(rows, height), [latent_name(i + 1) for i in dims]),
+        columns=(at, labels) if labels else ((), ()),
+        rows=(centers(rows, height), names),
         xlabel=xlabel,
     )

@@ -2,16 +2,21 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from jaxvae.figures.style import (
     DPI,
+    SINGLE,
     TICK,
+    UNUSED,
+    WIDTH,
     ShownFigure,
     class_color,
     fit_canvas,
@@ -20,9 +25,10 @@ from jaxvae.figures.style import (
     style_axes,
 )
 
-Color = str | tuple[float, float, float, float]
 SIDE = 4.4  # inches of a scatter plot
-SINGLE = "tab:blue"  # colour of codes without labels
+PRIOR = "0.25"
+RASTERIZED = 2000  # points from which on they are pixels in a vector file, at 300 per inch
+BARS = 28  # latents that are named, at most
 
 
 def _check_codes(codes: ArrayLike) -> NDArray[np.float64]:
@@ -70,6 +76,7 @@ def latent_scatter(
     labels: ArrayLike | None = None,
     classes: Sequence[str] | None = None,
     title: str | None = None,
+    prior: bool = False,
 ) -> Figure:
     """Codes by class: a histogram for one latent, a scatter plot for two, and for more a scatter
     plot of the first two principal components.
@@ -79,6 +86,7 @@ def latent_scatter(
         labels: (n,), integers from 0 on; None draws all codes alike.
         classes: the classes' names, indexed by the labels; None shows the labels themselves.
         title: what is shown; None states it.
+        prior: whether to draw where N(0, I) has one and two standard deviations; of two latents.
 
     Raises:
         ValueError: an argument has another shape, `codes` are not finite, or `labels` are no
@@ -110,30 +118,78 @@ def latent_scatter(
         s=float(np.clip(300 / np.sqrt(n), 1.5, 20)),
         alpha=float(np.clip(4 / n**0.25, 0.25, 0.9)),
         linewidths=0,
+        rasterized=n > RASTERIZED,
     )
+    handles = [_point(name, colors[i]) for i, name in names.items()] if labels is not None else []
+    reached = array[:, :2]
+    if prior and d == 2:
+        look: dict[str, Any] = {"fill": False, "edgecolor": PRIOR, "linewidth": 0.9}
+        for radius, style in ((1, "-"), (2, "--")):
+            axes.add_patch(Circle((0, 0), radius, linestyle=style, zorder=3, **look))
+        look = {"color": PRIOR, "linewidth": 0.9}
+        handles += [Line2D([], [], label="prior, 1 std", **look)]
+        handles += [Line2D([], [], label="prior, 2 std", linestyle="--", **look)]
+        reached = np.concatenate([reached, [[-2, -2], [2, 2]]])
     # The axes are square, so limits of the same extent show distances true.
-    x, y = (array[:, :2].min(0) + array[:, :2].max(0)) / 2
-    half = 0.54 * _extent(array[:, :2])
+    x, y = (reached.min(0) + reached.max(0)) / 2
+    half = 0.54 * _extent(reached)
     axes.set_xlim(x - half, x + half)
     axes.set_ylim(y - half, y + half)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    if labels is not None:
-        handles = [
-            Line2D([], [], color=colors[i], label=name, marker="o", markersize=4, linestyle="")
-            for i, name in names.items()
-        ]
+    if handles:
         axes.legend(
             handles=handles,
             loc="center left",
             bbox_to_anchor=(1.0, 0.5),
             fontsize=TICK,
             frameon=False,
-            ncols=math.ceil(len(names) / 20),
+            ncols=math.ceil(len(handles) / 20),
             handletextpad=0.2,
         )
     fit_canvas(figure, axes)
     return figure
+
+
+def kl_bars(kl: ArrayLike, used: ArrayLike, title: str = "KL by latent") -> Figure:
+    """A bar per latent, the largest KL first; those that are not used are grey.
+
+    Args:
+        kl: (latents,), nats, means over examples.
+        used: (latents,), whether each says anything about the examples.
+        title: what is shown; the sum and how many are used are added.
+
+    Raises:
+        ValueError: an argument has another shape.
+    """
+    values, active = np.asarray(kl, np.float64), np.asarray(used, bool)
+    if values.ndim != 1 or not values.size or active.shape != values.shape:
+        shapes = f"{values.shape} and {active.shape}"
+        raise ValueError(f"kl and used have shapes {shapes}: must both be (latents,), not (0,)")
+    order, count = np.argsort(-values, kind="stable"), len(values)
+    figure = plot_figure(float(np.clip(0.28 * count + 1.2, 4.4, WIDTH)), 2.8)
+    axes = figure.add_subplot()
+    title = f"{title}: {values.sum():.1f} nats, {active.sum()} of {count} used"
+    style_axes(axes, title, "latent", "nats")
+    colors = [SINGLE if active[i] else UNUSED for i in order]
+    axes.bar(np.arange(count), values[order], color=colors, width=0.75)
+    step = math.ceil(count / BARS)
+    at = np.arange(0, count, step)
+    axes.set_xticks(at, [latent_name(int(i) + 1) for i in order[at]])
+    axes.set_xlim(-0.7, count - 0.3)
+    axes.grid(visible=False, axis="x")
+    if step > 1:
+        axes.set_xlabel(f"latent (one of {step} is named)")
+    if not active.all():
+        look: dict[str, Any] = {"ncols": 2, "fontsize": TICK, "frameon": False}
+        handles = [Patch(color=c, label=n) for c, n in ((SINGLE, "used"), (UNUSED, "unused"))]
+        axes.legend(handles=handles, loc="upper right", **look)
+    return figure
+
+
+def _point(name: str, color: str) -> Line2D:
+    """What stands for a class in a legend."""
+    return Line2D([], [], color=color, label=name, marker="o", markersize=4, linestyle="")
 
 
 def _extent(values: NDArray[np.float64]) -> float:
@@ -144,7 +200,7 @@ def _extent(values: NDArray[np.float64]) -> float:
 
 def _legend(
     labels: ArrayLike | None, classes: Sequence[str] | None, n: int
-) -> tuple[dict[int, str], dict[int, Color]]:
+) -> tuple[dict[int, str], dict[int, str]]:
     """The names and colours of the classes that occur, by label; 0 alone without labels."""
     if labels is None:
         return {0: ""}, {0: SINGLE}
@@ -168,7 +224,7 @@ def _histograms(
     values: NDArray[np.float64],
     label: NDArray[np.intp],
     names: dict[int, str],
-    colors: dict[int, Color],
+    colors: dict[int, str],
     title: str,
 ) -> Figure:
     """One histogram per class, on a line of its own; all share their bins and their scale."""

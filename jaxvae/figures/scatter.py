@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from jaxvae.figures.style import (
     LABEL,
+    SINGLE,
     TICK,
     TITLE,
     WIDTH,
@@ -20,7 +21,7 @@ from jaxvae.figures.style import (
     style_axes,
     with_minus,
 )
-from jaxvae.figures.values import SINGLE, Values, check_pair
+from jaxvae.figures.values import Values, check_pair
 
 SCATTERED = 12  # columns that are drawn at most
 TITLED = 18  # characters of a column's name

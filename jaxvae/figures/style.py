@@ -1,9 +1,10 @@
 """What all figures share: sizes, colours, and the look of a plot's axes."""
 
+import colorsys
 import io
 import math
+from typing import Any
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,6 +16,17 @@ WIDTH = 7.0  # inches: the text width of a page
 PAD = 8  # points around what is drawn
 SUBSCRIPTS = {ord("0") + i: ord("\N{SUBSCRIPT ZERO}") + i for i in range(10)}
 TITLE, LABEL, TICK = 10, 9, 8  # font sizes in points
+PALETTE = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+"""Ten colours that readers with any colour vision tell apart: Petroff 2021 (arXiv:2107.02270). Of
+the figures and of the page of a run."""
+SINGLE = PALETTE[0]  # of what is all alike
+TRAINING, VALIDATION = PALETTE[0], PALETTE[6]
+MARK = PALETTE[2]  # of the best
+UNUSED = "0.75"
+GOLDEN = 137.5 / 360  # turns between the hues of neighbours, where classes are many
 
 
 class ShownFigure(Figure):
@@ -24,10 +36,10 @@ class ShownFigure(Figure):
         return png(self)
 
 
-def png(figure: Figure) -> bytes:
-    """The PNG of a figure at its own resolution."""
+def png(figure: Figure, **how: Any) -> bytes:
+    """The PNG of a figure at its own resolution, with options of `Figure.savefig`."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
+    figure.savefig(buffer, format="png", dpi=figure.dpi, **how)
     return buffer.getvalue()
 
 
@@ -92,8 +104,9 @@ def latent_name(index: int) -> str:
     return "z" + str(index).translate(SUBSCRIPTS)
 
 
-def class_color(index: int, count: int) -> tuple[float, float, float, float]:
-    """The colour of class `index` of `count`: tab10, tab20, or a hue range for more than 20."""
-    if count <= 20:
-        return colormaps["tab10" if count <= 10 else "tab20"](index)
-    return colormaps["turbo"](index / (count - 1))
+def class_color(index: int, count: int) -> str:
+    """The colour of class `index` of `count`: of the palette, or hues a golden angle apart."""
+    if count <= len(PALETTE):
+        return PALETTE[index]
+    rgb = colorsys.hls_to_rgb(index * GOLDEN % 1, 0.42 if index % 2 else 0.6, 0.6)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)

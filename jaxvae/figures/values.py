@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxvae.figures.style import (
     LABEL,
+    SINGLE,
     TICK,
     TITLE,
+    VALIDATION,
     WIDTH,
     few_ticks,
     plot_figure,
@@ -29,8 +31,7 @@ Grid = Any
 """An array (panels, channels) of axes, which NumPy's types cannot say."""
 
 PANELS, ROWS, CHANNELS = 20, 10, 4  # at most, of a figure
-SINGLE = "tab:blue"  # lines that are all alike
-ORIGINAL, DECODED = "0.25", "tab:orange"
+ORIGINAL, DECODED = "0.25", VALIDATION
 # The brightest tenth of viridis is too light on white.
 SEQUENTIAL = ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))
 DOTTED = 100  # columns from which on their values are not marked
@@ -46,6 +47,7 @@ def lines(
     ends: ArrayLike | None = None,
     ylabel: str = "value",
     title: str = "Samples from the prior",
+    base: ArrayLike | None = None,
 ) -> Figure:
     """Panels of lines: signals over time, or rows of a table over its columns.
 
@@ -63,6 +65,7 @@ def lines(
         ylabel: what the values are, with their unit. Columns of different units should come in
             standard deviations.
         title: what is shown.
+        base: (length[, channels]), drawn dashed in every panel: the same, unchanged.
 
     Raises:
         ValueError: an argument has another shape or holds infinite numbers.
@@ -94,14 +97,30 @@ def lines(
         for i, j in np.ndindex(axes.shape):
             for line, color in zip(both[i, :, :, j], (colors[0], colors[-1]), strict=True):
                 _line(axes[i, j], line, color, style="--")
-        dashed = Line2D([], [], color=ORIGINAL, linestyle="--", linewidth=1, label="original")
-        _legend(figure, [dashed])
+        _legend(figure, [_dashed("original")])
+    if base is not None:
+        _draw_base(figure, axes, base, np.shape(panels)[2:])
     if columns:
         _name_columns(axes[:, 0], columns, 0.88 * WIDTH / min(p, across))
     figure.supylabel(ylabel, fontsize=LABEL, multialignment="center")
     if colored is not None:
         _colorbar(figure, axes, norm, label)
     return figure
+
+
+def _draw_base(figure: Figure, axes: Grid, base: ArrayLike, shape: tuple[int, ...]) -> None:
+    """One line in all panels, beneath what varies."""
+    same = np.asarray(base, np.float64)
+    if same.shape != shape:
+        raise ValueError(f"base has shape {same.shape}: must be {shape}")
+    same = same.reshape(shape[0], -1)
+    for i, j in np.ndindex(axes.shape):
+        _line(axes[i, j], same[:, j], ORIGINAL, style="--")
+    _legend(figure, [_dashed("unchanged")])
+
+
+def _dashed(name: str) -> Line2D:
+    return Line2D([], [], color=ORIGINAL, linestyle="--", linewidth=1, label=name)
 
 
 def reconstruction_lines(

@@ -13,16 +13,12 @@ from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained, has_prior, is_images, knows_labels, prepare
 from jaxvae.evaluation.drawn import columns, kind
 from jaxvae.evaluation.trained import has_gaussian
+from jaxvae.figures.style import PALETTE, class_color
 from jaxvae.report import facts, looks, weights
 from jaxvae.report.blobs import Blobs
 
 Json = dict[str, Any]
 
-PALETTE = (
-    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
-    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
-)
-"""Ten colours that readers with any colour vision tell apart: Petroff 2021 (arXiv:2107.02270)."""
 UNUSED = 0.01
 """Variance of a latent's mean up to which it is not used (Burda et al. 2016)."""
 MACHINE = ("seconds", "images_per_second")
@@ -73,6 +69,8 @@ def contents(run: Reported, blobs: Blobs) -> Json:
         return found
     seen = looks.look(trained, split)
     found["classes"] = _classes(run, seen)
+    count = len(found["classes"])
+    found["class_colors"] = [class_color(i, count) for i in range(count)]
     found["reconstructions"] = looks.pairs(trained, split, seen, blobs)
     rows = seen.rows[: looks.FEW]
     few = prepare(trained, split.take(rows), rows)

@@ -14,7 +14,10 @@ from jaxvae.runs.classes import class_name
 Settings = dict[str, Any]
 """Fields of an experiment by dotted name."""
 
-FREE = ("name", "train.report", "train.track", "train.figures_every")
+FREE = (
+    *("name", "train.report", "train.track"),
+    *("train.figures_every", "train.figure_formats", "train.figure_footer"),
+)
 """What changes no number of a run."""
 
 

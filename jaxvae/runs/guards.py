@@ -34,6 +34,8 @@ FREE_ON_RESUME = {
     "train.chunk_steps",
     "train.checkpoint_steps",
     "train.figures_every",
+    "train.figure_formats",
+    "train.figure_footer",
     "train.track",
     "train.report",
     "data.streaming",

@@ -279,9 +279,9 @@ def _train(
             run.save(state, best, progress, epoch)
             if task.alone and settings.figures_every and epoch % settings.figures_every == 0:
                 if first:
-                    from jaxvae.evaluation import pictures  # Matplotlib takes 0.4 s to import
+                    from jaxvae.evaluation import written  # Matplotlib takes 0.4 s to import
 
-                    pictures.write_progress(at(state), dataset, rows, folder / "figures", epoch)
+                    written.write_progress(at(state), dataset, rows, folder / "figures", epoch)
                     trackers.figures(folder / "figures" / f"epoch-{epoch:04d}", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
             if processes.any_process(reason is not None):
@@ -303,7 +303,7 @@ def _train(
     _write_summary(folder, summary)
     if first and rows and settings.figures_every is not None and not _is_drawn(task):
         reporter.say(f"drawing figures in {folder / 'figures'}")
-        _draw(task, final, dataset, everyone, names, rows)
+        _draw(task, (final, last_best.step), dataset, everyone, names, rows)
         trackers.figures(folder / "figures", int(rows[-1]["epoch"]))
     if first and rows and settings.report:
         reporter.say(_page(folder, final, everyone, dataset, rows, summary))
@@ -382,21 +382,22 @@ def _is_drawn(task: Task) -> bool:
 
 def _draw(
     task: Task,
-    final: Trained,
+    final: tuple[Trained, jax.Array],
     dataset: datasets.Dataset,
     everyone: Sequence[Experiment],
     names: Sequence[str],
     rows: Rows,
 ) -> None:
-    """The figures of a run that has ended."""
-    from jaxvae.evaluation import pictures
+    """The figures of a run that has ended, of the model after some step."""
+    from jaxvae.evaluation import written
 
     folder = task.folder / "figures"
     if not task.alone:
         population_curves(everyone, names, rows, folder)
         return
     try:
-        pictures.write_all(final, dataset, rows, folder)
+        trained, step = final
+        written.write_all(trained, dataset, rows, folder, written.epoch_of(rows, int(step)))
     except ValueError as error:
         raise runs.RunError(f"{task.folder}: trained, but cannot be drawn: {error}") from error
 

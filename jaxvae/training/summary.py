@@ -18,6 +18,7 @@ from jaxvae.training.state import TrainState
 
 TERMS = ("val_loss", "val_recon", "val_kl")
 NOTICEABLE = 0.01
+TOLD_APART = 10  # members of which each has a colour of its own
 """Of all that a validation loss fell, so much in the last quarter of the epochs is still a fall."""
 
 
@@ -156,14 +157,17 @@ def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def population_curves(
     everyone: Sequence[Experiment], names: Sequence[str], rows: Rows, folder: Path
 ) -> None:
-    """Every member's validation loss; named by what differs, by the seed only where all else is
-    equal. Where betas differ, it is that of beta 1, recon + KL, since others cannot be compared."""
+    """Every member's validation loss, named by what differs: each member where they are few, else
+    by all but the seed, where more differs. Where betas differ, it is that of beta 1, recon + KL,
+    since others cannot be compared."""
     from jaxvae import figures  # Matplotlib takes 0.4 s to import
+    from jaxvae.evaluation import written
 
     fields = [swept(member, names) for member in everyone]
     betas_differ = len({f["objective.beta"] for f in fields}) > 1
     differ = [name for name in fields[0] if len({f[name] for f in fields}) > 1]
-    shown = [name for name in differ if name != "seed"] or ["seed"]
+    few = len(everyone) <= TOLD_APART
+    shown = [name for name in differ if name != "seed" or few] or ["seed"]
     curves = []
     for i, of_member in enumerate(fields):
         label = ", ".join(f"{_title(name)} {of_member[name]:g}" for name in shown)
@@ -171,7 +175,10 @@ def population_curves(
         losses = [r["val_recon"] + r["val_kl"] if betas_differ else r["val_loss"] for r in own]
         curves.append((label, [r["epoch"] for r in own], losses))
     title = "Validation loss" + (" at beta 1 (recon + KL)" if betas_differ else "")
-    figures.save(figures.validation_curves(curves, title), folder / "population.png")
+    one = everyone[0]
+    text = written.footer(one, folder.parent, f"{len(everyone)} members", one.data.source)
+    figure = figures.validation_curves(curves, title)
+    written.save(figure, folder / "population", one.train.figure_formats, text)
 
 
 def _title(name: str) -> str:

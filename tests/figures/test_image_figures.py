@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvae.figures import (
+    frame,
     image_grid,
     interpolations,
     manifold,
     reconstructions,
     samples,
     save,
+    save_film,
     save_images,
     traversals,
 )
@@ -179,28 +181,46 @@ def test_interpolations_go_from_left_to_right_between_their_originals():
     )
 
 
-def test_traversals_name_their_latents_and_values():
-    images = random_images(2, 7, 6, 6, 1)
-    figure = traversals(images, np.linspace(-3, 3, 7), [4, 11], xlabel="offset")
+def test_traversals_stand_beside_what_is_unchanged():
+    images, base = random_images(2, 7, 6, 6, 1), random_images(6, 6, 1)
+    ticks = ["1 %", *[""] * 5, "99 %"]
+    plain = traversals(images, ["z₅", "z₁₂: 2 nats"], ticks, xlabel="offset")
+    beside = traversals(images, ["z₅", "z₁₂: 2 nats"], ticks, base)
     for i in range(2):
+        assert_cell(beside, i * 7, 0, base)
         for j in range(7):
-            assert_cell(figure, i * 7, j * 7, images[i, j])
-    (axes,) = figure.axes
-    assert labels(axes.yaxis) == ["z₅", "z₁₂"]
-    assert labels(axes.xaxis) == [f"{MINUS}3", f"{MINUS}2", f"{MINUS}1", "0", "1", "2", "3"]
+            assert_cell(plain, i * 7, j * 7, images[i, j])
+            assert_cell(beside, i * 7, 6 + 2 + j * 7, images[i, j])  # an image, and white
+    (axes,) = plain.axes
+    assert labels(axes.yaxis) == ["z₅", "z₁₂: 2 nats"]
+    assert labels(axes.xaxis) == ticks
     assert axes.get_xlabel() == "offset"
+    assert labels(beside.axes[0].xaxis) == ["unchanged", *ticks]
+    np.testing.assert_allclose(beside.axes[0].get_xticks()[:2], [2.5, 10.5])
+
+
+def test_a_row_of_two_lines_has_room_for_them():
+    images = random_images(6, 30, 6, 6, 1)  # as wide as a page
+    one, two = (traversals(images, [name] * 6, []) for name in ("z₁", "z₁: 2 nats\n0 to 1"))
+    heights = [f.get_figheight() * f.axes[0].get_position().height for f in (one, two)]
+    assert heights[1] >= 6 * 0.25 > heights[0]  # inches
 
 
 IMAGES = random_images(4, 6, 7, 1)
 SERIES = random_images(2, 3, 6, 7, 1)
+TICKS = ["1 %", "", "99 %"]
 FIGURES = {
     "reconstructions": lambda: reconstructions(IMAGES, IMAGES, IMAGES),
     "one reconstruction": lambda: reconstructions(IMAGES[:1], IMAGES[:1]),
     "long title": lambda: samples(IMAGES[:1], "A title that is far wider than its single image"),
     "manifold": lambda: manifold(SERIES, [0, 1e-4, 12345], [0, 1]),
     "interpolations": lambda: interpolations(SERIES, SERIES[:, :2]),
-    "traversals": lambda: traversals(SERIES, [-1, 0, 1], [0, 123]),
-    "many traversals": lambda: traversals(np.tile(SERIES, (20, 1, 1, 1, 1)), [-1, 0, 1], range(40)),
+    "traversals": lambda: traversals(SERIES, ["z₁: 9.12 nats\n0 to 1", "z₁₂₄"], TICKS, IMAGES[0]),
+    "many traversals": lambda: traversals(
+        np.tile(SERIES, (20, 1, 1, 1, 1)), [f"z₁: 2.1 nats\n{MINUS}1 to 2"] * 40, TICKS
+    ),
+    "named interpolations": lambda: interpolations(SERIES, SERIES[:, :2], names=["a to b"] * 2),
+    "frame": lambda: frame(SERIES, ["from", "to"], ["z₁\n1.2 nats"] * 3, "One of many frames"),
 }
 
 
@@ -269,10 +289,15 @@ def test_plain_grid_file_has_one_pixel_per_pixel(tmp_path, channels):
     np.testing.assert_array_equal(written, rgb(grid))
 
 
-@pytest.mark.parametrize("name", ["figure.pdf", "figure"])
-def test_only_png_files(tmp_path, name):
-    with pytest.raises(ValueError, match=rf"path = .*{name}.*must end in \.png"):
-        save(samples(IMAGES), tmp_path / "new" / name)
+@pytest.mark.parametrize("name", ["figure.eps", "figure"])
+def test_other_files_are_refused(tmp_path, name):
+    path = tmp_path / "new" / name
+    with pytest.raises(ValueError, match=rf"path = .*{name}.*must end in \.png or \.pdf or \.svg"):
+        save(samples(IMAGES), path)
+    with pytest.raises(ValueError, match=rf"path = .*{name}.*must end in \.png$"):
+        save_images(IMAGES, path)
+    with pytest.raises(ValueError, match=rf"path = .*{name}.*must end in \.gif or \.webp"):
+        save_film([samples(IMAGES)], path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -295,9 +320,12 @@ ERRORS = [
     (lambda: interpolations(IMAGES), r"images has shape \(4, 6, 7, 1\).*pairs, steps"),
     (lambda: interpolations(SERIES[:, :1]), "at least 2 steps"),
     (lambda: interpolations(SERIES, SERIES), r"originals has shape \(2, 3, 6, 7, 1\)"),
-    (lambda: traversals(IMAGES, [0], [0]), r"images has shape \(4, 6, 7, 1\).*dims, steps"),
-    (lambda: traversals(SERIES, [0, 1], [0, 1]), r"values has shape \(2,\)"),
-    (lambda: traversals(SERIES, [0, 1, 2], [0]), r"dims has shape \(1,\)"),
+    (lambda: interpolations(SERIES, names=["a"]), "names has length 1: must be 2, one per pair"),
+    (lambda: traversals(IMAGES, ["z₁"], []), r"images has shape \(4, 6, 7, 1\).*dims, steps"),
+    (lambda: traversals(SERIES, ["z₁"], []), "names has length 1: must be 2, one per row"),
+    (lambda: traversals(SERIES, "ab", ["1 %"]), "ticks has length 1: must be 3, one per step"),
+    (lambda: traversals(SERIES, "ab", [], IMAGES[0, :5]), r"unchanged has shape \(5, 7, 1\)"),
+    (lambda: frame(IMAGES), r"images has shape \(4, 6, 7, 1\).*rows, columns"),
 ]
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from sklearn.decomposition import PCA
 
 from jaxvae.figures import latent_scatter, pca, training_curves, validation_curves
+from jaxvae.figures.style import PALETTE
 from tests.figures.pixels import of_the_edge, rendered
 
 
@@ -87,7 +88,7 @@ def test_each_code_is_drawn_where_it_is_in_the_colour_of_its_class(d):
     np.testing.assert_allclose(in_order(drawn), in_order(expected))
     for point, color in zip(drawn, colors, strict=True):
         label = LABELS[np.linalg.norm(expected - point, axis=1).argmin()]
-        np.testing.assert_allclose(color[:3], colormaps["tab10"](label)[:3])
+        np.testing.assert_allclose(color[:3], to_rgb(PALETTE[label]))
     assert_complete(figure)
 
 

@@ -67,12 +67,9 @@ function drawLines(canvas, values, behind, form) {
   }
 }
 
-/** The colour of a class; beyond ten, hues a golden angle apart. */
+/** The colour of a class, as in the figures. */
 function classColor(index) {
-  const { palette, classes } = contents;
-  if (index < 0) return palette[3];
-  if (classes.length <= palette.length) return palette[index];
-  return `hsl(${(index * 137.5) % 360} 60% ${index % 2 ? 45 : 60}%)`;
+  return index < 0 ? contents.palette[3] : contents.class_colors[index];
 }
 
 function className(index) {

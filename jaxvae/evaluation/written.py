@@ -1,0 +1,115 @@
+"""The figures of a run as files: in which formats, and what stands below them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from jaxvae import figures
+from jaxvae.config import Experiment
+from jaxvae.data import Dataset
+from jaxvae.evaluation import Trained, pictures
+
+Rows = list[dict[str, Any]]
+WHILE = ("reconstructions", "samples", "manifold")
+"""Figures of an epoch, while training, where model and data allow them."""
+
+
+def footer(experiment: Experiment, run: Path, when: str, data: str) -> str:
+    """What stands below a figure: the run, what it is of, when, and the data; or nothing.
+
+    Args:
+        run: the run folder.
+        when: such as "epoch 12"; may be empty.
+        data: such as "mnist, test"; may be empty.
+    """
+    if not experiment.train.figure_footer:
+        return ""
+    name = run.resolve().name
+    of = name if name == experiment.name else f"{name}: {experiment.name}"
+    parts = (of, when, data)
+    return " \N{MIDDLE DOT} ".join(part for part in parts if part)
+
+
+def epoch_of(rows: Rows, step: int) -> str:
+    """The epoch that ended with a step, or the step itself; nothing of a model that has none."""
+    epochs = [row["epoch"] for row in rows if row.get("step") == step]
+    if epochs:
+        return f"epoch {epochs[0]:.0f}"
+    return f"step {step:,}" if step else ""
+
+
+def write_progress(
+    trained: Trained, dataset: Dataset, rows: Rows, folder: Path, epoch: int
+) -> None:
+    """While training: the curves so far, and PNG files of figures of this epoch (`WHILE`)."""
+    _save({"curves": figures.training_curves(rows)}, trained, dataset, folder)
+    made = {name: pictures.figure(name, trained, dataset, rows) for name in WHILE}
+    of_epoch = folder / f"epoch-{epoch:04d}"
+    _save(made, trained, dataset, of_epoch, f"epoch {epoch}")
+
+
+def write_all(
+    trained: Trained, dataset: Dataset, rows: Rows, folder: Path, when: str = ""
+) -> list[Path]:
+    """Every picture that model and data allow, of the test split, in the formats of the run.
+
+    Args:
+        rows: those of metrics.csv.
+        folder: RUN/figures.
+        when: the model's epoch, in words, for the footer.
+
+    Returns:
+        The files written.
+    """
+    made = {name: pictures.figure(name, trained, dataset, rows) for name in pictures.FIGURES}
+    return _save(made, trained, dataset, folder, when)
+
+
+def _save(
+    made: Mapping[str, Figure | None],
+    trained: Trained,
+    dataset: Dataset,
+    folder: Path,
+    when: str = "",
+) -> list[Path]:
+    """Write those figures that there are; return their files."""
+    data, while_training = trained.experiment.data.source, folder.name.startswith("epoch-")
+    formats = () if while_training else trained.experiment.train.figure_formats
+    run = folder.parents[1] if while_training else folder.parent
+    written = []
+    for name, figure in made.items():
+        if figure is None:
+            continue
+        said = ("", data) if name == "curves" else (when, f"{data}, test split")
+        text = footer(trained.experiment, run, *said)
+        written += save(figure, folder / name, formats, text)
+    return written
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str], text: str) -> list[Path]:
+    """Write STEM.png and the other formats, with the text below; return the files."""
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in dict.fromkeys(("png", *formats))]
+    for file in files:
+        figures.save(figure, file, text)
+    return files
+
+
+def write_films(folder: Path, kind: str) -> list[Path]:
+    """The figures that were written while training, one after the other: training-NAME.gif.
+
+    Args:
+        folder: RUN/figures.
+        kind: gif or webp.
+
+    Returns:
+        The files written: one per figure of which there are two epochs.
+    """
+    written = []
+    for name in WHILE:
+        frames = sorted(folder.glob(f"epoch-*/{name}.png"))
+        if len(frames) > 1:
+            written.append(folder / f"training-{name}.{kind}")
+            figures.save_film(frames, written[-1])
+    return written
