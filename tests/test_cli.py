@@ -108,6 +108,9 @@ def test_every_experiment_runs_for_an_epoch(file, capsys, tmp_path):
     assert file.stem in lines[at - 1] and lines[at + 1].startswith("  1/1  ")
 
 
+FORMATS = ("png", "pdf")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of each family, two epochs on a few digits, with its figures."""
@@ -157,6 +160,39 @@ def test_commands_on_a_run(name, trained, capsys):
     expected |= {"traversals"} if name != "mnist_cae" else set()
     expected |= {"samples", "manifold"} if name == "digits_vae" else set()
     assert {Path(path).stem for path in result["figures"]} == expected
+
+
+def test_pictures_are_of_the_format_that_is_asked_for(trained, capsys, tmp_path):
+    run = trained / "digits_vae"
+    status, result, err = call(
+        capsys, "traverse", run, "--out", tmp_path / "a.svg", "--steps", 3, "--dims", 1
+    )
+    assert status == 0, err
+    assert (result["picture"], result["arrays"]) == (f"{tmp_path}/a.svg", f"{tmp_path}/a.npz")
+    said = "digits_vae · epoch 2 · digits, test split"
+    assert f">{said}</text>" in (tmp_path / "a.svg").read_text()
+    call(capsys, "traverse", run, "--out", tmp_path / "b.svg", "--no-footer", "--steps", 3)
+    assert "epoch" not in (tmp_path / "b.svg").read_text()
+    for command, more in {"traverse": [], "interpolate": ["--first", 0, "--second", 5]}.items():
+        out = tmp_path / f"{command}.gif"
+        status, result, err = call(capsys, command, run, "--out", out, "--steps", 4, *more)
+        assert status == 0 and result["picture"] == str(out), err
+        with Image.open(out) as film:
+            assert film.n_frames == 6  # there are four, two of them on the way back
+            shown = []
+            for i in range(6):
+                film.seek(i)
+                shown.append(np.asarray(film.convert("L")))
+        assert (shown[1] == shown[5]).all() and (shown[2] == shown[4]).all()
+        assert (shown[0] != shown[3]).any()
+    status, _, err = call(capsys, "sample", run, "--out", tmp_path / "c.gif")
+    assert status == 2 and "must be of interpolate or traverse; .png, .pdf or .svg of sample" in err
+    assert not [*tmp_path.glob("c*")]
+    status, result, _ = call(capsys, "figures", run, "--formats", "pdf")
+    stems = {Path(path).stem for path in result["figures"]}
+    assert {Path(p).name for p in result["figures"]} == {f"{s}.{k}" for s in stems for k in FORMATS}
+    status, _, err = call(capsys, "figures", run, "--films", "gif")
+    assert status == 2 and "no figure was drawn in two epochs" in err
 
 
 def test_what_a_model_cannot_do_is_said(trained, capsys):

@@ -97,12 +97,18 @@ def _few_colors(films: list[Any]) -> list[Any]:
 
     if all((np.ptp(np.asarray(film), axis=-1) == 0).all() for film in films):
         return [film.convert("L") for film in films]
-    together = Image.fromarray(np.concatenate([np.asarray(film) for film in films[::4]]))
+    some = films[:: max(1, len(films) // 12)]
+    together = Image.fromarray(np.concatenate([np.asarray(film) for film in some]))
     palette = together.quantize(COLORS)
-    colors = np.array(palette.getpalette()).reshape(-1, 3)
-    colors[colors.sum(axis=1).argmax()] = 255
-    palette.putpalette(colors.ravel().tolist())
-    return [film.quantize(palette=palette, dither=Image.Dither.NONE) for film in films]
+    white, *few = (
+        film.quantize(palette=palette, dither=Image.Dither.NONE)
+        for film in (Image.new("RGB", (1, 1), "white"), *films)
+    )
+    colors = np.array(white.getpalette()).reshape(-1, 3)
+    colors[white.getpixel((0, 0))] = 255
+    for film in few:
+        film.putpalette(colors.ravel().tolist())
+    return few
 
 
 def _frame(frame: Figure | Path, footer: str) -> Any:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from sklearn.decomposition import PCA
 
-from jaxvae.figures import latent_scatter, pca, training_curves, validation_curves
-from jaxvae.figures.style import PALETTE
+from jaxvae.figures import kl_bars, latent_scatter, pca, training_curves, validation_curves
+from jaxvae.figures.style import PALETTE, SINGLE, TRAINING, UNUSED, VALIDATION, class_color
 from tests.figures.pixels import of_the_edge, rendered
 
 
@@ -344,3 +344,74 @@ def test_validation_curves_share_a_colour_by_name_and_mark_each_minimum():
     assert axes.get_yscale() == "log"
     with pytest.raises(ValueError, match="no run has an epoch"):
         validation_curves(curves[3:])
+
+
+# ------------------------------------------------------------------- what a latent says
+
+
+def test_bars_fall_and_unused_latents_are_grey():
+    kl, used = np.array([0.5, 3.0, 0.001, 1.5]), np.array([True, True, False, True])
+    figure = kl_bars(kl, used)
+    (axes,) = figure.axes
+    bars = axes.patches
+    assert [bar.get_height() for bar in bars] == [3, 1.5, 0.5, 0.001]
+    assert [to_rgb(bar.get_facecolor()) for bar in bars] == [to_rgb(SINGLE)] * 3 + [to_rgb(UNUSED)]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["z₂", "z₄", "z₁", "z₃"]
+    assert axes.get_title(loc="left") == "KL by latent: 5.0 nats, 3 of 4 used"
+    assert_complete(figure)
+    assert_complete(kl_bars(np.linspace(2, 0, 200), np.full(200, True)))
+    with pytest.raises(ValueError, match=r"kl and used have shapes \(4,\) and \(3,\)"):
+        kl_bars(kl, used[:3])
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.5])
+def test_circles_of_the_prior_are_whole_and_named(scale):
+    figure = latent_scatter(CODES[:, :2] * scale + [1, 0], LABELS, prior=True)
+    (axes,) = figure.axes
+    assert [(patch.center, patch.radius) for patch in axes.patches] == [((0, 0), 1), ((0, 0), 2)]
+    for low, high in (axes.get_xlim(), axes.get_ylim()):
+        assert low < -2 and high > 2
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[-2:] == ["prior, 1 std", "prior, 2 std"] and len(texts) == 12
+    assert_complete(figure)
+    assert not latent_scatter(CODES, LABELS, prior=True).axes[0].patches  # principal components
+
+
+def test_colours_are_one_palette_and_differ():
+    assert [class_color(i, 10) for i in range(10)] == list(PALETTE)
+    for count in (11, 47, 100):
+        assert len({class_color(i, count) for i in range(count)}) == count
+        assert to_rgb(class_color(count - 1, count))
+
+
+# ------------------------------------------------------------------- robust ranges, further terms
+
+
+def test_the_first_epoch_does_not_squash_the_others():
+    table = history(30)
+    table["train_loss"][0] = 5000.0
+    axes = training_curves(table).axes[0]
+    rest = np.concatenate([table["train_loss"][1:], table["val_loss"]])
+    low, high = axes.get_ylim()
+    assert low < rest.min() and rest.max() < high < 200 and axes.get_yscale() == "linear"
+    assert [text.get_text() for text in axes.texts] == ["↑ up to 5000"]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), table["train_loss"])  # still there
+    calm = training_curves(history(30)).axes[0]
+    assert not calm.texts
+    few = history(4)
+    few["train_loss"][0] = 5000.0  # of eight values each counts
+    assert not training_curves(few).axes[0].texts
+
+
+def test_each_term_of_a_variant_has_a_panel():
+    more = {"train_tc": np.arange(5.0), "val_tc": np.arange(5.0) - 1, "train_l1_norm": np.ones(5)}
+    zero = {"val_none": np.zeros(5), "val_mse": np.ones(5)}
+    figure = training_curves(history(5) | more | zero)
+    assert titles(figure) == ["Loss", "Reconstruction", "KL divergence", "tc", "l1 norm"]
+    train, val = figure.axes[3].lines[:2]
+    np.testing.assert_array_equal(train.get_ydata(), more["train_tc"])
+    np.testing.assert_array_equal(val.get_ydata(), more["val_tc"])
+    (only, best) = figure.axes[4].lines
+    np.testing.assert_array_equal(only.get_ydata(), np.ones(5))
+    assert only.get_color() == TRAINING != VALIDATION and best.get_linestyle() == ":"
+    assert_complete(figure)

@@ -240,7 +240,8 @@ def test_whether_a_loss_still_falls(losses, fell):
 
 
 def test_what_a_run_leaves(small, tmp_path):
-    experiment = replace(small, train=replace(small.train, track=("tensorboard",), figures_every=1))
+    drawn = {"figures_every": 1, "figure_formats": ("svg",)}
+    experiment = replace(small, train=replace(small.train, track=("tensorboard",), **drawn))
     summary = train(experiment, tmp_path / "run", quiet=True)
     run = tmp_path / "run"
     assert json.loads((run / "summary.json").read_text()) == summary
@@ -251,7 +252,17 @@ def test_what_a_run_leaves(small, tmp_path):
     names = {path.stem for path in (run / "figures").glob("*.png")}
     expected = {"curves", "interpolations", "latents", "manifold", "reconstructions", "samples"}
     assert names == expected | {"traversals"}
-    assert (run / "figures" / "epoch-0002" / "samples.png").stat().st_size > 0
+    assert {path.stem for path in (run / "figures").glob("*.svg")} == names
+    of_epoch = {path.name for path in (run / "figures" / "epoch-0002").iterdir()}
+    assert of_epoch == {"manifold.png", "reconstructions.png", "samples.png"}
+    latents = (run / "figures" / "latents.svg").read_text()
+    assert f"run: {experiment.name} · epoch " in latents
+    made = write_films(run / "figures", "webp")
+    assert [path.stem for path in made] == [
+        f"training-{name}" for name in ("reconstructions", "samples", "manifold")
+    ]
+    with Image.open(made[0]) as film:
+        assert film.n_frames == 2
     rows = runs.read_metrics(run / "metrics.csv")
     assert [row["epoch"] for row in rows] == [1, 2]
     for row in rows:
