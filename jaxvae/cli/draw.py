@@ -91,9 +91,7 @@ def sample(
         allowed = f"{step}, as of the {saved.checkpoint} checkpoint; fit it again: jaxvae fit"
         require(density.step == step, "step of the fitted density", density.step, allowed)
     arrays, figure = pictures.samples(trained, n, seed, label, density)
-    result = _write(
-        saved, output, "sample", (arrays, figure), (trained, step, trained.experiment.data.source)
-    )
+    result = _write(saved, output, "sample", (arrays, figure), (trained, step, ""))
     if each is not None:
         single.write(trained, arrays["images"], each, "sample")
         result["each"] = str(each)
@@ -285,8 +283,11 @@ def _write(
 
 def _of(opened: Opened, shown: Images) -> tuple["Trained", int, str]:
     """What a picture of some images is of."""
+    from jaxvae.evaluation import written
+
     trained = opened.trained
-    data = f"{shown.source or trained.experiment.data.source}, {shown.which} split"
+    source = shown.source or trained.experiment.data.source
+    data = f"{written.data_name(source)}, {shown.which} split"
     return trained, opened.step, data
 
 

@@ -32,6 +32,11 @@ def footer(experiment: Experiment, run: Path, when: str, data: str) -> str:
     return " \N{MIDDLE DOT} ".join(part for part in parts if part)
 
 
+def data_name(source: str) -> str:
+    """What data are called: their name, or the last part of a path."""
+    return Path(source).name if source.startswith(("/", ".", "~")) else source[:60]
+
+
 def epoch_of(rows: Rows, step: int) -> str:
     """The epoch that ended with a step, or the step itself; nothing of a model that has none."""
     epochs = [row["epoch"] for row in rows if row.get("step") == step]
@@ -75,7 +80,8 @@ def _save(
     when: str = "",
 ) -> list[Path]:
     """Write those figures that there are; return their files."""
-    data, while_training = trained.experiment.data.source, folder.name.startswith("epoch-")
+    data = data_name(trained.experiment.data.source)
+    while_training = folder.name.startswith("epoch-")
     formats = () if while_training else trained.experiment.train.figure_formats
     run = folder.parents[1] if while_training else folder.parent
     written = []

@@ -16,9 +16,10 @@ from jaxvae.evaluation import decode, embed, knows_labels, labels_for, prepare
 from jaxvae.evaluation.drawn import kind
 from jaxvae.evaluation.trained import has_gaussian
 from jaxvae.evaluation.views import chosen
+from jaxvae.figures.style import PALETTE
 from jaxvae.report import html, looks
 from jaxvae.report.blobs import Blobs
-from jaxvae.report.contents import PALETTE, Json, Reported, curves
+from jaxvae.report.contents import Json, Reported, curves
 from jaxvae.report.facts import FREE, text
 
 SCRIPTS = (html.UPLOT, "dom.js", "data.js", "draw.js", "curves.js", "open.js", "comparison.js")

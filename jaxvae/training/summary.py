@@ -176,7 +176,8 @@ def population_curves(
         curves.append((label, [r["epoch"] for r in own], losses))
     title = "Validation loss" + (" at beta 1 (recon + KL)" if betas_differ else "")
     one = everyone[0]
-    text = written.footer(one, folder.parent, f"{len(everyone)} members", one.data.source)
+    data = written.data_name(one.data.source)
+    text = written.footer(one, folder.parent, f"{len(everyone)} members", data)
     figure = figures.validation_curves(curves, title)
     written.save(figure, folder / "population", one.train.figure_formats, text)
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train, runs
 from jaxvae.checks import UsageError
+from jaxvae.evaluation.written import write_films
 from jaxvae.info import Info
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import NonFiniteError, initial_state, train
@@ -256,7 +258,7 @@ def test_what_a_run_leaves(small, tmp_path):
     of_epoch = {path.name for path in (run / "figures" / "epoch-0002").iterdir()}
     assert of_epoch == {"manifold.png", "reconstructions.png", "samples.png"}
     latents = (run / "figures" / "latents.svg").read_text()
-    assert f"run: {experiment.name} · epoch " in latents
+    assert f"run: {experiment.name} · epoch " in latents and "images.npz, test split<" in latents
     made = write_films(run / "figures", "webp")
     assert [path.stem for path in made] == [
         f"training-{name}" for name in ("reconstructions", "samples", "manifold")
