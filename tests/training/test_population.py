@@ -13,14 +13,17 @@ from jax.experimental.compilation_cache import compilation_cache
 from jaxvae import Optimizer, Population, data, noise, runs
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import make_batch_sums, make_evaluate
+from jaxvae.figures import curves as figures
 from jaxvae.training import NonFiniteError, train
 from jaxvae.training.extract import extract
 from jaxvae.training.load import load
 from jaxvae.training.members import members
 from jaxvae.training.metrics import read_rows, rows_of
+from jaxvae.training.summary import population_curves
 from tests.training.populations import (
     CAE,
     CLOSE,
+    CONV,
     SWEEPS,
     TIMES,
     assert_same_run,
@@ -240,3 +243,30 @@ def test_early_stopping_waits_for_every_member(tmp_path):
     assert summary["status"].startswith("stopped early")
     assert summary["epochs"] == max(best) + 1
     assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["population.png"]
+
+
+@pytest.mark.parametrize(("seeds", "named"), [(2, 6), (4, 3)])
+def test_few_members_are_told_apart_and_many_by_what_was_swept(seeds, named, tmp_path, monkeypatch):
+    """Six members have a name and so a colour each, of twelve those of one beta share it."""
+    drawn = {}
+
+    def validation_curves(curves, title):
+        drawn["curves"] = curves
+        return figures.validation_curves(curves, title)
+
+    monkeypatch.setattr("jaxvae.figures.validation_curves", validation_curves)
+    one = replace(CONV, train=replace(CONV.train, figure_formats=("svg",)))
+    population = Population(seeds=seeds, sweep=("objective.beta=0.5,1,4",))
+    everyone = members(one, population)
+    shared = {"val_loss": 9.0, "val_recon": 3.0, "val_kl": 2.0, "finite": 1.0}
+    rows = [
+        {"member": i, "epoch": e, **shared, "val_recon": 3.0 + i / e}
+        for e in (1, 2)
+        for i in range(len(everyone))
+    ]
+    population_curves(everyone, (), rows, tmp_path / "run" / "figures")
+    assert len({name for name, *_ in drawn["curves"]}) == named
+    assert [losses for *_, losses in drawn["curves"]][1] == [6.0, 5.5]  # recon + kl
+    svg = (tmp_path / "run" / "figures" / "population.svg").read_text()
+    assert f">run: conv · {len(everyone)} members · digits</text>" in svg
+    assert ("seed 0, beta 4" in svg) == (named == 6)
