@@ -230,3 +230,16 @@ ERRORS = [
 def test_errors_name_the_argument_and_its_shape(call, message):
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_is_unchanged_is_dashed_in_every_panel():
+    walks, base = RNG.normal(size=(3, 4, 9, 2)), RNG.normal(size=(9, 2))
+    figure = lines(walks, ["a", "b", "c"], (np.arange(4), "t"), base=base)
+    panels = figure.axes[:6]  # three latents, two channels
+    for i, axes in enumerate(panels):
+        *varied, same = axes.lines
+        assert len(varied) == 4 and same.get_linestyle() == "--"
+        np.testing.assert_array_equal(same.get_ydata(), base[:, i % 2])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["unchanged"]
+    with pytest.raises(ValueError, match=r"base has shape \(8, 2\): must be \(9, 2\)"):
+        lines(walks, base=base[:8])
