@@ -69,6 +69,9 @@ ARMS: dict[str, dict[str, Arm]] = {
     "prior": {
         "VAE": f"beta_vae --objective.beta 1 --model.latent-dim 10 {TEN} {AGGREGATED}",
         "InfoVAE": f"info_vae {TEN} {AGGREGATED}",
+        "InfoVAE 0, 1000": (
+            f"info_vae --objective.alpha 0 --objective.mmd-weight 1000 {TEN} {AGGREGATED}"
+        ),
     },
     "discrete": {
         "VAE": f"beta_vae --objective.beta 1 {CONV} --model.latent-dim 20 {TEN}",
@@ -106,6 +109,10 @@ CLAIMS = {
         Claim(
             "KL from q(z) to p(z) of InfoVAE below the VAE's (Zhao 2017)",
             *("InfoVAE", "VAE", "decomposition.aggregated_kl"),
+        ),
+        Claim(
+            "the same, at alpha 0 and lambda 1000",
+            *("InfoVAE 0, 1000", "VAE", "decomposition.aggregated_kl"),
         ),
     ],
     "discrete": [
