@@ -21,7 +21,7 @@ from jaxvae.changes import with_changes
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Data, Experiment, Parallel, Population
 from jaxvae.from_json import checked
-from jaxvae.held import as_array
+from jaxvae.held import as_array, hold
 from jaxvae.runs import code, guards
 from jaxvae.words import python_words, said, still_falls
 
@@ -206,6 +206,7 @@ class Run:
     ):
         self.folder, self.experiment = folder, experiment
         self._checkpoint, self._temporary = checkpoint, temporary
+        self._step: int | None = None  # of the checkpoint that was loaded
 
     def __repr__(self) -> str:
         rows = runs.read_metrics(self.folder / "metrics.csv")
@@ -226,7 +227,7 @@ class Run:
         from jaxvae.training.load import load
 
         with python_words():
-            trained, _ = load(self.folder, self._checkpoint, self.experiment)
+            trained, self._step = load(self.folder, self._checkpoint, self.experiment)
             return trained._replace(experiment=self.experiment)  # which may hold arrays
 
     @functools.cached_property
@@ -312,7 +313,7 @@ class Run:
 
         With names of groups (docs/evaluation.md), such as "nll", what these measure, by group:
         `run.evaluate("nll", num_samples=5000)["nll"]["nll"]`. What has to be known of these values
-        is logged.
+        is logged. All is kept in the run folder, for its page; but not of a run that still trains.
 
         Args:
             *what: groups, of `jaxvae.evaluation.groups.GROUPS`, or "all"; and other examples.
@@ -325,6 +326,7 @@ class Run:
         """
         from jaxvae.evaluation import as_stored, score
         from jaxvae.evaluation.subject import Measuring, Subject
+        from jaxvae.runs import measured
 
         with python_words():
             lists = [
@@ -348,14 +350,38 @@ class Run:
             require(bool(metrics) or not settings, "settings", settings, "left out without a group")
             require(not metrics or z == "sampled", "z", z, "left out with groups: elbo has both")
             split = as_stored(self.trained, self._split(*examples))
-            if not metrics:
-                return score.means(score.terms(self.trained, split, sampled=z == "sampled"))
+            options = self._measured_on(*examples)
+            step = self._step or 0
+            found: dict[str, Any]
             with said(False):
-                subject = Subject(self.trained, split, lambda: self.dataset, measuring)
-                examined = groups.examine(subject, metrics)
-                for line in examined.lines():
-                    log.info("%s", line)
-            return {name: group.values for name, group in examined.found.items()}
+                if metrics:
+                    subject = Subject(self.trained, split, lambda: self.dataset, measuring)
+                    examined = groups.examine(subject, metrics)
+                    for line in examined.lines():
+                        log.info("%s", line)
+                    found = {name: group.values for name, group in examined.found.items()}
+                    n = len(split.images)
+                    records = measured.of_groups(examined, measuring, options, step, n)
+                else:
+                    scores = score.terms(self.trained, split, sampled=z == "sampled")
+                    found, own = score.means(scores), options | {"z": z}
+                    records = [
+                        measured.Record(measured.TERMS, own, found, (), step, scores.number)
+                    ]
+                if self._step is not None:  # what a callback is given is in no checkpoint
+                    measured.keep(self.folder, records)
+            return found
+
+    def _measured_on(self, x: Any = None) -> dict[str, Any]:
+        """Which checkpoint and which examples a record of measures is of."""
+        options = {"checkpoint": self._checkpoint, "split": "test" if x is None else "all"}
+        if x is None:
+            return options | {"source": str(self.experiment.data.source)}
+        if not isinstance(x, Data):
+            return options | {"source": str(hold(as_array("examples", x)))}
+        usual = Data(x.source)
+        other = {n: v for n, v in vars(x).items() if n != "source" and v != getattr(usual, n)}
+        return options | {"source": str(x.source), **other}
 
     def figure(self, name: str = "reconstructions") -> "Figure":
         """A figure of the run, which a notebook shows: one of `jaxvae.evaluation.pictures.FIGURES`.

@@ -20,13 +20,13 @@ from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population
 from jaxvae.evaluation import Trained, as_stored, beforehand, groups, score
 from jaxvae.evaluation.subject import Measuring, Subject
-from jaxvae.runs import guards
+from jaxvae.runs import guards, measured
 from jaxvae.training.extract import extract
 from jaxvae.training.load import load
 from jaxvae.training.members import members, value_of
 from jaxvae.training.metrics import read_population
 
-TERMS = "terms"
+TERMS = measured.TERMS
 """What is always measured: the objective's terms with z sampled."""
 
 log = logging.getLogger("jaxvae")
@@ -90,12 +90,13 @@ def study(
                 continue
             if not missing:
                 continue
-            model = _member(entry["member"], member, folder)
+            model, step = _member(entry["member"], member, folder)
             subject = Subject(model, as_stored(model, split), lambda: dataset, settings)
             for name in missing:
                 _measure(entry, name, subject)
                 entry["measuring"][name] = asked[name]
                 runs.write_json(folder / "study.json", result)
+                _keep(folder, entry, name, subject, {"limit": limit, "step": step})
             log.info("member %d of %d is measured", entry["member"], len(everyone))
         result["settings"] = _settings(result)
         _write(folder, result)
@@ -150,14 +151,31 @@ def _measure(entry: dict[str, Any], name: str, subject: Subject) -> None:
         entry["refused"][name] = str(error)
 
 
-def _member(number: int, member: Experiment, folder: Path) -> Trained:
-    """A member's model, from a run folder of its own, which is made where it is missing."""
+def _keep(
+    folder: Path, entry: dict[str, Any], name: str, subject: Subject, how: dict[str, Any]
+) -> None:
+    """Put what was measured into the member's run folder too, as `evaluate` does."""
+    if name not in entry["measured"]:
+        return
+    source = str(subject.trained.experiment.data.source)
+    options = {"checkpoint": "best", "source": source, "split": "test"}
+    options |= {} if how["limit"] is None else {"limit": how["limit"]}
+    own = {"z": "sampled"} if name == TERMS else measured.heeded(name, subject.settings)
+    values, notes = entry["measured"][name], tuple(entry["notes"].get(name, ()))
+    n = len(subject.split.images)
+    record = measured.Record(name, options | own, values, notes, how["step"], n)
+    measured.keep(folder / "members" / str(entry["member"]), [record])
+
+
+def _member(number: int, member: Experiment, folder: Path) -> tuple[Trained, int]:
+    """A member's model, from a run folder of its own, which is made where it is missing, and the
+    step of its checkpoint."""
     own = folder / "members" / str(number)
     if not (own / "config.json").exists():  # it is written last
         shutil.rmtree(own, ignore_errors=True)
         extract(folder / "population", number, own, like=member)
-    trained, _ = load(own, like=member)
-    return trained._replace(experiment=member)  # which may hold arrays
+    trained, step = load(own, like=member)
+    return trained._replace(experiment=member), step  # which may hold arrays
 
 
 def rows_of(result: dict[str, Any]) -> list[dict[str, float]]:

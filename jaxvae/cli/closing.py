@@ -16,6 +16,7 @@ from typing import Any
 from jaxvae import runs
 from jaxvae.cli.help import wrapped
 from jaxvae.runs import names
+from jaxvae.runs.classes import needed_option
 from jaxvae.words import still_falls
 
 Facts = list[tuple[str, str]]
@@ -174,6 +175,8 @@ def evaluated(result: Result) -> Facts:
         ("model", f"{result['run']}, {result['checkpoint']} checkpoint, of step {step:,}"),
     ]
     facts += measured(result)
+    if result["kept"]:
+        facts.append(("kept", f"{result['kept']}: the page shows it, jaxvae report {result['run']}"))
     if "per_image" in result:
         for i, image in enumerate(result["worst"]):
             which = image.get("name", f"image {image['index']}")
@@ -352,7 +355,7 @@ def _where(summary: Result) -> Facts:
 def _next(folder: Path, *commands: str) -> Facts:
     """Commands on a run that it can carry out: without a prior there are no samples."""
     config = runs.saved_config(folder)
-    file = _own_file(config)
+    file = needed_option(config)
     if config["experiment"]["model"]["family"] != "VAE":
         commands = tuple("reconstruct" if c == "sample" else c for c in commands)
     lines = [f"jaxvae {command} {folder}{file}" for command in commands]
@@ -362,19 +365,12 @@ def _next(folder: Path, *commands: str) -> Facts:
 def _longer(folder: Path, summary: Result, then: Facts) -> Facts:
     """How a run goes on to twice its epochs, before what may come next otherwise."""
     config = runs.saved_config(folder)
-    file, settings = _own_file(config), config["experiment"]
+    file, settings = needed_option(config), config["experiment"]
     how = f"--resume {folder} --train.epochs {2 * summary['epochs']}"
     how += " --trust-code" if "trust" in file else ""
     how += " --may-change train.epochs" if settings["optimizer"]["schedule"] == "cosine" else ""
     named = "FILE " if "FILE" in file else ""
     return [("next", f"jaxvae train {named}{how}"), *(("", line) for _, line in then)]
-
-
-def _own_file(config: Result) -> str:
-    """The option that a run of classes of its own needs."""
-    if all(str(name).startswith("jaxvae.") for name in config["classes"].values()):
-        return ""
-    return " --trust-code" if "code" in config else " --experiment FILE"
 
 
 def _loss(row: Result, folder: Path, prefix: str) -> str:

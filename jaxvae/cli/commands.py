@@ -140,9 +140,10 @@ def evaluate(
     limit: int | None = None,
     per_image: Path | None = None,
     seed: int = 0,
+    member: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run: loss, recon and kl in nats per image, the pixels' mean squared error, and
-    whatever else --metrics asks for (docs/evaluation.md).
+    whatever else --metrics asks for (docs/evaluation.md). The run's page shows what was measured.
 
     Args:
         saved: the run.
@@ -155,11 +156,13 @@ def evaluate(
             there are files, name. What depends on the other images of a batch is left out.
         seed: Of the groups' samples, divisions, classifiers, orders; draws of the code follow the
             run's own seed.
+        member: Of a population, from 0, as summary.json lists them.
     """
     from jaxvae import data
     from jaxvae.evaluation import per_image as scoring
     from jaxvae.evaluation import score
     from jaxvae.evaluation.subject import Examined, Measuring, Subject
+    from jaxvae.runs import measured
 
     require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     if per_image is not None:
@@ -171,7 +174,7 @@ def evaluate(
         from jaxvae.evaluation import groups
 
         groups.names_of(metrics)  # before anything is read
-    trained, step, images, _, dataset = open_run(saved, shown)
+    trained, step, images, _, dataset = open_run(saved, shown, member)
     if limit is not None:
         images = images.take(range(min(limit, len(images.images))))
     try:
@@ -195,11 +198,21 @@ def evaluate(
                 "%s: without %s, which depend on the other images of a batch",
                 *(per_image, ", ".join(scores.across)),
             )
+    source = shown.source or trained.experiment.data.source
+    options = {"checkpoint": saved.checkpoint, "source": source, "split": shown.which}
+    options |= {n: v for n, v in (("limit", limit), ("member", member)) if v is not None}
+    of_terms = options | {"z": z}
+    terms = measured.Record(
+        measured.TERMS, of_terms, score.means(scores), (), step, scores.number
+    )
+    of_groups = measured.of_groups(examined, settings, options, step, len(images.images))
+    kept = measured.keep(saved.run, [terms, *of_groups])
     return {
         "run": str(saved.run),
+        **({} if member is None else {"member": member}),
         "checkpoint": saved.checkpoint,
         "checkpoint_step": step,
-        "source": shown.source or trained.experiment.data.source,
+        "source": source,
         "split": shown.which,
         "images": scores.number,
         "limit": limit,
@@ -208,6 +221,7 @@ def evaluate(
         "beta_eff": trained.experiment.beta_eff(math.prod(trained.info.shape)),
         **examined.as_json(),
         **written,
+        "kept": None if kept is None else str(kept),
     }
 
 

@@ -195,12 +195,15 @@ class Opened(NamedTuple):
     dataset: "Dataset | None"
 
 
-def open_run(saved: SavedRun, shown: Images) -> Opened:
-    """What a command is to look at, and with what."""
+def open_run(saved: SavedRun, shown: Images, member: int | None = None) -> Opened:
+    """What a command is to look at, and with what; of a population with one member."""
     from jaxvae import data
     from jaxvae.evaluation import as_stored
+    from jaxvae.training.extract import alone
 
-    trained, step = load_run(saved)
+    like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
+    with alone(saved.run, member, like, saved.trust_code) as folder:
+        trained, step = load_run(dataclasses.replace(saved, run=folder))
     settings = trained.experiment.data
     if shown.source is not None:
         settings = dataclasses.replace(settings, source=shown.source, batch_size=1, streaming=False)

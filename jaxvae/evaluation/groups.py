@@ -31,6 +31,16 @@ GROUPS: dict[str, Callable[[Subject], Findings]] = {
 }
 """In the order in which they are shown. Each raises a UsageError where it does not apply."""
 
+HEEDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("elbo", "units", "reconstruction"), ()),
+    "nll": ("num_samples",),
+    "anomaly": ("num_samples", "normal", "anomalies", "seed"),
+    "samples": ("generated", "seed"),
+    **dict.fromkeys(("decomposition", "probes", "clusters", "geometry"), ("seed",)),
+    **dict.fromkeys(("disentanglement", "dci"), ("seed",)),
+}
+"""The fields of `Measuring` that each has a use for."""
+
 
 def names_of(metrics: Sequence[str]) -> list[str]:
     """The groups that are meant, once each, in their order; `all` means every one.

@@ -15,7 +15,7 @@ from jaxvae import __version__, runs
 from jaxvae.config import Experiment
 from jaxvae.evaluation import Trained
 from jaxvae.interop import card, programs
-from jaxvae.runs import code, guards, portable
+from jaxvae.runs import code, guards, measured, portable
 from jaxvae.runs.folder import PARAMETERS
 from jaxvae.training.load import load
 
@@ -35,8 +35,8 @@ def export(
     Args:
         run: the run folder.
         folder: a new one.
-        form: safetensors: model.safetensors, config.json and README.md, a model card; stablehlo and
-            onnx: a file of each of encode, decode and, but for onnx, sample, and programs.json,
+        form: safetensors: model.safetensors, config.json, README.md, a model card, and what
+            `evaluate` measured on this checkpoint; stablehlo and onnx: a file of each of encode, decode and, but for onnx, sample, and programs.json,
             which says what they take.
         checkpoint: `best` (by validation) or `latest`.
         like, trust_code: as for `jaxvae.training.load.load`, where it has classes of its own.
@@ -83,6 +83,7 @@ def _parameters(trained: Trained, step: int, run: Path, out: Path) -> None:
     runs.write_json(out / "config.json", config)
     metadata = {"format": "jaxvae", "jaxvae": __version__, "step": str(step)}
     portable.write(out / PARAMETERS, trained.variables, metadata)
+    measured.carry(run, out, step=step)
 
 
 def _programs(trained: Trained, form: Format, out: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jaxvae.evaluation import Trained, has_prior, is_images, knows_labels, prepa
 from jaxvae.evaluation.drawn import columns, kind
 from jaxvae.evaluation.trained import has_gaussian
 from jaxvae.figures.style import PALETTE, class_color
-from jaxvae.report import facts, looks, weights
+from jaxvae.report import facts, looks, measures, weights
 from jaxvae.report.blobs import Blobs
 
 Json = dict[str, Any]
@@ -31,7 +31,8 @@ class Reported(NamedTuple):
 
     folder: the run folder. trained: the model. rows: of metrics.csv, those of a run alone.
     summary: as summary.json has it; {} where there is none. step: of the checkpoint, None: not
-    known. member: which of a population this is, in words.
+    known. member: which of a population this is, in words. called: the run, as commands name it.
+    number: of the member, where `folder` is the population's.
     """
 
     folder: Path
@@ -41,6 +42,8 @@ class Reported(NamedTuple):
     summary: Mapping[str, Any]
     step: int | None = None
     member: str = ""
+    called: str = "RUN"
+    number: int | None = None
 
 
 def contents(run: Reported, blobs: Blobs) -> Json:
@@ -61,6 +64,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
         "notes": [],
         **_words(run, config),
         "curves": curves(run.rows),
+        "measures": _measures(run, config),
         "figures": looks.over_time(run.folder),
     }
     if shown is None:
@@ -104,6 +108,14 @@ def _words(run: Reported, config: Mapping[str, Any]) -> Json:
         "seconds": summary.get("total_seconds"),
         "status": summary.get("status", ""),
     }
+
+
+def _measures(run: Reported, config: Mapping[str, Any]) -> Json:
+    """Of the checkpoint of the page, or not, which is said."""
+    epochs = {int(row["step"]): int(row["epoch"]) for row in run.rows}
+    best = runs.best_row(run.rows)
+    step = run.step if run.step is not None or best is None else int(best["step"])
+    return measures.tables(run.folder, config, epochs, step, run.called)
 
 
 def _best(rows: list[dict[str, float]]) -> Json | None:

@@ -66,5 +66,5 @@ def _thumbnail(run: Path) -> Json | None:
         for folder in folders:
             file = folder / f"{name}.png"
             with contextlib.suppress(OSError):  # none there, or damaged
-                return {"name": name, "url": looks.data_url(looks.small_png(file, WIDTH))}
+                return {"name": name, "url": looks.data_url(looks.small_webp(file, WIDTH))}
     return None

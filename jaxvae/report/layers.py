@@ -10,6 +10,7 @@ A layer is a dict: `kind`, and the numbers and arrays of that kind. Kernels are 
     activation `name` of `jaxvae.models.layers.LayerSettings`, `slope` of leaky_relu
     label      the class as a one-hot vector is appended
     nearest    the row of `codes` (codes, length) next to each position's numbers
+    keep, add  of a residual block, around its layers: what comes in is kept, and added at the end
 """
 
 import math
@@ -27,6 +28,7 @@ from jaxvae.models import (
     DenseDecoder,
     DenseEncoder,
     LayerSettings,
+    ResidualStack,
     feature_shapes,
 )
 from jaxvae.models.convolution import conv, conv_transpose, output_padding_for
@@ -72,6 +74,11 @@ def _dense(params: Mapping[str, Any]) -> Layer:
     return {"kind": "dense", "kernel": _half(params["kernel"]), "bias": _single(params["bias"])}
 
 
+def _without_bias(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of a layer that has none, with one of zeros."""
+    return {**params, "bias": np.zeros(params["kernel"].shape[-1], np.float32)}
+
+
 def _convolution(
     kind: str,
     params: Mapping[str, Any],
@@ -113,6 +120,37 @@ def layers_of(
     return inwards, _heads(trained), outwards
 
 
+def _residual(
+    stack: ResidualStack, side: _Side, shape: tuple[int, ...], conv: str, hidden: int
+) -> Layers:
+    """A residual stack that gives maps of this shape, and whose first convolution has this name.
+
+    hidden: of how many hidden layers it comes behind.
+    """
+    if not stack.blocks:
+        return []
+    params, within = side.params[conv], (*shape[:-1], stack.width)
+    # A map of codes may have other channels than the encoder's features.
+    before = (*shape[:-1], params["kernel"].shape[-2])
+    layers = [_convolution("conv", params, before, shape, 1, 1), *side.after(hidden)]
+    for i in range(stack.blocks):
+        inner, outer = (_without_bias(side.params[f"Residual_{i}"][f"Conv_{j}"]) for j in (0, 1))
+        layers += [
+            {"kind": "keep"},
+            _convolution("conv", inner, shape, within, 1, 1),
+            _activation(side.settings),
+            _convolution("conv", outer, within, shape, 1, 0),
+            {"kind": "add"},
+            *side.after(hidden + 1 + i),
+        ]
+    return layers
+
+
+def _hidden_in(stack: ResidualStack) -> int:
+    """How many hidden layers a residual stack is made of."""
+    return stack.blocks + 1 if stack.blocks else 0
+
+
 def _encoder(module: Any, side: _Side, shape: tuple[int, ...]) -> Layers:
     layers: Layers = []
     convolutions = 0
@@ -124,6 +162,8 @@ def _encoder(module: Any, side: _Side, shape: tuple[int, ...]) -> Layers:
             params = side.params[f"Conv_{i}"]
             layer = _convolution("conv", params, shapes[i], shapes[i + 1], stride, p)
             layers += [layer, *side.after(i)]
+        layers += _residual(module.residual, side, shapes[-1], f"Conv_{convolutions}", convolutions)
+        convolutions += _hidden_in(module.residual)
     denses = module.dense_dims if convolutions else module.hidden_dims
     for i in range(len(denses)):
         layers += [_dense(side.params[f"Dense_{i}"]), *side.after(convolutions + i)]
@@ -148,6 +188,8 @@ def _decoder(module: Any, side: _Side, vector: bool) -> Layers:
         elif module.expansion == "activation":
             layers.append(_activation(side.settings))
     shapes = feature_shapes(module.shape, module.hidden_dims, module.strides, k, p)[::-1]
+    layers += _residual(module.residual, side, shapes[0], "Conv_0", hidden)
+    hidden += _hidden_in(module.residual)
     for i, stride in enumerate(module.strides[::-1]):
         params = side.params[f"ConvTranspose_{i}"]
         # A map of codes may have other channels than the encoder's features.
@@ -200,8 +242,16 @@ def compute(layers: Layers, x: np.ndarray, classes: np.ndarray | None = None) ->
     What the page computes, in JAX, with the same rounded weights.
     """
     h = jnp.asarray(x, jnp.float32)
+    kept: list[jnp.ndarray] = []
     for layer in layers:
-        h = _apply(layer, h.reshape(len(h), -1), classes)
+        h = h.reshape(len(h), -1)
+        match layer["kind"]:
+            case "keep":
+                kept.append(h)
+            case "add":
+                h = h + kept.pop()
+            case _:
+                h = _apply(layer, h, classes)
     return np.asarray(h.reshape(len(h), -1))
 
 

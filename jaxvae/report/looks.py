@@ -43,7 +43,7 @@ GRID = 21
 """Places along either side of a grid of decoded examples."""
 GRID_BYTES = 1_500_000
 FIGURE_BYTES = 1_000_000
-"""PNG files of the figures while training, together."""
+"""Files of the figures while training, together."""
 
 
 class Look(NamedTuple):
@@ -249,7 +249,7 @@ def codebook(trained: Trained, split: Split, seen: Look) -> dict[str, Any] | Non
 
 
 def over_time(folder: Path) -> list[dict[str, Any]]:
-    """The figures that were written while training, by epoch, as data URLs of PNG files.
+    """The figures that were written while training, by epoch, as data URLs.
 
     Of many epochs so many as fit, evenly spaced, the last one among them.
     """
@@ -259,31 +259,31 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
     if not every:
         return []
     packed = [
-        (epoch, [(file.stem, small_png(file, 700)) for file in files]) for epoch, files in every
+        (epoch, [(file.stem, small_webp(file, 700)) for file in files]) for epoch, files in every
     ]
-    size = max(sum(len(png) for _, png in files) for _, files in packed)
+    size = max(sum(len(webp) for _, webp in files) for _, files in packed)
     number = min(len(packed), max(1, FIGURE_BYTES // size))
     places = np.unique(np.linspace(len(packed) - 1, 0, number).round().astype(int))
     return [{"epoch": packed[i][0], "pictures": [*_urls(packed[i][1])]} for i in places]
 
 
 def _urls(files: list[tuple[str, bytes]]) -> Iterator[dict[str, str]]:
-    for name, png in files:
-        yield {"name": name, "url": data_url(png)}
+    for name, webp in files:
+        yield {"name": name, "url": data_url(webp)}
 
 
-def data_url(png: bytes) -> str:
-    """A PNG file as what an image's `src` may be."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+def data_url(webp: bytes) -> str:
+    """A WebP file as what an image's `src` may be."""
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode('ascii')}"
 
 
-def small_png(file: Path, width: int) -> bytes:
-    """A figure at most so wide, in pixels, and twice as high, of 128 colours."""
+def small_webp(file: Path, width: int) -> bytes:
+    """A figure at most so wide, in pixels, and twice as high; a third of a PNG of 128 colours."""
     from PIL import Image
 
     with Image.open(file) as image:
         small = image.convert("RGB")
         small.thumbnail((width, 2 * width))
         buffer = io.BytesIO()
-        small.quantize(128).save(buffer, "png", optimize=True)
+        small.save(buffer, "webp", quality=80)
     return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 from jaxvae.config import Experiment, with_fields
@@ -14,6 +15,13 @@ VARIANTS = "jaxvae.variants."
 def class_name(value: object) -> str:
     """As config.json names the class of a part."""
     return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def needed_option(config: Mapping[str, Any]) -> str:
+    """The option that a command needs for a run of classes of its own, as config.json has them."""
+    if all(str(name).startswith("jaxvae.") for name in config["classes"].values()):
+        return ""
+    return " --trust-code" if "code" in config else " --experiment FILE"
 
 
 def own_classes(experiment: Experiment) -> list[type]:

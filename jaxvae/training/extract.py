@@ -1,6 +1,9 @@
 """A member of a population as a run alone."""
 
+import contextlib
 import math
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from jaxvae import runs
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Optimizer
 from jaxvae.from_json import from_json
-from jaxvae.runs import code, guards
+from jaxvae.runs import code, guards, measured
 from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training.epoch import Progress
 from jaxvae.training.members import (
@@ -45,8 +48,8 @@ def extract(
 ) -> dict[str, Any]:
     """Make a member of a population a run folder of its own; return what its summary.json holds.
 
-    The run has the member's seed, beta and learning rate, its metrics, and its best and latest
-    checkpoints: it is evaluated and resumed as if it had been trained alone. Of a member that was
+    The run has the member's seed, beta and learning rate, its metrics, what `evaluate` measured on
+    it, and its best and latest checkpoints: it is evaluated and resumed as if it had been trained alone. Of a member that was
     not finite at some epoch, the best checkpoint alone is left.
 
     Args:
@@ -125,4 +128,32 @@ def extract(
         config["init_from"] = origin
     config |= code.carry(folder, out)
     runs.write_json(out / "config.json", config)  # now it is a run
+    measured.carry(folder, out, member)
     return summary
+
+
+@contextlib.contextmanager
+def alone(
+    folder: Path, member: int | None, like: Experiment | None = None, trust_code: bool = False
+) -> Iterator[Path]:
+    """The folder of a run; of a population that of one member, taken out as long as this lasts.
+
+    Args:
+        folder: the run folder.
+        member: of a population; None: it is a single run.
+        like, trust_code: as for `extract`.
+
+    Raises:
+        UsageError: as `extract`; a member of a single run, or none of a population.
+    """
+    population = read_population(folder)
+    if population is None:
+        require(member is None, "member", member, "left out: a single run, not a population")
+        yield folder
+    elif member is None:
+        raise UsageError(f"{folder}: a population: give the number of one member, --member 0")
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            out = Path(temporary, "run")
+            extract(folder, member, out, like, trust_code)
+            yield out

@@ -1,7 +1,7 @@
 """The page of a run, or of one member of a population: from its folder, or as training ends."""
 
 import contextlib
-import tempfile
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import jax
 
 from jaxvae import data, report, runs
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError
 from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained
-from jaxvae.training.extract import extract
+from jaxvae.training.extract import alone
 from jaxvae.training.load import load
 from jaxvae.training.metrics import Rows, read_population, rows_of
 
@@ -63,21 +63,17 @@ def reported(
 
     Otherwise as `write_page`.
     """
-    with contextlib.ExitStack() as kept:
-        alone, summary, words = folder, runs.read_summary(folder), ""
-        if read_population(folder) is None:
-            allowed = "left out: a single run, not a population"
-            require(member is None, "member", member, allowed)
-        else:
-            which = _best(summary) if member is None else member
-            words = _words(summary, which, member is None)
-            summary |= _of_member(summary, which)
-            alone = Path(kept.enter_context(tempfile.TemporaryDirectory()), "run")
-            extract(folder, which, alone, like, trust_code)
-        trained, step = load(alone, checkpoint, like, trust_code)
+    summary, words, which = runs.read_summary(folder), "", member
+    if read_population(folder) is not None:
+        which = _best(summary) if member is None else member
+        words = _words(summary, which, member is None)
+        summary |= _of_member(summary, which)
+    with alone(folder, which, like, trust_code) as own:
+        trained, step = load(own, checkpoint, like, trust_code)
         dataset = read(trained.experiment.data)
-        rows = runs.read_metrics(alone / "metrics.csv")
-        yield report.Reported(alone, trained, dataset, rows, summary, step, words)
+        rows = runs.read_metrics(own / "metrics.csv")
+        called = _called(folder, which)
+        yield report.Reported(own, trained, dataset, rows, summary, step, words, called)
 
 
 def page_at_end(
@@ -98,15 +94,23 @@ def page_at_end(
         rows: of metrics.csv, with their members.
         summary: as summary.json has it.
     """
-    which, words = 0, ""
+    which, words, called, number = 0, "", _called(folder), None
     if len(everyone) > 1:
         which = _best(summary)
         variables = jax.tree.map(lambda x: x[which], final.variables)
         final = final._replace(experiment=everyone[which], variables=variables)
         words = _words(summary, which, chosen=True)
         summary = {**summary, **_of_member(summary, which)}
-    run = report.Reported(folder, final, dataset, rows_of(rows, which), summary, None, words)
+        called, number = _called(folder, which), which
+    own = rows_of(rows, which)
+    run = report.Reported(folder, final, dataset, own, summary, None, words, called, number)
     return report.write(run, folder / report.FILE)
+
+
+def _called(folder: Path, member: int | None = None) -> str:
+    """A run as commands name it; a page that is sent to others has no absolute path in it."""
+    name = shlex.quote(folder.name if folder.is_absolute() else str(folder))
+    return name if member is None else f"{name} --member {member}"
 
 
 def _best(summary: Mapping[str, Any]) -> int:

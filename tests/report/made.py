@@ -26,6 +26,14 @@ MODELS: dict[str, Model] = {
     "other_decoder": Model(**CONV, decoder_dims=(5, 3), decoder_kernel_size=4, activation="tanh"),
     "cae": Model(family="CAE", hidden_dims=(4, 2), activation="sigmoid"),
     "vq": VQ(network="conv", hidden_dims=(4, 6), latent_dim=5, codes=8),
+    "residual": VQ(
+        **{"network": "conv", "hidden_dims": (4, 6), "latent_dim": 5, "codes": 8},
+        **{"residual_blocks": 2, "residual_dim": 3},
+    ),
+    "residual_normed": VQ(
+        **{"network": "conv", "hidden_dims": (4, 6), "latent_dim": 5, "codes": 8},
+        **{"residual_blocks": 1, "residual_dim": 3, **NORMED},
+    ),
     "linear": Model(hidden_dims=(), latent_dim=1),
 }
 

@@ -52,16 +52,28 @@ function inkOf(series, i) {
 }
 
 /** A panel: a series has a `name`, `values` by epoch, and perhaps an `ink`, a `width` and a `dash` of
- * its own; those that are `hidden` are not drawn. */
-function curve({ title, series }, epoch, best) {
+ * its own; those that are `hidden` are not drawn. With `chosen` the epoch `chosen.epoch()` is marked,
+ * anew by `mark()` of the figure, and a click calls `chosen.choose(epoch)`. */
+function curve({ title, series }, epoch, best, chosen = null) {
   const host = el('div', { role: 'img', 'aria-label': `${title} by epoch. ${summary(series)}` });
   const readout = el('div', { className: 'readout' });
   const figure = el('figure', { className: 'curve' }, el('figcaption', {}, title), host, readout);
   let cut = false;
+  let plot = null;
+  const choosing = (u) => {
+    plot = u;
+    if (chosen) u.over.onclick = () => u.cursor.idx !== null && chosen.choose(epoch[u.cursor.idx]);
+  };
+  const marks = (u) => {
+    markEpoch(u, best, '--muted', [5, 5]);
+    if (chosen) markEpoch(u, chosen.epoch(), '--accent', []);
+  };
   const read = (index) => {
     const shown = series.filter(({ hidden }) => !hidden);
     const whole = epoch.findLastIndex((_, i) => shown.every(({ values }) => values[i] !== null));
-    const at = index ?? (whole < 0 ? epoch.length - 1 : whole); // the last that all have
+    const own = chosen ? epoch.indexOf(chosen.epoch()) : -1;
+    const last = whole < 0 ? epoch.length - 1 : whole; // that all have
+    const at = index ?? (own < 0 ? last : own);
     const values = series.map((one) => (one.hidden ? null : one.values[at]));
     readout.replaceChildren(`epoch ${epoch[at]}: `, ...series.flatMap(({ name }, i) => (values[i] === null ? [] : [
       swatch(inkOf(series, i)), `${series.length > 1 ? `${name} ` : ''}${number(values[i], 5)} `])),
@@ -79,9 +91,13 @@ function curve({ title, series }, epoch, best) {
         label: name, show: !hidden, stroke: resolved(inkOf(series, i)), width: width ?? 2, dash,
         points: { show: values.filter((v) => v !== null).length < 25, size: 5, fill: resolved(inkOf(series, i)) },
       }))],
-      hooks: { setCursor: [(u) => read(u.cursor.idx)], draw: [(u) => markBest(u, best)] },
+      hooks: { setCursor: [(u) => read(u.cursor.idx)], draw: [marks], ready: [choosing] },
     };
   }, [epoch, ...series.map(({ values }) => values)]);
+  figure.mark = () => {
+    plot?.redraw(false, false); // null: it is drawn soon
+    read(null);
+  };
   return figure;
 }
 
@@ -99,14 +115,15 @@ function robustRange(series) {
   return [low - pad, high + pad, cut];
 }
 
-function markBest(u, best) {
-  if (best === null) return;
-  const x = u.valToPos(best, 'x', true);
+/** A line at an epoch, where there is one and it is in sight. */
+function markEpoch(u, epoch, ink, dashes) {
+  if (epoch === null) return;
+  const x = u.valToPos(epoch, 'x', true);
   const { left, width, top, height } = u.bbox;
   if (x < left || x > left + width) return;
   u.ctx.save();
-  u.ctx.strokeStyle = color('--muted');
-  u.ctx.setLineDash([5, 5]);
+  u.ctx.strokeStyle = color(ink);
+  u.ctx.setLineDash(dashes);
   line(u.ctx, x, top, x, top + height);
   u.ctx.restore();
 }

@@ -24,7 +24,14 @@ function bindLayers(layers, pools) {
 /** The layers applied to one example; `label` is for layers that append the class. */
 function runLayers(layers, x, label) {
   let values = new Float32Array(x); // a copy: some layers change theirs in place
-  for (const layer of layers) values = COMPUTE[layer.kind](layer, values, label);
+  const kept = []; // the next layer writes elsewhere: it is a convolution
+  for (const layer of layers) {
+    if (layer.kind === 'keep') kept.push(values);
+    else if (layer.kind === 'add') {
+      const before = kept.pop();
+      for (let i = 0; i < values.length; i++) values[i] += before[i];
+    } else values = COMPUTE[layer.kind](layer, values, label);
+  }
   return values;
 }
 

@@ -41,7 +41,7 @@ function showFacts() {
     el('tbody', {}, ...settings.map(({ name, value, usual }) => el('tr', {}, el('th', { scope: 'row' }, name), el('td', {}, value), el('td', {}, usual)))));
   const command = contents.command;
   const again = command
-    ? el('div', { className: 'bar' }, el('code', { className: 'command', tabIndex: 0 }, command), copyButton(command))
+    ? commandBar(command)
     : el('p', { className: 'hint' }, 'It was trained on arrays in memory, or with a file of its own: no command alone repeats it.');
   section('about', 'The run', list, el('div', { className: 'wide' }, table), el('h3', {}, 'To train it again'), again);
 }
@@ -63,8 +63,9 @@ async function showReport() {
     await showSamples(report.model, report.explorer);
     showCodebook(report.model);
   }
+  showMeasures();
   showCurves();
-  showFigures();
+  showProgress();
   showFacts();
   report.milliseconds = performance.now();
 }

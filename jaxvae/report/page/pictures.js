@@ -1,4 +1,4 @@
-/* Reconstructions, samples, a codebook, and the figures that were drawn while training. */
+/* Reconstructions, samples and a codebook. */
 'use strict';
 
 async function showReconstructions() {
@@ -86,23 +86,4 @@ function showCodebook(model) {
     `${used} of ${counts.length} codes are in use on the test examples, as many as ${number(perplexity, 3)} would be if all were `
     + `used alike (the perplexity).${head ? ' Each is shown as what is decoded where it stands at every position.' : ''}`),
   el('div', { className: 'row small' }, ...figures));
-}
-
-function showFigures() {
-  const epochs = contents.figures;
-  if (!epochs.length) return;
-  const holder = el('div', { className: 'figures' });
-  const said = el('output', { for: 'epoch' });
-  const slider = el('input', {
-    type: 'range', id: 'epoch', min: 0, max: epochs.length - 1, step: 1, value: epochs.length - 1, oninput: () => show(),
-  });
-  const show = () => {
-    const { epoch, pictures } = epochs[slider.value];
-    said.textContent = `epoch ${epoch}`;
-    slider.setAttribute('aria-valuetext', `epoch ${epoch}`);
-    holder.replaceChildren(...pictures.map(({ name, url }) => el('img', { src: url, alt: `${name} after epoch ${epoch}` })));
-  };
-  section('while-training', 'While it trained',
-    el('div', { className: 'bar' }, el('label', { className: 'check', for: 'epoch' }, 'Epoch ', slider), said), holder);
-  show();
 }
