@@ -365,9 +365,7 @@ class Run:
                 else:
                     scores = score.terms(self.trained, split, sampled=z == "sampled")
                     found, own = score.means(scores), options | {"z": z}
-                    records = [
-                        measured.Record(measured.TERMS, own, found, (), step, scores.number)
-                    ]
+                    records = [measured.Record(measured.TERMS, own, found, (), step, scores.number)]
                 if self._step is not None:  # what a callback is given is in no checkpoint
                     measured.keep(self.folder, records)
             return found

@@ -175,8 +175,10 @@ def evaluated(result: Result) -> Facts:
         ("model", f"{result['run']}, {result['checkpoint']} checkpoint, of step {step:,}"),
     ]
     facts += measured(result)
-    if result["kept"]:
-        facts.append(("kept", f"{result['kept']}: the page shows it, jaxvae report {result['run']}"))
+    if result.get("kept"):
+        facts.append(
+            ("kept", f"{result['kept']}: the page shows it, jaxvae report {result['run']}")
+        )
     if "per_image" in result:
         for i, image in enumerate(result["worst"]):
             which = image.get("name", f"image {image['index']}")

@@ -202,9 +202,7 @@ def evaluate(
     options = {"checkpoint": saved.checkpoint, "source": source, "split": shown.which}
     options |= {n: v for n, v in (("limit", limit), ("member", member)) if v is not None}
     of_terms = options | {"z": z}
-    terms = measured.Record(
-        measured.TERMS, of_terms, score.means(scores), (), step, scores.number
-    )
+    terms = measured.Record(measured.TERMS, of_terms, score.means(scores), (), step, scores.number)
     of_groups = measured.of_groups(examined, settings, options, step, len(images.images))
     kept = measured.keep(saved.run, [terms, *of_groups])
     return {

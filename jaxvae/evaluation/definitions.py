@@ -1,6 +1,7 @@
 """What each value of a group of measures is, in a line: as docs/evaluation.md has it."""
 
 import re
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 NATS = "nats"
@@ -29,7 +30,9 @@ DEFINITIONS = {
     "recon_at_mean": Definition("recon with z the posterior mean", NATS, "lower"),
     "mse_at_mean": Definition("mse with z the posterior mean", "", "lower"),
     "bits_per_dim": Definition("nats per value of an example, over log 2", "bits", "lower"),
-    "nll": Definition("a bound on -log p(x) from above, by K draws of the posterior", NATS, "lower"),
+    "nll": Definition(
+        "a bound on -log p(x) from above, by K draws of the posterior", NATS, "lower"
+    ),
     "num_samples": Definition("K, draws for each example"),
     "ess": Definition("effective sample size of the K draws", "", "higher"),
     "ess_smallest": Definition("that of the example with the least"),
@@ -39,7 +42,9 @@ DEFINITIONS = {
     "grid_bound": Definition("-nll of these", NATS, "higher"),
     "active": Definition("latents whose posterior mean has a variance above 0.01"),
     "latents": Definition("how many there are"),
-    "collapsed": Definition("latents whose KL is below 0.01 nats for at least 99 % of the examples"),
+    "collapsed": Definition(
+        "latents whose KL is below 0.01 nats for at least 99 % of the examples"
+    ),
     "kl_N": Definition("mean KL(q(z_j|x) || N(0, 1)) of this latent", NATS),
     "mutual_information": Definition("I(x; z), at most log N of N training examples", NATS),
     "total_correlation": Definition("KL(q(z) || product of its marginals)", NATS),
@@ -51,9 +56,7 @@ DEFINITIONS = {
     "nmi": Definition("normalised mutual information of clusters and classes", "", "higher"),
     "ari": Definition("adjusted Rand index: 0 by chance", "", "higher"),
     "anomalous": Definition("share of the examples that are anomalous"),
-    "auroc_NAME": Definition(
-        "P(score of an anomalous > score of a normal one)", "", "higher"
-    ),
+    "auroc_NAME": Definition("P(score of an anomalous > score of a normal one)", "", "higher"),
     "average_precision_NAME": Definition(
         "to be compared with the share of the anomalous", "", "higher"
     ),
@@ -121,7 +124,7 @@ def definition(name: str) -> Definition:
     return DEFINITIONS[layer[1]] if layer else Definition("")
 
 
-def base_of(name: str, values: "dict[str, float]") -> tuple[str, str]:
+def base_of(name: str, values: Mapping[str, float]) -> tuple[str, str]:
     """What a value stands beside, and how, of `BESIDE`: ("knn_5", "pixels"); else (name, "")."""
     base, _, end = name.rpartition("_")
     return (base, end) if end in BESIDE and base in values else (name, "")

@@ -36,8 +36,8 @@ def export(
         run: the run folder.
         folder: a new one.
         form: safetensors: model.safetensors, config.json, README.md, a model card, and what
-            `evaluate` measured on this checkpoint; stablehlo and onnx: a file of each of encode, decode and, but for onnx, sample, and programs.json,
-            which says what they take.
+            `evaluate` measured on this checkpoint; stablehlo and onnx: a file of each of encode,
+            decode and, but for onnx, sample, and programs.json, which says what they take.
         checkpoint: `best` (by validation) or `latest`.
         like, trust_code: as for `jaxvae.training.load.load`, where it has classes of its own.
 

@@ -1,4 +1,4 @@
-"""What `evaluate` measured on the run, as tables of the page: read from its folder, not computed."""
+"""What `evaluate` measured on the run, as tables of the page: read, not computed."""
 
 import json
 import shlex
@@ -36,9 +36,13 @@ USUAL = {"checkpoint": "best", "z": "sampled", "num_samples": 500, "generated": 
 
 
 def tables(
-    folder: Path, config: Mapping[str, Any], epochs: Mapping[int, int], step: int | None, called: str
+    folder: Path,
+    config: Mapping[str, Any],
+    epochs: Mapping[int, int],
+    step: int | None,
+    called: str,
 ) -> Json:
-    """What the page has of measures: `groups`, and the `command` that measures all.
+    """What the page has of measures: `groups`, and the `command` that measures all and writes the page.
 
     A group has its title, the examples it is `of`, what to know (`notes`), whether it is of another
     checkpoint than the page (`other`; empty: it is not), the command that measured it (None: none
@@ -79,7 +83,8 @@ def tables(
     def place(record: Record) -> tuple[bool, bool]:
         return record.options.get("source") != source, record.group != measured.TERMS
 
-    command = None if source.startswith(PREFIX) else f"jaxvae evaluate {called} --metrics all{needs}"
+    measure = f"jaxvae evaluate {called} --metrics all{needs} && jaxvae report {called}{needs}"
+    command = None if source.startswith(PREFIX) else measure
     records = measured.read(folder)
     whole = {r.which[1]: r.checkpoint_step for r in records if r.group == "elbo"}
     records = [r for r in records if not _is_within(r, whole)]
@@ -88,13 +93,14 @@ def tables(
 
 
 def _is_within(record: Record, whole: Mapping[str, int]) -> bool:
-    """Whether the terms are in a table of group elbo too, which has their errors.
+    """Whether the terms are in a table of group elbo too, which has their errors, or newer ones.
 
     whole: steps of the records of that group, by their options.
     """
     options = {name: value for name, value in record.options.items() if name != "z"}
     sampled = record.group == measured.TERMS and record.options.get("z") == "sampled"
-    return sampled and whole.get(json.dumps(options, sort_keys=True)) == record.checkpoint_step
+    newest = whole.get(json.dumps(options, sort_keys=True), -1)
+    return sampled and newest >= record.checkpoint_step
 
 
 def _rows(values: Mapping[str, float]) -> Json:
@@ -152,7 +158,16 @@ def _command(record: Record, source: str, called: str, needs: str) -> str | None
     words += ["--source", options["source"]] if options["source"] != source else []
     usual = "test" if options["source"] == source else "all"
     words += ["--split", options["split"]] if options["split"] != usual else []
-    for name in ("checkpoint", "z", "limit", "num_samples", "generated", "normal", "anomalies", "seed"):
+    for name in (
+        "checkpoint",
+        "z",
+        "limit",
+        "num_samples",
+        "generated",
+        "normal",
+        "anomalies",
+        "seed",
+    ):
         value = options.get(name, USUAL.get(name))
         if value is not None and value != USUAL.get(name):
             values = value if isinstance(value, list | tuple) else [value]

@@ -110,7 +110,8 @@ def read(folder: Path) -> list[Record]:
     if not isinstance(found, list):
         raise UsageError(f"{path}: must be a list of records; mend it, or remove it")
     try:
-        return [from_json(Record, record, f"[{i}].") for i, record in enumerate(found)]
+        like = Record("", {}, {}, (), 0, 0)
+        return [from_json(like, record, f"[{i}].") for i, record in enumerate(found)]
     except UsageError as error:
         raise UsageError(f"{path}: {error}; mend it, or remove it") from error
 

@@ -49,8 +49,8 @@ def extract(
     """Make a member of a population a run folder of its own; return what its summary.json holds.
 
     The run has the member's seed, beta and learning rate, its metrics, what `evaluate` measured on
-    it, and its best and latest checkpoints: it is evaluated and resumed as if it had been trained alone. Of a member that was
-    not finite at some epoch, the best checkpoint alone is left.
+    it, and its best and latest checkpoints: it is evaluated and resumed as if it had been trained
+    alone. Of a member that was not finite at some epoch, the best checkpoint alone is left.
 
     Args:
         folder: the run folder of the population.

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxvae import Data, Model, Objective, report, runs
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import decode, embed, prepare
 from jaxvae.evaluation.trained import gaussian_posterior
+from jaxvae.runs import measured
 from tests.evaluation import subjects
 from tests.report import made
 from tests.report.browsing import chromium, opened
@@ -283,6 +285,75 @@ def test_all_that_can_be_used_or_seen_has_a_name(browser, write, name):
         sections = page.locator("section").all()
         titles = [part.get_attribute("aria-labelledby") for part in sections]
         assert all(page.locator(f"#{title}").count() == 1 for title in titles)
+
+
+def test_measures_and_pictures_of_earlier_epochs(browser, tmp_path):
+    """What was measured in tables, with what is old said; the slider moves pictures and loss."""
+    trained = made.trained(made.MODELS["dense"], STRIPES)
+    run = made.reported(tmp_path, trained, STRIPES)
+    for epoch in (1, 2):
+        folder = tmp_path / "figures" / f"epoch-{epoch:04d}"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (40, 30), (120 * epoch, 0, 0)).save(folder / "samples.png")
+    options = {"checkpoint": "best", "source": "digits", "split": "test", "limit": 12}
+    probes = {"knn_1": 0.75, "knn_1_se": 0.0123, "knn_1_pixels": 0.5, "knn_1_pixels_se": 0.04}
+    kl = {f"kl_{i}": 0.1 * i for i in range(1, 16)}
+    measured.keep(
+        tmp_path,
+        [
+            measured.Record("probes", options, probes, (EVIL,), 18, 12),
+            measured.Record("units", options, {"active": 2.0, **kl}, (), 9, 12),
+            measured.Record("nll", options | {"source": EVIL}, {"nll": -1234.5678}, (), 18, 12),
+        ],
+    )
+    path = report.write(run, tmp_path / "report.html")
+    with opened(browser, path) as page:
+        assert page.evaluate(NAMELESS) == [] and page.locator("b[onclick]").count() == 0
+        cells = page.locator("#measures-probes td").all_inner_texts()
+        assert cells == ["0.750 ± 0.012", "0.500 ± 0.040"]
+        head = page.locator("#measures-probes tbody th").inner_text()
+        assert head.startswith("knn 1 ↑") and "accuracy of the majority" in head
+        assert f"{EVIL}." in page.locator("#measures-probes").inner_text()
+        assert page.locator("#measures [role=note]").all_inner_texts() == [
+            "Measured at epoch 1. The model of this page is that of epoch 2."
+        ]
+        # Of 16 rows the first are seen, the others behind a line.
+        assert page.locator("#measures-units tbody tr:visible").count() == 12
+        page.get_by_text("4 more").click()
+        assert page.locator("#measures-units tbody tr:visible").count() == 16
+        assert "\u22121235" in page.locator("#measures-nll td").inner_text()
+        assert f"of {EVIL}, not the run's own data" in page.locator("#measures-nll").inner_text()
+        again = page.locator("#measures-probes code")
+        assert not again.is_visible()
+        page.locator("#measures-probes summary").click()
+        assert again.inner_text() == "jaxvae evaluate RUN --metrics probes --limit 12"
+
+        part = page.locator("#while-training")
+        part.scroll_into_view_if_needed()
+
+        def red():
+            return page.evaluate(RED)
+
+        assert red() == 240 and "epoch 2: " in part.locator(".readout").inner_text()
+        page.locator("#epoch").press("ArrowLeft")
+        assert red() == 120 and part.locator("output").inner_text() == "1"
+        assert "validation 8" in part.locator(".readout").inner_text()
+        over = part.locator(".u-over").bounding_box()
+        page.mouse.click(over["x"] + 0.9 * over["width"], over["y"] + 40)
+        assert red() == 240 and page.locator("#epoch").input_value() == "1"
+        assert part.locator("output").inner_text() == "2, the best"
+    for width in (360, 768):
+        with opened(browser, path, width, "dark") as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+RED = """async () => {
+  const image = document.querySelector('#while-training img');
+  await image.decode();
+  const canvas = new OffscreenCanvas(1, 1);
+  canvas.getContext('2d').drawImage(image, 0, 0);
+  return Math.round(canvas.getContext('2d').getImageData(0, 0, 1, 1).data[0] / 10) * 10;
+}"""
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280, 1920])

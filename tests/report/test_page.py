@@ -19,8 +19,10 @@ from jaxvae.checks import UsageError
 from jaxvae.cli.main import _train_defaults
 from jaxvae.cli.options import TrainOptions
 from jaxvae.cli.parsing import parse
-from jaxvae.report import blobs, facts, html, looks
+from jaxvae.report import blobs, facts, html, looks, measures
 from jaxvae.report.contents import curves
+from jaxvae.runs import measured
+from jaxvae.runs.measured import Record
 from jaxvae.training import loop
 from tests.commands import call
 from tests.evaluation import subjects
@@ -327,13 +329,129 @@ def test_figures_while_training_fit(tmp_path, monkeypatch):
     assert [each["epoch"] for each in looks.over_time(tmp_path)] == [*range(10, 110, 10)]
     [picture] = looks.over_time(tmp_path)[0]["pictures"]
     kind, _, letters = picture["url"].partition(",")
-    png = base64.b64decode(letters)
-    assert (picture["name"], kind) == ("samples", "data:image/png;base64")
-    assert Image.open(io.BytesIO(png)).size == (700, 62)
-    monkeypatch.setattr(looks, "FIGURE_BYTES", 4 * len(png))
+    content = base64.b64decode(letters)
+    assert (picture["name"], kind) == ("samples", "data:image/webp;base64")
+    assert Image.open(io.BytesIO(content)).size == (700, 62)
+    monkeypatch.setattr(looks, "FIGURE_BYTES", 4 * len(content))
     assert [each["epoch"] for each in looks.over_time(tmp_path)][-1] == 100
     assert 3 <= len(looks.over_time(tmp_path)) <= 4
     assert looks.over_time(tmp_path / "none") == []
+
+
+# What was measured
+
+
+def shown(folder, step=20, config=None, called="runs/a"):
+    """Tables of a run of digits whose second epoch ended at step 20."""
+    config = config or {"experiment": {"data": {"source": "digits"}}, "classes": {}}
+    return measures.tables(folder, config, {10: 1, 20: 2}, step, called)
+
+
+def record(group="nll", values=None, step=20, **options):
+    options = {"checkpoint": "best", "source": "digits", "split": "test"} | options
+    values = {group: 1.5, f"{group}_se": 0.25} if values is None else values
+    return Record(group, options, values, ("a note",), step, 30, "2026-01-02T03:04:05+00:00", "9")
+
+
+def keep(folder, *records):
+    runs.write_json(folder / "config.json", {})
+    measured.keep(folder, records)
+
+
+def test_a_run_without_measures_says_how_to_measure(tmp_path):
+    command = "jaxvae evaluate runs/a --metrics all && jaxvae report runs/a"
+    assert shown(tmp_path) == {"groups": [], "command": command}
+    in_memory = {"experiment": {"data": {"source": "arrays in memory: ..."}}, "classes": {}}
+    assert shown(tmp_path, config=in_memory)["command"] is None
+
+
+def test_a_table_has_values_errors_and_definitions(tmp_path):
+    values = {"nll": 1.5, "nll_se": 0.25, "num_samples": 7.0}
+    keep(tmp_path, record(values=values, num_samples=7, limit=30))
+    [group] = shown(tmp_path)["groups"]
+    assert group["title"] == "Bound on -log p(x)" and group["notes"] == ["a note"]
+    assert group["of"] == "the first 30 test examples" and group["settings"] == "7 draws"
+    assert group["other"] == "" and group["by"] == "jaxvae 9, 2026-01-02"
+    first, second = group["rows"]
+    assert first["values"] == [{"value": 1.5, "error": 0.25}] and group["columns"] == ["value"]
+    assert (first["unit"], first["better"]) == ("nats", "lower") and "bound" in first["text"]
+    assert second["values"] == [{"value": 7.0, "error": None}] and second["better"] == ""
+
+
+def test_what_stands_beside_a_value_is_in_its_row(tmp_path):
+    values = {"knn_1": 0.9, "knn_1_se": 0.1, "knn_1_pca": 0.7, "lone": 1.0, "knn_1_pca_se": 0.2}
+    keep(tmp_path, record("probes", values, seed=0))
+    [group] = shown(tmp_path)["groups"]
+    assert group["columns"] == ["value", "on components"]
+    both = [{"value": 0.9, "error": 0.1}, {"value": 0.7, "error": 0.2}]
+    assert [row["values"] for row in group["rows"]] == [both, [{"value": 1.0, "error": None}, None]]
+
+
+def test_what_is_of_another_checkpoint_or_of_other_data_is_said(tmp_path):
+    keep(tmp_path, record(source="x.npz", split="all"), record("units", step=10), record("dci"))
+    groups = {group["name"]: group for group in shown(tmp_path)["groups"]}
+    assert [*groups] == ["units", "dci", "nll"]  # of others' data last
+    assert groups["nll"]["of"] == "30 examples of x.npz, not the run's own data"
+    says = "Measured at epoch 1. The model of this page is that of epoch 2."
+    assert [group["other"] for group in groups.values()] == [says, "", ""]
+    [says] = {group["other"] for group in shown(tmp_path, step=33)["groups"]} - {
+        says.replace("epoch 2", "step 33")
+    }
+    assert says == "Measured at epoch 2. The model of this page is that of step 33."
+    assert {group["other"] for group in shown(tmp_path, step=None)["groups"]} == {""}
+
+
+def test_terms_are_not_said_twice(tmp_path):
+    terms = [record("terms", {"loss": 1.0}, z=z) for z in ("sampled", "mean")]
+    keep(tmp_path, *terms, record("elbo", {"loss": 1.0, "loss_se": 0.1}))
+    assert [group["name"] for group in shown(tmp_path)["groups"]] == ["terms", "elbo"]
+    keep(tmp_path, record("terms", {"loss": 2.0}, step=30, z="sampled"))
+    assert len(shown(tmp_path)["groups"]) == 3  # of a later checkpoint it is another loss
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ""),
+        ({"num_samples": 500, "seed": 0}, ""),
+        ({"num_samples": 5, "seed": 3, "limit": 9}, " --limit 9 --num-samples 5 --seed 3"),
+        ({"checkpoint": "latest", "split": "train"}, " --split train --checkpoint latest"),
+        ({"source": "a b.npz", "split": "all"}, " --source 'a b.npz'"),
+        ({"source": "x", "split": "test"}, " --source x --split test"),
+        ({"normal": [1, 2], "anomalies": "y"}, " --normal 1 2 --anomalies y"),
+        ({"source": "arrays in memory: float32 of 2x2, 0"}, None),
+        ({"source": "x", "split": "all", "resize": 8}, None),
+    ],
+)
+def test_the_command_that_measured_it_does_so_again(tmp_path, options, words):
+    keep(tmp_path, record(**options))
+    [group] = shown(tmp_path, called="runs/a --member 2")["groups"]
+    whole = f"jaxvae evaluate runs/a --member 2 --metrics nll{words}"
+    assert group["command"] == (None if words is None else whole)
+
+
+def test_a_run_of_own_classes_needs_its_code(tmp_path):
+    config = {"experiment": {"data": {"source": "digits"}}, "classes": {"model": "mine.M"}}
+    assert shown(tmp_path, config=config)["command"].endswith("runs/a --experiment FILE")
+    config["code"] = {"file": "mine.py"}
+    assert shown(tmp_path, config=config)["command"].count(" --trust-code") == 2
+
+
+def test_the_page_has_what_was_measured_and_says_what_is_old(tmp_path):
+    run = jaxvae.train(SMALL, tmp_path / "run", quiet=True)
+    none = of_page(run.report().path.read_text())["measures"]
+    assert none == {"groups": [], "command": None}  # arrays in memory: no command reads them
+    run.evaluate()
+    loss = run.evaluate("elbo")["elbo"]["loss"]
+    [group] = of_page(run.report().path.read_text())["measures"]["groups"]
+    assert group["rows"][0]["values"][0]["value"] == loss and group["other"] == ""
+    more = run.resume(epochs=4, quiet=True)
+    assert more.summary["best"]["epoch"] > 2
+    [group] = of_page(more.report().path.read_text())["measures"]["groups"]
+    assert group["other"].startswith("Measured at epoch 2. The model of this page is that of epoch")
+    more.evaluate("elbo")
+    [group] = of_page(more.report().path.read_text())["measures"]["groups"]
+    assert group["other"] == ""
 
 
 def test_pages_are_small():

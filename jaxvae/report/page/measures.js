@@ -9,7 +9,7 @@ function showMeasures() {
   const { groups, command } = contents.measures;
   if (!groups.length) {
     section('measures', 'Measures', el('p', {}, command
-      ? 'Beyond the losses of validation nothing was measured on this run yet. This measures all that applies, and the page that is written next has it:'
+      ? 'Beyond the losses of validation nothing was measured on this run yet. This measures all that applies, and writes the page anew:'
       : 'Beyond the losses of validation nothing was measured on this run yet: run.evaluate("all") does in Python.'),
     command ? commandBar(command) : null);
     return;
