@@ -14,6 +14,7 @@ from jaxvae import study as studies
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import groups, score
 from jaxvae.evaluation.subject import Findings, Measuring
+from jaxvae.runs import measured
 from jaxvae.training import loop
 from tests.commands import call
 
@@ -63,6 +64,10 @@ def test_each_member_is_measured_once(experiment, tmp_path, monkeypatch):
     assert seen == [("elbo", *member) for member in everyone]
     assert [(m["seed"], m["objective.beta"]) for m in result["members"]] == everyone
     assert json.loads((folder / "study.json").read_text()) == result
+    for i, member in enumerate(result["members"]):  # which are runs: their pages show it
+        kept = {r.group: r for r in measured.read(folder / "members" / str(i))}
+        assert {name: r.values for name, r in kept.items()} == member["measured"]
+        assert kept["terms"].checkpoint_step > 0 and kept["terms"].options["z"] == "sampled"
 
     with (folder / "study.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -42,7 +42,7 @@ def tables(
     step: int | None,
     called: str,
 ) -> Json:
-    """What the page has of measures: `groups`, and the `command` that measures all and writes the page.
+    """What the page has of measures: `groups`, and the `command` that measures all and shows it.
 
     A group has its title, the examples it is `of`, what to know (`notes`), whether it is of another
     checkpoint than the page (`other`; empty: it is not), the command that measured it (None: none
