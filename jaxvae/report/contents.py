@@ -16,6 +16,7 @@ from jaxvae.evaluation.trained import has_gaussian
 from jaxvae.figures.style import PALETTE, class_color
 from jaxvae.report import facts, looks, measures, weights
 from jaxvae.report.blobs import Blobs
+from jaxvae.runs import measured
 
 Json = dict[str, Any]
 
@@ -115,7 +116,8 @@ def _measures(run: Reported, config: Mapping[str, Any]) -> Json:
     epochs = {int(row["step"]): int(row["epoch"]) for row in run.rows}
     best = runs.best_row(run.rows)
     step = run.step if run.step is not None or best is None else int(best["step"])
-    return measures.tables(run.folder, config, epochs, step, run.called)
+    records = [r for r in measured.read(run.folder) if r.options.get("member") == run.number]
+    return measures.tables(records, config, epochs, step, run.called)
 
 
 def _best(rows: list[dict[str, float]]) -> Json | None:

@@ -2,8 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxvae.evaluation.definitions import BESIDE, base_of, definition
@@ -36,7 +35,7 @@ USUAL = {"checkpoint": "best", "z": "sampled", "num_samples": 500, "generated": 
 
 
 def tables(
-    folder: Path,
+    records: Sequence[Record],
     config: Mapping[str, Any],
     epochs: Mapping[int, int],
     step: int | None,
@@ -50,7 +49,7 @@ def tables(
     standard error (None: it has none).
 
     Args:
-        folder: the run's.
+        records: of the run, or of the member that the page is of.
         config: its config.json.
         epochs: by the step at which they end.
         step: of the page's checkpoint; None: not known.
@@ -85,11 +84,9 @@ def tables(
 
     measure = f"jaxvae evaluate {called} --metrics all{needs} && jaxvae report {called}{needs}"
     command = None if source.startswith(PREFIX) else measure
-    records = measured.read(folder)
     whole = {r.which[1]: r.checkpoint_step for r in records if r.group == "elbo"}
-    records = [r for r in records if not _is_within(r, whole)]
-    records.sort(key=place)
-    return {"groups": [table(record) for record in records], "command": command}
+    shown = [record for record in records if not _is_within(record, whole)]
+    return {"groups": [table(record) for record in sorted(shown, key=place)], "command": command}
 
 
 def _is_within(record: Record, whole: Mapping[str, int]) -> bool:

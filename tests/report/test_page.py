@@ -344,7 +344,7 @@ def test_figures_while_training_fit(tmp_path, monkeypatch):
 def shown(folder, step=20, config=None, called="runs/a"):
     """Tables of a run of digits whose second epoch ended at step 20."""
     config = config or {"experiment": {"data": {"source": "digits"}}, "classes": {}}
-    return measures.tables(folder, config, {10: 1, 20: 2}, step, called)
+    return measures.tables(measured.read(folder), config, {10: 1, 20: 2}, step, called)
 
 
 def record(group="nll", values=None, step=20, **options):
@@ -435,6 +435,14 @@ def test_a_run_of_own_classes_needs_its_code(tmp_path):
     assert shown(tmp_path, config=config)["command"].endswith("runs/a --experiment FILE")
     config["code"] = {"file": "mine.py"}
     assert shown(tmp_path, config=config)["command"].count(" --trust-code") == 2
+
+
+def test_of_a_population_the_page_has_the_measures_of_its_member(tmp_path):
+    """As training ends, when the folder is the population's."""
+    run = made.reported(tmp_path, made.trained(made.MODELS["dense"]), number=1)
+    measured.keep(tmp_path, [record(values={"nll": float(i)}, member=i) for i in (0, 1)])
+    [group] = report.contents(run, blobs.Blobs())["measures"]["groups"]
+    assert group["rows"][0]["values"][0]["value"] == 1.0
 
 
 def test_the_page_has_what_was_measured_and_says_what_is_old(tmp_path):
