@@ -580,6 +580,11 @@ class Train:
     """Stop when the validation loss has not improved for this many epochs."""
     chunk_steps: int = 100
     """Steps per call of the compiled loop; 1 calls the plain step."""
+    sub_batch: int | None = None
+    """Take each batch in parts of so many images, whose gradients are added up: the same step, but
+    for rounding, in less memory. On several devices each takes its own share so. None: parts that
+    fit a CPU's cache, of models with large feature maps, where nothing looks across the batch, else
+    whole batches; the batch size: whole batches."""
     checkpoint_steps: int | None = None
     """Also checkpoint every so many steps within an epoch (each epoch's end always is)."""
     figures_every: int | None = 10
@@ -597,7 +602,7 @@ class Train:
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
-        for name in ("max_steps", "early_stopping", "checkpoint_steps"):
+        for name in ("max_steps", "early_stopping", "checkpoint_steps", "sub_batch"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}", value, "None or at least 1")
         require(self.chunk_steps >= 1, "train.chunk_steps", self.chunk_steps, "at least 1")
@@ -739,6 +744,9 @@ class Experiment:
             require(isinstance(value, part), name, value, f"a jaxvae.{part.__name__}")
             _check_sizes(value, f"{name}.")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
+        part, whole = self.train.sub_batch, self.data.batch_size
+        allowed = f"None, or a divisor of data.batch_size = {whole}"
+        require(part is None or whole % part == 0, "train.sub_batch", part, allowed)
         bernoulli = self.objective.likelihood == "bernoulli"
         require(
             bernoulli == (self.model.output == "logits"),

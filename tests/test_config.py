@@ -107,6 +107,7 @@ BAD = [
     ("train.checkpoint_steps", {"checkpoint_steps": 0}),
     ("train.chunk_steps", {"chunk_steps": 0}),
     ("train.figures_every", {"figures_every": -1}),
+    ("train.sub_batch", {"sub_batch": 0}),
 ]
 
 

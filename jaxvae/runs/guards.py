@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import logging
 import os
+import reprlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ CHANGEABLE = (
     "optimizer.patience",
     "optimizer.warmup_steps",
     "train.epochs",
+    "train.sub_batch",
 )
 
 
@@ -114,6 +116,28 @@ def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[
         hint = f"; unless told so: --may-change {' '.join(told)}" if told == list(changed) else ""
         others = _beginning(folder) if "data.source" in changed else ""
         raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}{others}")
+
+
+def parts_as_before(experiment: Experiment, folder: Path) -> Experiment:
+    """The experiment with `train.sub_batch` as the run had it where it was left to choose.
+
+    A run from before there were parts took whole batches. With another setting than the run's, the
+    experiment itself: so it was told to change.
+
+    Raises:
+        UsageError: config.json is damaged.
+    """
+    saved, whole = saved_config(folder), experiment.data.batch_size
+    before = read_config(folder, like=experiment)[0].train.sub_batch
+    size = saved.get("sub_batch", whole)
+    if type(size) is not int or size < 1 or whole % size:
+        path, allowed = folder / "config.json", f"a divisor of data.batch_size = {whole}"
+        raise UsageError(f"{path}: sub_batch = {reprlib.repr(size)}: must be {allowed}")
+    if experiment.train.sub_batch is not None or before is not None:
+        return experiment
+    return dataclasses.replace(
+        experiment, train=dataclasses.replace(experiment.train, sub_batch=size)
+    )
 
 
 def refuse_other_images(

@@ -124,6 +124,7 @@ def extract(
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
     config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
+    config["sub_batch"] = guards.parts_as_before(own, folder).train.sub_batch
     if (origin := runs.origin_of(folder)) is not None:
         config["init_from"] = origin
     config |= code.carry(folder, out)

@@ -186,10 +186,11 @@ def _train(
     if resume:
         guards.refuse_other_images(folder, stored_shape, images, task.may_change)
     names = [*task.population.values()]
+    in_parts = guards.parts_as_before(experiment, folder) if resume else experiment
     if first:
         log.info("compiling: some seconds, up to a minute for a large model")
     program, state = programs.build(
-        experiment, dataset, task.parallel, None if task.alone else everyone, names
+        in_parts, dataset, task.parallel, None if task.alone else everyone, names
     )
     trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
 
@@ -203,6 +204,7 @@ def _train(
     if task.init_from is not None and not resume:
         state, origin = start.begin(program, experiment, state, *task.init_from)
     config = runs.describe(experiment, stored_shape, program.info, images)
+    config["sub_batch"] = program.sub_batch  # which the experiment may leave open
     if not task.alone:
         config["population"] = asdict(task.population)
     if first and not resume:  # before any checkpoint, which could not be read without it

@@ -31,6 +31,7 @@ from jaxvae.info import Info
 from jaxvae.noise import Noise
 from jaxvae.training import devices, members
 from jaxvae.training.devices import BATCHES, EXAMPLES, WHOLE, Runner
+from jaxvae.training.parts import settled
 from jaxvae.training.state import AXES, TrainState, initial_state, refuse_too_large, state_of
 from jaxvae.training.step import Resident, Streamed, make_advance, make_train_step, metric_names
 
@@ -65,6 +66,7 @@ class Program(NamedTuple):
     metrics: tuple[str, ...]  # what `sums` holds
     steps_per_epoch: int
     compile_seconds: float
+    sub_batch: int  # images of a batch that a device takes at once
     members: int | None = None  # None: a run alone, whose arrays have no axis of members
 
     @property
@@ -114,7 +116,10 @@ def build(
     steps = steps_per_epoch(info.num_examples, batch_size)
     module = experiment.model.build(info)
     refuse_ignored(experiment, module, info)
-    train_step = make_train_step(experiment, module, info, steps)
+    on_cpu = runner.mesh.devices.flat[0].platform == "cpu"
+    own = abstract_examples(train, batch_size // runner.mesh.size)
+    in_parts = settled(experiment, module, info, on_cpu, own)
+    train_step = make_train_step(in_parts, module, info, steps)
 
     count: int | None = None
     initial: Callable[..., TrainState] = initial_state
@@ -177,6 +182,7 @@ def build(
         metrics=metrics,
         steps_per_epoch=steps,
         compile_seconds=time.perf_counter() - began,
+        sub_batch=in_parts.train.sub_batch or batch_size,
         members=count,
     )
     return program, state

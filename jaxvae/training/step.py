@@ -50,19 +50,25 @@ def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
     """`loss(params, collections, batch, objective)`: what is minimised, and `Forward`.
 
     A scalar in the units of the experiment's source: `objective.scale` times the mean over the
-    batch of what the objective says is minimised.
+    batch of what the objective says is minimised. Of one of several parts of a batch (`axis.one_of`)
+    it is such that their mean is the whole's, and what has no such parts is refused.
     """
 
     def loss_fn(
         params: PyTree, collections: dict[str, PyTree], batch: Batch, objective: Any
     ) -> tuple[jax.Array, Forward]:
+        for name in collections:
+            axis.needs_whole(f"the model's {name}")
         model = Bound(module, {"params": params["model"], **collections}, train=True)
         output = objective.outcome(model, batch, params["objective"])
         terms = objective.terms(output, batch, params["objective"])
         check_terms(objective, terms, batch.target.shape[0])
-        minimised = jnp.mean(objective.minimised(terms))
+        minimised = objective.minimised(terms)
+        for name, value in {**terms, "minimised": minimised}.items():
+            if jnp.shape(value) == ():
+                axis.needs_whole(f"{name!r} of {type(objective).__name__}")
         count, num_pixels = batch.target.shape[0] * axis.size(), batch.target[0].size
-        loss = objective.scale(num_pixels, batch_size=count) * minimised
+        loss = objective.scale(num_pixels, batch_size=count) * jnp.mean(minimised)
         return loss, Forward(output, terms, collections | model.updated)
 
     return loss_fn
@@ -92,7 +98,11 @@ def make_train_step(
     objective and of optimizers, such as "objective.beta", which a population varies.
     The metrics are means over the batch: every term of the objective in nats per image, and
     `grad_norm`, the global norm of the gradient of what is minimised, before clipping. They are
-    measured at the state that comes in.
+    measured at the state that comes in. Batches are taken in parts of `train.sub_batch`, and whole
+    where that is None, of which `jaxvae.training.parts` makes a number.
+
+    Raises:
+        WholeBatchError: when it is traced: parts of a batch are asked for, and there can be none.
     """
     loss_fn = make_loss(module)
 
@@ -101,12 +111,21 @@ def make_train_step(
     ) -> tuple[TrainState, Metrics]:
         settings = with_fields(experiment, numbers or {})
         objective = settings.objective.at(state.step)
-        noise = Noise(key, state.step, examples.index)
-        batch = preprocess(settings.data, examples, noise, info)
-        gradient, forward = jax.grad(loss_fn, has_aux=True)(
-            state.params, state.collections, batch, objective
-        )
-        terms = {name: jnp.mean(term) for name, term in forward.terms.items()}
+
+        def derived(examples: Examples) -> tuple[PyTree, Metrics, dict[str, PyTree]]:
+            noise = Noise(key, state.step, examples.index)
+            batch = preprocess(settings.data, examples, noise, info)
+            gradient, forward = jax.grad(loss_fn, has_aux=True)(
+                state.params, state.collections, batch, objective
+            )
+            terms = {name: jnp.mean(term) for name, term in forward.terms.items()}
+            return gradient, terms, forward.collections
+
+        parts, collections = parts_of(examples, experiment.train.sub_batch), state.collections
+        if parts == 1:
+            gradient, terms, collections = derived(examples)
+        else:
+            gradient, terms = mean_of_parts(derived, state.params, examples, parts)
         gradient, terms = axis.mean((gradient, terms))
         params, opt_state = updated(settings, state, gradient, steps_per_epoch)
         ema, ema_decay = state.ema, settings.optimizer.ema_decay
@@ -116,13 +135,54 @@ def make_train_step(
             state,
             step=state.step + 1,
             params=params,
-            collections=forward.collections,
+            collections=collections,
             opt_state=opt_state,
             ema=ema,
         )
         return state, terms | {"grad_norm": optax.tree.norm(gradient)}
 
     return train_step
+
+
+def parts_of(examples: Examples, size: int | None) -> int:
+    """In how many parts of so many examples a device takes what it has of a batch; None: in one.
+
+    Raises:
+        UsageError: it does not have a multiple of them, nor fewer.
+    """
+    own = len(examples.index) // axis.devices()
+    if size is None or size >= own:
+        return 1
+    allowed = f"a divisor of the {own} images of a batch that a device has, or at least as many"
+    require(own % size == 0, "train.sub_batch", size, allowed)
+    return own // size
+
+
+def mean_of_parts(
+    derived: Callable[[Examples], tuple[PyTree, Metrics, Any]],
+    params: PyTree,
+    examples: Examples,
+    parts: int,
+) -> tuple[PyTree, Metrics]:
+    """The means over the parts of a batch, one after the other, of gradient and terms.
+
+    What a part needs is freed before the next one: a part that fits a processor's cache is faster.
+    """
+
+    def add(total: PyTree, part: Examples) -> tuple[PyTree, Metrics]:
+        with axis.one_of(parts):
+            gradient, terms, _ = derived(part)
+        return jax.tree.map(jnp.add, total, gradient), terms
+
+    try:
+        total, terms = jax.lax.scan(
+            add, jax.tree.map(jnp.zeros_like, params), axis.split(examples, parts)
+        )
+    except axis.WholeBatchError as error:
+        whole = f"None, or data.batch_size, since the whole batch is needed: {error}"
+        size = len(examples.index) // axis.devices() // parts
+        raise axis.WholeBatchError(f"train.sub_batch = {size}: must be {whole}") from error
+    return jax.tree.map(lambda x: x / parts, total), jax.tree.map(jnp.mean, terms)
 
 
 def updated(

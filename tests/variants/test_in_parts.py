@@ -1,0 +1,94 @@
+"""Batches in parts: the whole batch's step of every variant that has no term across the batch."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae import Optimizer, axis, noise
+from jaxvae.batch import Examples
+from jaxvae.training.state import initial_state
+from jaxvae.training.step import make_train_step, metric_names
+from tests.variants.small import BATCH, INFO, MOSTLY_SLOW, NAMES, dataset, small
+
+pytestmark = pytest.mark.numeric
+
+ACROSS = {
+    **dict.fromkeys(("capacity_vae", "joint_vae", "free_bits_vae"), "across the batch"),
+    "optimal_sigma_vae": "over the batch",
+    **dict.fromkeys(("beta_tc_vae", "dip_vae_i", "dip_vae_ii", "info_vae"), "across the batch"),
+    **dict.fromkeys(("wae_mmd", "swae", "aae", "factor_vae"), "across the batch"),
+    **dict.fromkeys(("vq_vae", "vq_vae_restart", "residual_vq_vae", "cifar_vq_vae"), "codebook"),
+    **dict.fromkeys(("vq_vae_gradient", "fsq_vae"), "over the batch"),
+}
+"""What cannot be in parts by its mathematics, and what of the error says why."""
+
+
+def examples() -> Examples:
+    images, labels, *_ = dataset().train.take(np.arange(BATCH))
+    return Examples(images, labels, np.arange(BATCH, dtype=np.int32))
+
+
+def step_of(name: str, size: int):
+    """The experiment whose step of SGD is the gradient, with batches in parts; its pure step."""
+    experiment = small(name)
+    experiment = replace(
+        experiment,
+        optimizer=Optimizer("sgd", 1.0),
+        train=replace(experiment.train, sub_batch=size),
+    )
+    module = experiment.model.build(INFO)
+    return experiment, module, make_train_step(experiment, module, INFO, steps_per_epoch=3)
+
+
+def test_the_list_names_variants():
+    assert {*ACROSS} < {*NAMES}
+
+
+@pytest.mark.parametrize("name", [p for p in MOSTLY_SLOW if p.values[0] not in ACROSS])
+def test_parts_are_the_whole_batch(name):
+    """Values and gradients, in float64: sums of 16 examples in another order, 1e-15 each."""
+    with jax.enable_x64(True):
+        experiment, module, whole = step_of(name, BATCH)
+        state = initial_state(experiment, module, INFO)
+        rng = np.random.default_rng(0)  # heads and biases that begin as zeros have gradients too
+        moved = jax.tree.map(lambda x: x + 0.1 * rng.standard_normal(x.shape), state.params)
+        state, key = replace(state, step=jnp.int32(2), params=moved), noise.root(5)
+
+        @jax.jit
+        def both(state):
+            steps = (whole, *(step_of(name, size)[2] for size in (4, 1)))
+            return [step(state, examples(), key) for step in steps]
+
+        (after, metrics), *others = both(state)
+        for of_parts, own_metrics in others:
+            assert metrics.keys() == own_metrics.keys()
+            for term, value in metrics.items():
+                np.testing.assert_allclose(own_metrics[term], value, rtol=1e-12, atol=1e-13)
+            for old, new, by_parts in zip(
+                *map(jax.tree.leaves, (moved, after.params, of_parts.params)), strict=True
+            ):
+                gradient, size = np.asarray(old - new), np.abs(np.asarray(old)).max()
+                tolerance = 1e-12 * np.abs(gradient).max() + 4e-16 * size
+                np.testing.assert_allclose(old - by_parts, gradient, rtol=0, atol=tolerance)
+        grad_norm = float(metrics["grad_norm"])
+    assert grad_norm > 0.01
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_what_looks_across_the_batch_is_refused(name):
+    """By tracing alone; whole batches are not."""
+    for size in (BATCH, 4):
+        experiment, module, step = step_of(name, size)
+        state = jax.eval_shape(lambda: initial_state(experiment, module, INFO))  # noqa: B023
+        args = step, state, jax.eval_shape(examples), jax.eval_shape(lambda: noise.root(0))
+        if size == BATCH:
+            assert "loss" in metric_names(*args)
+            continue
+        with pytest.raises(axis.WholeBatchError) as error:
+            metric_names(*args)
+        text = str(error.value)
+        assert text.startswith("train.sub_batch = 4: must be None, or data.batch_size")
+        assert ACROSS[name] in text and "\n" not in text
