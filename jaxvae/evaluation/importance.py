@@ -15,6 +15,7 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess
+from jaxvae.evaluation.at_once import most_at_once
 from jaxvae.evaluation.evaluate import padded_batches, recon_of_samples
 from jaxvae.evaluation.trained import Trained
 from jaxvae.info import Info
@@ -108,7 +109,9 @@ def nll(trained: Trained, split: Split, number: int) -> tuple[np.ndarray, np.nda
         raise UsageError("this model gives no log q(z|x) - log p(z), so its log p(x) has no bound")
     key = noise.root(trained.experiment.seed)
     log_weights = make_log_weights(trained.experiment, trained.model, trained.info)
-    draws = min(DRAWS, number)
+    on_cpu = jax.default_backend() == "cpu"
+    most = most_at_once(trained.experiment, trained.model, trained.info, on_cpu)
+    draws = min(DRAWS, number, most or DRAWS)
 
     @jax.jit
     def batch_nll(variables: Any, examples: Examples) -> tuple[jax.Array, jax.Array]:
@@ -122,7 +125,7 @@ def nll(trained: Trained, split: Split, number: int) -> tuple[np.ndarray, np.nda
         return weights.nll(number), weights.effective_size
 
     devices = jax.local_devices()
-    each = max(1, VALUES // (draws * math.prod(trained.info.shape)))
+    each = max(1, (most or VALUES // math.prod(trained.info.shape)) // draws)
     size = len(devices) * min(each, -(-len(split.images) // len(devices)))
     mesh = Mesh(np.array(devices), "data")
     placed = NamedSharding(mesh, PartitionSpec("data"))

@@ -9,6 +9,7 @@ import jax
 from jaxvae import noise
 from jaxvae.config import Experiment, with_fields
 from jaxvae.data import Split
+from jaxvae.evaluation.at_once import evaluated_at_once, most_at_once
 from jaxvae.evaluation.evaluate import has_terms_across, in_order, make_batch_terms, not_finite
 from jaxvae.evaluation.per_image import Scores, score
 from jaxvae.evaluation.trained import Trained
@@ -24,16 +25,21 @@ class Program(NamedTuple):
 
     terms: of `make_batch_terms`, compiled when it is first called.
     across: whether the objective has terms across the batch.
+    at_once: images in a batch.
     """
 
     terms: Callable[..., Any]
     across: bool
+    at_once: int
 
 
 @functools.lru_cache(maxsize=8)
 def _program(experiment: Experiment, model: Any, info: Info, sampled: bool) -> Program:
     terms = jax.jit(make_batch_terms(experiment, model, info, sampled))
-    return Program(terms, has_terms_across(experiment, model, info))
+    across = has_terms_across(experiment, model, info)
+    most = most_at_once(experiment, model, info, jax.default_backend() == "cpu")
+    size = evaluated_at_once(experiment.data.batch_size, most, across)
+    return Program(terms, across, size)
 
 
 def program_for(trained: Trained, sampled: bool) -> Program:
@@ -60,7 +66,7 @@ def terms(trained: Trained, split: Split, sampled: bool) -> Scores:
         NotFinite: a mean of one is no number.
     """
     experiment, program = trained.experiment, program_for(trained, sampled)
-    key, size = noise.root(experiment.seed), experiment.data.batch_size
+    key, size = noise.root(experiment.seed), program.at_once
     scores = score(program.terms, trained.variables, split, key, size, program.across)
     if bad := not_finite(means(scores)):
         raise NotFinite(f"not finite: {', '.join(bad)}")

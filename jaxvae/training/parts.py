@@ -1,10 +1,5 @@
-"""In parts of what size batches are taken: the rule by which `train.sub_batch` None is a number.
+"""In parts of what size batches are taken: the rule by which `train.sub_batch` None is a number."""
 
-What a convolution computes on a CPU is fast while the arrays of a layer fit its caches, and the
-rows of its products are many enough. docs/performance.md has what was measured.
-"""
-
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,16 +8,10 @@ import jax
 from jaxvae import axis, noise
 from jaxvae.batch import Examples
 from jaxvae.config import Experiment
+from jaxvae.evaluation.at_once import most_at_once
 from jaxvae.info import Info
-from jaxvae.models import ConvDecoder, ConvEncoder, feature_shapes
-from jaxvae.runs.classes import own_classes
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_train_step, metric_names, parts_of
-
-VALUES = 2**18
-"""Most that the widest feature map of a part has, 1 MiB in float32, but that of `LEAST` images."""
-LEAST = 16
-"""Images of a part at least, about: of fewer the products have too few rows."""
 
 
 def settled(
@@ -30,8 +19,7 @@ def settled(
 ) -> Experiment:
     """The experiment, where `train.sub_batch` is None with a number: that of the rule.
 
-    Whole batches but on CPUs, where convolutions of the package's networks give feature maps, and
-    nothing looks across the batch; a class of one's own might, and what it says is taken for it.
+    Whole batches but where fewer images at once are faster, and nothing looks across the batch.
 
     Args:
         experiment: the recipe.
@@ -48,10 +36,9 @@ def settled(
         refuse_across(experiment, module, info, own)
         return experiment
     whole = with_parts(experiment, experiment.data.batch_size)
-    if not on_cpu or own_classes(experiment):
-        return whole
-    size = size_for(len(own.index), widest_map(module, info))
-    if size == len(own.index):
+    most, images = most_at_once(experiment, module, info, on_cpu), len(own.index)
+    size = images if most is None else size_for(images, most)
+    if size == images:
         return whole
     in_parts = with_parts(experiment, size)
     try:
@@ -75,27 +62,9 @@ def refuse_across(experiment: Experiment, module: Any, info: Info, own: Examples
     metric_names(make_train_step(experiment, module, info, 1), state, own, key)
 
 
-def size_for(images: int, widest: int) -> int:
-    """A divisor of so many images, for a widest feature map of so many values; 0: there is none.
-
-    The largest within the bound, if that is more than half of the bound, else all of them.
-    """
-    if widest == 0:
+def size_for(images: int, most: int) -> int:
+    """Of so many images the largest divisor up to `most`, if above its half; else all of them."""
+    if images <= most:
         return images
-    most = max(LEAST, VALUES // widest)
     fitting = (size for size in range(most, most // 2, -1) if images % size == 0)
-    return images if images <= most else next(fitting, images)
-
-
-def widest_map(module: Any, info: Info) -> int:
-    """Values of the largest feature map of an example, image included; 0: without convolutions."""
-    networks = (getattr(module, name, None) for name in ("encoder", "decoder"))
-    shapes = [
-        shape
-        for net in networks
-        if isinstance(net, ConvEncoder | ConvDecoder)
-        for shape in feature_shapes(
-            info.shape, net.hidden_dims, net.strides, net.kernel_size, net.padding
-        )
-    ]
-    return max(map(math.prod, shapes), default=0)
+    return next(fitting, images)

@@ -20,6 +20,7 @@ from jaxvae.data.batches import epoch_order, order_of_epoch, steps_per_epoch
 from jaxvae.data.lazy import LazyImages
 from jaxvae.data.preprocess import preprocess
 from jaxvae.data.streaming import stream
+from jaxvae.evaluation.at_once import evaluated_at_once, most_at_once
 from jaxvae.evaluation.evaluate import (
     evaluate_streamed,
     has_terms_across,
@@ -163,6 +164,9 @@ def build(
         specs=(WHOLE, WHOLE, divided, WHOLE, WHOLE, WHOLE),
         donate=(0,),  # not the sums, which are read while the next chunk runs
     )
+    across = has_terms_across(experiment, module, info)
+    most = most_at_once(experiment, module, info, on_cpu)
+    at_once = runner.mesh.size * evaluated_at_once(len(own.index), most, across)
     program = Program(
         chunks=chunks,
         advance=lambda state, sums, source, num_steps: advance(
@@ -170,9 +174,9 @@ def build(
         ),
         validate=make_validate(
             make_batch_sums(experiment, module, info),
-            has_terms_across(experiment, module, info),
+            across,
             dataset.validation,
-            batch_size,
+            at_once,
             runner,
             (state.variables, key, numbers),
         ),

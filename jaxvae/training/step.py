@@ -50,8 +50,8 @@ def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
     """`loss(params, collections, batch, objective)`: what is minimised, and `Forward`.
 
     A scalar in the units of the experiment's source: `objective.scale` times the mean over the
-    batch of what the objective says is minimised. Of one of several parts of a batch (`axis.one_of`)
-    it is such that their mean is the whole's, and what has no such parts is refused.
+    batch of what the objective says is minimised. The mean of those of a batch's parts
+    (`axis.one_of`) is that of the whole; what has no such parts is refused.
     """
 
     def loss_fn(

@@ -4,6 +4,7 @@ Usage: python runners.py OUT.npz
 """
 
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,9 @@ EXPERIMENT = Experiment(
     optimizer=Optimizer("sgd", learning_rate=0.01, options={"momentum": 0.9}, ema_decay=0.9),
     train=Train(epochs=3, chunk_steps=3),
 )
+# The same without BatchNorm, whose batches can be in parts: 3 images of each of four devices.
+APART = replace(EXPERIMENT, model=replace(EXPERIMENT.model, batch_norm=False))
+PARTS = replace(APART, train=replace(APART.train, sub_batch=1))
 
 
 def dataset(streamed: bool = False) -> Dataset:
@@ -85,11 +89,13 @@ def flat(tree) -> np.ndarray:
     return np.concatenate([np.ravel(np.asarray(x)) for x in jax.tree.leaves(tree)])
 
 
-def curve(parallel: Parallel, streamed: bool = False) -> dict[str, np.ndarray]:
+def curve(
+    parallel: Parallel, streamed: bool = False, experiment: Experiment = EXPERIMENT
+) -> dict[str, np.ndarray]:
     """Three epochs of the compiled program: the losses, and the parameters after the first step."""
-    program, state = programs.build(EXPERIMENT, dataset(streamed), parallel)
+    program, state = programs.build(experiment, dataset(streamed), parallel)
     losses, first = [], None
-    for epoch in range(EXPERIMENT.train.epochs):
+    for epoch in range(experiment.train.epochs):
         step = epoch * program.steps_per_epoch
         for source, num_steps in program.chunks(step, step + program.steps_per_epoch):
             for _ in range(num_steps):
@@ -102,11 +108,15 @@ def curve(parallel: Parallel, streamed: bool = False) -> dict[str, np.ndarray]:
 
 
 def main(out: str) -> None:
-    found = {}
+    whole = curve(Parallel("jit", 1), experiment=APART)
+    found = {f"jit-0-{key}": value for key, value in whole.items()}
     for name, count in FEW if jax.config.jax_enable_x64 else FEW + MORE:
         parallel = Parallel(name, count)
         runner = devices.choose(parallel, BATCH)
         numbers = curve(parallel) | gradient(runner)
+        if (name, count) in FEW:
+            of_parts = curve(parallel, streamed=name == "shard_map", experiment=PARTS)
+            numbers |= {f"parts-{key}": value for key, value in of_parts.items()}
         if not jax.config.jax_enable_x64:
             numbers["streamed"] = curve(parallel, streamed=True)["losses"]
         found |= {f"{name}-{count}-{key}": value for key, value in numbers.items()}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Population, Train
 from jaxvae.batch import Examples
 from jaxvae.checks import UsageError
+from jaxvae.evaluation import at_once
 from jaxvae.info import Info
 from jaxvae.runs import load_experiment
 from jaxvae.training import parts, train
@@ -65,8 +66,8 @@ def test_the_rule_is_for_what_each_device_has():
 
 def test_the_rule_leaves_whole_what_looks_across_the_batch(monkeypatch):
     """Whose parts would be refused; and a class of one's own, which the rule does not know."""
-    monkeypatch.setattr(parts, "LEAST", 2)
-    monkeypatch.setattr(parts, "VALUES", 1)
+    monkeypatch.setattr(at_once, "LEAST", 2)
+    monkeypatch.setattr(at_once, "VALUES", 1)
 
     class Own(Objective):
         pass
@@ -89,17 +90,15 @@ def test_the_rule_leaves_whole_what_looks_across_the_batch(monkeypatch):
         parts.settled(broken, broken.model.build(info), info, True, own(8, (8, 8, 1)))
 
 
-@given(images=st.integers(1, 2000), widest=st.integers(0, 10**6))
-def test_a_size_divides_and_is_within_the_bound(images, widest):
-    size = parts.size_for(images, widest)
-    most = max(parts.LEAST, parts.VALUES // max(widest, 1))
+@given(images=st.integers(1, 2000), most=st.integers(1, 2000))
+def test_a_size_divides_and_is_within_the_bound(images, most):
+    size = parts.size_for(images, most)
     assert images % size == 0
-    if widest == 0 or images <= most:
-        assert size == images
-    elif size != images:
-        assert most / 2 < size <= most
+    if size == images:
+        divisors = [n for n in range(most // 2 + 1, most + 1) if images % n == 0]
+        assert images <= most or not divisors
     else:
-        assert not any(images % n == 0 for n in range(most // 2 + 1, most + 1))
+        assert most / 2 < size <= most
 
 
 def test_what_does_not_divide_is_refused():
@@ -150,8 +149,8 @@ def experiment(tmp_path_factory):
 @pytest.fixture
 def small_parts(monkeypatch):
     """The rule chooses 4 of 12 images."""
-    monkeypatch.setattr(parts, "LEAST", 4)
-    monkeypatch.setattr(parts, "VALUES", 1)
+    monkeypatch.setattr(at_once, "LEAST", 4)
+    monkeypatch.setattr(at_once, "VALUES", 1)
 
 
 def config_of(folder):
@@ -174,7 +173,7 @@ def test_a_run_goes_on_in_the_parts_it_began_with(experiment, small_parts, tmp_p
     assert config_of(tmp_path / "whole")["experiment"]["train"]["sub_batch"] is None
     once = replace(experiment, train=replace(experiment.train, max_steps=6))
     train(once, tmp_path / "pieces", quiet=True)
-    monkeypatch.setattr(parts, "LEAST", 100)
+    monkeypatch.setattr(at_once, "LEAST", 100)
     train(experiment, tmp_path / "pieces", resume=True, quiet=True)
     assert_same_state(tmp_path / "pieces", tmp_path / "whole")
     assert config_of(tmp_path / "pieces")["sub_batch"] == 4
