@@ -744,9 +744,9 @@ class Experiment:
             require(isinstance(value, part), name, value, f"a jaxvae.{part.__name__}")
             _check_sizes(value, f"{name}.")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
-        part, whole = self.train.sub_batch, self.data.batch_size
+        size, whole = self.train.sub_batch, self.data.batch_size
         allowed = f"None, or a divisor of data.batch_size = {whole}"
-        require(part is None or whole % part == 0, "train.sub_batch", part, allowed)
+        require(size is None or whole % size == 0, "train.sub_batch", size, allowed)
         bernoulli = self.objective.likelihood == "bernoulli"
         require(
             bernoulli == (self.model.output == "logits"),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import Optimizer, axis, noise
+from jaxvae import Objective, Optimizer, Train, axis, noise
 from jaxvae.batch import Examples
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_train_step, metric_names
@@ -92,3 +92,28 @@ def test_what_looks_across_the_batch_is_refused(name):
         text = str(error.value)
         assert text.startswith("train.sub_batch = 4: must be None, or data.batch_size")
         assert ACROSS[name] in text and "\n" not in text
+
+
+class Spread(Objective):
+    """Logs a number of the whole batch, without asking for it by `jaxvae.axis`."""
+
+    def terms(self, output, batch, params):
+        terms = super().terms(output, batch, params)
+        return terms | {"spread": jnp.var(terms["kl"])}
+
+
+class Summed(Objective):
+    """Minimises one number of the whole batch."""
+
+    def minimised(self, terms):
+        return jnp.square(jnp.mean(terms["loss"]))
+
+
+@pytest.mark.parametrize(("own", "what"), [(Spread, "'spread'"), (Summed, "'minimised'")])
+def test_a_number_of_ones_own_of_the_whole_batch_is_refused(own, what):
+    experiment = replace(small("beta_vae"), objective=own(), train=Train(sub_batch=4))
+    module = experiment.model.build(INFO)
+    step = make_train_step(experiment, module, INFO, 3)
+    state = jax.eval_shape(lambda: initial_state(experiment, module, INFO))
+    with pytest.raises(axis.WholeBatchError, match=f"needed: {what} of {own.__name__}"):
+        metric_names(step, state, jax.eval_shape(examples), jax.eval_shape(lambda: noise.root(0)))
