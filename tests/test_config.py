@@ -143,6 +143,8 @@ def test_every_field_with_a_bound_is_tested():
         "objective.batch_reduction",
         "optimizer.options",
         "optimizer.schedule",
+        "train.figure_formats",
+        "train.figure_footer",
         "train.track",
         "train.report",
     }
