@@ -128,7 +128,8 @@ def test_pairs_are_of_different_classes_or_of_one(alike):
     labels = np.array([4, 4, -1, 2, 4, 7, 2, 7, 4, 2, 2, 7, -1, -1], np.int32)
     split = Split(np.zeros((14, 2, 2, 1), np.uint8), labels)
     pairs = ranges.pairs(split, 6, alike)
-    assert len(set(pairs)) == len(pairs) == 6 and all(a != b for a, b in pairs)
+    assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 6  # nor one backwards
+    assert all(a != b for a, b in pairs)
     classes = labels[np.array(pairs)]
     assert (classes >= 0).all() and set(classes[:, 0].tolist()) == {2, 4, 7}
     assert ((classes[:, 0] == classes[:, 1]) == alike).all()

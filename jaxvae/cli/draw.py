@@ -179,7 +179,7 @@ def traverse(
 def figures(
     saved: Saved,
     formats: tuple[Literal["pdf", "svg"], ...] | None = None,
-    footer: bool | None = None,
+    footer: bool = True,
     films: Literal["gif", "webp"] | None = None,
 ) -> dict[str, Any]:
     """Draw every figure of a run again, into its folder.
@@ -187,7 +187,7 @@ def figures(
     Args:
         saved: the run.
         formats: Also in these formats, for papers; by default as the run was told to.
-        footer: Below each, small: the run, the epoch and the data; by default as the run was told.
+        footer: Below each, small, unless the run was told otherwise: the run, the epoch, the data.
         films: Also show what was drawn while training as films, training-reconstructions.gif and
             so on; --train.figures-every 1 has a picture of every epoch.
     """
@@ -198,8 +198,8 @@ def figures(
     train = trained.experiment.train
     if formats is not None:
         train = replace(train, figure_formats=formats)
-    if footer is not None:
-        train = replace(train, figure_footer=footer)
+    if not footer:
+        train = replace(train, figure_footer=False)
     trained = trained._replace(experiment=replace(trained.experiment, train=train))
     dataset = data.load(trained.experiment.data, known=True)
     rows, folder = runs.read_metrics(saved.run / "metrics.csv"), saved.run / "figures"

@@ -32,9 +32,9 @@ def evaluated_at_once(batch_size: int, most: int | None, across: bool) -> int:
 
     With terms `across` the batch, whose values depend on its size, those of the training.
     """
-    if across:
+    if across or most is None:
         return batch_size
-    return max(LEAST, batch_size if most is None else min(batch_size, most))
+    return max(LEAST, min(batch_size, most))
 
 
 def widest_map(module: Any, info: Info) -> int:

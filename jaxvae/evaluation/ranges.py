@@ -78,10 +78,14 @@ def pairs(split: Split, most: int, alike: bool = False) -> list[tuple[int, int]]
     of = [np.flatnonzero(labels == c).tolist() for c in np.unique(labels[labels >= 0])]
     if len(of) < 2:
         return [(i, n + i) for i in range(n)]
-    found = []
-    for i in range(n):
-        turn, a = divmod(i, len(of))
-        b = a if alike else (a + len(of) // 2) % len(of)
-        first, second = (2 * turn, 2 * turn + 1) if alike else (turn, turn)
-        found.append((of[a][first % len(of[a])], of[b][second % len(of[b])]))
+    found: list[tuple[int, int]] = []
+    seen: set[frozenset[int]] = set()
+    for turn in range(2 * n):  # half of them may have been there, the other way round
+        for a, own in enumerate(of):
+            b = a if alike else (a + len(of) // 2) % len(of)
+            first, second = (2 * turn, 2 * turn + 1) if alike else (turn, turn)
+            pair = own[first % len(own)], of[b][second % len(of[b])]
+            if len(found) < n and pair[0] != pair[1] and frozenset(pair) not in seen:
+                seen.add(frozenset(pair))
+                found.append(pair)
     return found

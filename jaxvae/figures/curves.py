@@ -73,13 +73,14 @@ def training_curves(
     finite = np.isfinite(val_loss)
     best = int(np.where(finite, val_loss, np.inf).argmin()) if finite.any() else None
     for axes, (term, columns) in zip(all_axes, terms.items(), strict=False):
-        style_axes(axes, TERMS.get(term, term.replace("_", " ")), "epoch", "nats per image")
+        unit = "nats per image" if term in TERMS else ""  # a variant may add others
+        style_axes(axes, TERMS.get(term, term.replace("_", " ")), "epoch", unit)
         for column in columns:
             name, color = SPLITS[column.partition("_")[0]]
             _draw(axes, epoch, table[column], color, name)
-        values = np.concatenate([table[column] for column in columns])
+        values = [table[column] for column in columns]
         if not _limit(axes, values) and term != "kl":  # it rises from about 0
-            _scale(axes, values)
+            _scale(axes, np.concatenate(values))
     for axes in all_axes[panels:]:
         axes.remove()
     all_axes = all_axes[:panels]
@@ -146,9 +147,9 @@ def validation_curves(
         axes.plot(epoch[best], loss[best], "o", color=color, markersize=4)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    every = np.concatenate([loss for _, _, loss in drawn])
-    if not _limit(axes, every):
-        _scale(axes, every)
+    losses = [loss for _, _, loss in drawn]
+    if not _limit(axes, losses):
+        _scale(axes, np.concatenate(losses))
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
     figure.legend(
@@ -194,15 +195,18 @@ def _terms(table: Mapping[str, NDArray[np.float64]]) -> list[str]:
     return [t for t, columns in of.items() if t in ("loss", "recon") or np.any(columns)]
 
 
-def _limit(axes: Axes, values: NDArray[np.float64]) -> bool:
+def _limit(axes: Axes, series: Sequence[NDArray[np.float64]]) -> bool:
     """End a panel below values that stand far above all others, and say so; whether there are any.
 
-    They are a tenth at most, and the range would be more than three times as large with them.
+    They are a tenth at most, and the range would be more than three times as large with them. Where
+    a series ends is always within, so that one that diverges is seen to.
     """
-    finite = np.sort(values[np.isfinite(values)])
+    known = [values[np.isfinite(values)] for values in series]
+    finite = np.sort(np.concatenate(known))
     if len(finite) < FEW:
         return False
-    low, most, top = finite[0], finite[int(0.9 * len(finite))], finite[-1]
+    ends = [values[-1] for values in known if len(values)]
+    low, most, top = finite[0], max(finite[int(0.9 * len(finite))], *ends), finite[-1]
     if not (most > low and top - low > SPIKE * (most - low)):
         return False
     axes.set_ylim(low - 0.08 * (most - low), most + 0.25 * (most - low))

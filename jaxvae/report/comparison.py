@@ -20,7 +20,7 @@ from jaxvae.figures.style import PALETTE
 from jaxvae.report import html, looks
 from jaxvae.report.blobs import Blobs
 from jaxvae.report.contents import Json, Reported, curves
-from jaxvae.report.facts import FREE, text
+from jaxvae.report.facts import text
 
 SCRIPTS = (html.UPLOT, "dom.js", "data.js", "draw.js", "curves.js", "open.js", "comparison.js")
 STANDING = ("experiment", "state", "epoch", "epochs", "seconds", "parameters", "best")
@@ -158,7 +158,6 @@ def contents(found: Mapping[str, Any], each: Sequence[Compared], out: Path, blob
         "settings": [
             {"name": name, "values": [None if v is None else text(v) for v in values]}
             for name, values in found["settings"].items()
-            if name not in FREE
         ],
         **_shared([curves(run.rows) for run in each], names),
         "points": [

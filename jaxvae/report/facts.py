@@ -10,15 +10,10 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
 from jaxvae.runs import names
 from jaxvae.runs.classes import class_name
+from jaxvae.runs.listing import FREE
 
 Settings = dict[str, Any]
 """Fields of an experiment by dotted name."""
-
-FREE = (
-    *("name", "train.report", "train.track"),
-    *("train.figures_every", "train.figure_formats", "train.figure_footer"),
-)
-"""What changes no number of a run."""
 
 
 def flat(experiment: Mapping[str, Any], prefix: str = "") -> Settings:

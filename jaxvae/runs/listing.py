@@ -1,11 +1,14 @@
 """Several runs: which are below a folder, where each stands, and in what they differ."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jaxvae.checks import UsageError, require
+from jaxvae.config import Experiment
 from jaxvae.runs.folder import (
     best_member,
     best_row,
@@ -17,10 +20,22 @@ from jaxvae.runs.folder import (
 from jaxvae.runs.guards import is_held
 
 TERMS = ("val_loss", "val_recon", "val_kl", "val_mse")
-TOLD_APART = ("objective.likelihood", "objective.sigma", "objective.beta", "objective.warmup_steps")
-"""Settings that make losses numbers of different things."""
 OF_RECON = ("objective.likelihood", "objective.sigma")
-"""Those of them that do it to the reconstruction."""
+"""Settings that make reconstruction terms numbers of different things; every field of an objective
+does it to losses."""
+OF_IMAGES = tuple(
+    f"data.{name}"
+    for name in (
+        *("resize", "resize_rule", "aspect", "background", "pad"),
+        *("quantize", "binarize", "range", "standardise"),
+    )
+)
+"""Settings that make other images of the same ones."""
+FREE = (
+    *("name", "train.report", "train.track"),
+    *("train.figures_every", "train.figure_formats", "train.figure_footer"),
+)
+"""What changes no number of a run."""
 
 
 def below(folder: Path) -> list[Path]:
@@ -123,10 +138,13 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
     each = [_settings(folder) for folder in folders]
     names = [*dict.fromkeys(name for values in each for name in values)]
     differing = {name: [values.get(name) for values in each] for name in names}
-    differing = {n: v for n, v in differing.items() if n != "name" and any(x != v[0] for x in v)}
+    differing = {n: v for n, v in differing.items() if n not in FREE and any(x != v[0] for x in v)}
     notes = []
-    if told := [name for name in ("objective", *TOLD_APART) if name in differing]:
+    # Deeper ones are of an objective's own optimizer.
+    if told := [n for n in differing if n == "objective" or n.rpartition(".")[0] == "objective"]:
         notes.append(f"losses are of different things ({', '.join(told)})")
+    if prepared := [name for name in OF_IMAGES if name in differing]:
+        notes.append(f"images are prepared in different ways ({', '.join(prepared)})")
     if others := any(one != images[0] for one in images):
         notes.append("images differ, those that losses are measured on perhaps too")
     return {
@@ -134,16 +152,20 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
         "settings": differing,
         "one_kind": {
             "loss": not notes,
-            "recon": not others and not any(name in differing for name in OF_RECON),
+            "recon": not any((others, prepared, *(name in differing for name in OF_RECON))),
         },
         "notes": notes,
     }
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """By dotted name; a class stands under its part: objective, jaxvae.variants.kl.Capacity."""
+    """By dotted name; a class stands under its part: objective, jaxvae.variants.kl.Capacity.
+
+    Those that an older version did not have are as they are by default.
+    """
     config = saved_config(folder)
-    values = dict(_flat(config["experiment"])) | config["classes"]
+    usual = json.loads(json.dumps(asdict(Experiment("usual"))))
+    values = dict(_flat(usual)) | dict(_flat(config["experiment"])) | config["classes"]
     best = best_member(read_summary(folder).get("members", ())) or {}
     return values | {name: value for name, value in best.items() if name in values}
 

@@ -17,8 +17,9 @@ from jaxvae.training.monitor import Standing
 from jaxvae.training.state import TrainState
 
 TERMS = ("val_loss", "val_recon", "val_kl")
+COLOURED = 10
+"""Members at most of which each has a colour of its own."""
 NOTICEABLE = 0.01
-TOLD_APART = 10  # members of which each has a colour of its own
 """Of all that a validation loss fell, so much in the last quarter of the epochs is still a fall."""
 
 
@@ -166,7 +167,7 @@ def population_curves(
     fields = [swept(member, names) for member in everyone]
     betas_differ = len({f["objective.beta"] for f in fields}) > 1
     differ = [name for name in fields[0] if len({f[name] for f in fields}) > 1]
-    few = len(everyone) <= TOLD_APART
+    few = len(everyone) <= COLOURED
     shown = [name for name in differ if name != "seed" or few] or ["seed"]
     curves = []
     for i, of_member in enumerate(fields):

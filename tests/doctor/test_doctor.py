@@ -93,6 +93,12 @@ def test_a_speed_that_cannot_be_measured_is_wrong(monkeypatch):
 def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
     """A line that is there stays; the others say that they were interrupted; it is not well."""
     right, ran = Check("first", 0.0, 1.0, RIGHT), threading.Event()
+    interrupted = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+
+    def interrupt(*given):
+        interrupted.set()
+        return usual(*given)
 
     def first(quick):
         ran.set()
@@ -104,7 +110,8 @@ def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
         os.kill(os.getpid(), signal.SIGINT)  # as the terminal sends it: to the main thread
-        time.sleep(1)
+        assert interrupted.wait(60)
+        time.sleep(0.1)  # until the main thread has left
         return [Check("second", 0.0, 1.0, RIGHT)]
 
     monkeypatch.setattr(doctor, "COMPUTES", {"first": first})
@@ -112,7 +119,11 @@ def test_ctrl_c_ends_it_with_what_was_found(when, monkeypatch, capsys):
         monkeypatch.setattr(doctor, "REPEATS", {name: stop for name in repeats.APART})
     else:
         monkeypatch.setattr(doctor, "REPEATS", {"second": stop})
-    report = doctor.examine()
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        report = doctor.examine()
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert report.computes[0] == right and report.speed == ()
     assert report.computes[-1].verdict == INTERRUPTED
     assert report.summary.startswith("Interrupted")

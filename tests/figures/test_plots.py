@@ -415,3 +415,10 @@ def test_each_term_of_a_variant_has_a_panel():
     np.testing.assert_array_equal(only.get_ydata(), np.ones(5))
     assert only.get_color() == TRAINING != VALIDATION and best.get_linestyle() == ":"
     assert_complete(figure)
+
+
+def test_where_a_training_ends_is_in_sight():
+    """One that diverges in its last epochs, which are few."""
+    losses = [*np.linspace(120, 100, 37), 400.0, 600.0, 800.0]
+    axes = validation_curves([("a", range(1, 41), losses)]).axes[0]
+    assert axes.get_ylim()[1] > 800

@@ -10,6 +10,7 @@ from jaxvae import Data, Experiment, Model, Objective, Train, runs
 from jaxvae.checks import UsageError
 from jaxvae.info import Info
 from jaxvae.runs import guards, listing
+from jaxvae.variants.aggregated import BetaTC
 from jaxvae.variants.kl import Capacity
 from tests.commands import call
 
@@ -125,3 +126,32 @@ def test_commands(folder, capsys):
     assert status == 0 and found["settings"] == {} and len(found["runs"]) == 2
     assert call(capsys, "runs", folder / "other")[0] == 2
     assert call(capsys, "compare", folder / "done")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "one_kind"),
+    [
+        (replace(BASE, objective=Objective(beta=2)), {"loss": False, "recon": True}),
+        (replace(BASE, data=Data("digits", binarize="threshold")), {"loss": False, "recon": False}),
+        (replace(BASE, train=Train(epochs=9, report=True)), {"loss": True, "recon": True}),
+        (replace(BASE, data=Data("digits", batch_size=8)), {"loss": True, "recon": True}),
+    ],
+)
+def test_which_numbers_are_of_one_kind(tmp_path, changed, one_kind):
+    found = listing.compared([made(tmp_path / "a"), made(tmp_path / "b", changed)])
+    assert found["one_kind"] == one_kind and bool(found["notes"]) != one_kind["loss"]
+    assert "train.report" not in found["settings"]
+
+
+def test_every_number_of_a_variants_objective_tells_losses_apart(tmp_path):
+    runs_of = [replace(BASE, objective=BetaTC(tc_weight=weight)) for weight in (2.0, 6.0)]
+    found = listing.compared([made(tmp_path / str(i), of) for i, of in enumerate(runs_of)])
+    assert found["notes"] == ["losses are of different things (objective.tc_weight)"]
+
+
+def test_settings_that_an_older_version_did_not_have_are_as_they_are_by_default(tmp_path):
+    new, old = made(tmp_path / "new"), made(tmp_path / "old")
+    config = runs.saved_config(old)
+    del config["experiment"]["train"]["sub_batch"]
+    runs.write_json(old / "config.json", config)
+    assert listing.compared([new, old])["settings"] == {}

@@ -120,7 +120,9 @@ class Line:
     def loss_difference(self) -> float:
         """Between the largest and the smallest loss, relative; infinite where a loss is."""
         found = np.array([c.loss for c in self.contestants.values()])
-        return float(np.ptp(found) / found.min()) if np.isfinite(found).all() else float("inf")
+        if not np.isfinite(found).all():
+            return float("inf")
+        return float(np.ptp(found) / np.abs(found).min())  # a loss may be negative
 
     @property
     def losses_agree(self) -> bool:

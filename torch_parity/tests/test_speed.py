@@ -70,6 +70,10 @@ def test_losses_that_differ_or_are_no_numbers_do_not_agree():
             contestants = line().contestants
             contestants[name] = replace(contestants[name], loss=loss)
             assert not line(contestants=contestants).losses_agree, (loss, name)
+    negative = {n: replace(c, loss=-c.loss) for n, c in line().contestants.items()}
+    assert line(contestants=negative).losses_agree
+    negative["loop"] = replace(negative["loop"], loss=-600.0)
+    assert not line(contestants=negative).losses_agree
 
 
 def test_table_and_figure_say_what_was_found():
