@@ -36,6 +36,7 @@ class Measuring:
         for name in ("num_samples", "generated", "seed"):
             value = getattr(self, name)
             require(isinstance(value, numbers.Integral), name, value, "a whole number")
+            object.__setattr__(self, name, int(value))  # in Python also one of NumPy's
         for name in ("num_samples", "generated"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")

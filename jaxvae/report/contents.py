@@ -116,8 +116,9 @@ def _measures(run: Reported, config: Mapping[str, Any]) -> Json:
     epochs = {int(row["step"]): int(row["epoch"]) for row in run.rows}
     best = runs.best_row(run.rows)
     step = run.step if run.step is not None or best is None else int(best["step"])
-    records = [r for r in measured.read(run.folder) if r.options.get("member") == run.number]
-    return measures.tables(records, config, epochs, step, run.called)
+    records = measured.read_or_say(run.folder)
+    own = [record for record in records if record.options.get("member") == run.number]
+    return measures.tables(own, config, epochs, step, run.called)
 
 
 def _best(rows: list[dict[str, float]]) -> Json | None:

@@ -74,7 +74,7 @@ def heeded(group: str, settings: Measuring) -> dict[str, Any]:
     from jaxvae.evaluation.groups import HEEDS  # whose libraries take a second to import
 
     found = {name: getattr(settings, name) for name in HEEDS[group]}
-    return {name: value for name, value in found.items() if value not in (None, ())}
+    return {name: value for name, value in found.items() if value is not None and value != ()}
 
 
 def keep(folder: Path, records: Iterable[Record]) -> Path | None:
@@ -116,8 +116,17 @@ def read(folder: Path) -> list[Record]:
         raise UsageError(f"{path}: {error}; mend it, or remove it") from error
 
 
+def read_or_say(folder: Path) -> list[Record]:
+    """As `read`; where the file cannot be read that is said, and there are no records."""
+    try:
+        return read(folder)
+    except UsageError as error:
+        log.warning("what was measured is left out: %s", error)
+        return []
+
+
 def carry(folder: Path, out: Path, member: int | None = None, step: int | None = None) -> None:
-    """Take records along to a folder that is made from a run's.
+    """Take records along to a folder that is made from a run's; none where they cannot be read.
 
     Args:
         folder: the run's.
@@ -126,7 +135,7 @@ def carry(folder: Path, out: Path, member: int | None = None, step: int | None =
         step: only those of this checkpoint, which is the only one that `out` has.
     """
     taken = []
-    for record in read(folder):
+    for record in read_or_say(folder):
         if record.options.get("member") == member and step in (None, record.checkpoint_step):
             options = {name: value for name, value in record.options.items() if name != "member"}
             options |= {} if step is None else {"checkpoint": "best"}  # there is no other

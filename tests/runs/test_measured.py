@@ -15,6 +15,7 @@ from jaxvae.evaluation.subject import Measuring
 from jaxvae.runs import measured
 from jaxvae.runs.measured import Record
 from jaxvae.training.extract import extract
+from jaxvae.training.page import write_page
 from tests.commands import call
 from tests.evaluation.subjects import images
 
@@ -111,6 +112,21 @@ def test_settings_that_a_group_does_not_heed_are_no_options():
     }
 
 
+@pytest.mark.parametrize("name", ["num_samples", "generated", "seed"])
+def test_numbers_of_numpy_are_settings(name):
+    settings = Measuring(**{name: np.int64(5)})
+    assert settings == Measuring(**{name: 5})
+    kept = {group: measured.heeded(group, settings) for group in ("nll", "anomaly", "samples")}
+    assert "5" in json.dumps(kept)
+
+
+def test_a_damaged_file_of_measures_goes_along_nowhere_and_that_is_said(folder, tmp_path, caplog):
+    (folder / "evaluation.json").write_text("{}")
+    measured.carry(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "evaluation.json: must be a list of records; mend it, or remove it" in caplog.text
+
+
 # As a user does it
 
 OWN, HELD = images(40), images(20, seed=1)
@@ -196,6 +212,13 @@ def test_a_callback_measures_what_no_checkpoint_has(tmp_path):
 
     run = jaxvae.train(SMALL, tmp_path / "run", callbacks=[measure], quiet=True)
     assert len(losses) == 2 and not (run.folder / "evaluation.json").exists()
+
+
+def test_a_damaged_file_of_measures_is_left_out_of_the_page(saved, tmp_path, caplog):
+    run = jaxvae.load(saved).save(tmp_path / "run").folder
+    (run / "evaluation.json").write_text('[{"group": "nll", "of": "a newer version"}]')
+    assert write_page(run).is_file()
+    assert "what was measured is left out: " in caplog.text and "evaluation.json: '[0]" in caplog.text
 
 
 @pytest.mark.slow
