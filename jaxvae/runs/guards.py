@@ -118,11 +118,11 @@ def refuse_changes(experiment: Experiment, folder: Path, may_change: Collection[
         raise UsageError(f"{folder}: a resumed run cannot change {listed}{hint}{others}")
 
 
-def parts_as_before(experiment: Experiment, folder: Path) -> Experiment:
-    """The experiment with `train.sub_batch` as the run had it where it was left to choose.
+def parts_as_before(experiment: Experiment, folder: Path) -> int | None:
+    """Of how many images the parts were that the run took, where `train.sub_batch` is left open.
 
-    A run from before there were parts took whole batches. With another setting than the run's, the
-    experiment itself: so it was told to change.
+    A run from before there were parts took whole batches. None: the number is set, or it was set
+    before, and was told to change.
 
     Raises:
         UsageError: config.json is damaged.
@@ -134,10 +134,8 @@ def parts_as_before(experiment: Experiment, folder: Path) -> Experiment:
         path, allowed = folder / "config.json", f"a divisor of data.batch_size = {whole}"
         raise UsageError(f"{path}: sub_batch = {reprlib.repr(size)}: must be {allowed}")
     if experiment.train.sub_batch is not None or before is not None:
-        return experiment
-    return dataclasses.replace(
-        experiment, train=dataclasses.replace(experiment.train, sub_batch=size)
-    )
+        return None
+    return size
 
 
 def refuse_other_images(

@@ -124,7 +124,7 @@ def extract(
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
     config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
-    config["sub_batch"] = guards.parts_as_before(own, folder).train.sub_batch
+    config["sub_batch"] = own.train.sub_batch or guards.parts_as_before(own, folder)
     if (origin := runs.origin_of(folder)) is not None:
         config["init_from"] = origin
     config |= code.carry(folder, out)

@@ -186,11 +186,11 @@ def _train(
     if resume:
         guards.refuse_other_images(folder, stored_shape, images, task.may_change)
     names = [*task.population.values()]
-    in_parts = guards.parts_as_before(experiment, folder) if resume else experiment
+    before = guards.parts_as_before(experiment, folder) if resume else None
     if first:
         log.info("compiling: some seconds, up to a minute for a large model")
     program, state = programs.build(
-        in_parts, dataset, task.parallel, None if task.alone else everyone, names
+        experiment, dataset, task.parallel, None if task.alone else everyone, names, before
     )
     trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
 
@@ -243,7 +243,9 @@ def _train(
         trackers = to_close.enter_context(
             Trackers(tracked, folder, config, int(state.step) // steps + 1)
         )
-        reporter.say(first_line(run, dataset, state, folder))
+        own = experiment.data.batch_size // program.runner.mesh.size
+        in_parts = f"; batches in parts of {program.sub_batch}" if program.sub_batch < own else ""
+        reporter.say(first_line(run, dataset, state, folder) + in_parts)
         for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
             reporter.say(line)
         if task.listener is not None:

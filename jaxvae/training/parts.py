@@ -1,5 +1,6 @@
 """In parts of what size batches are taken: the rule by which `train.sub_batch` None is a number."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,16 @@ from jaxvae.info import Info
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import make_train_step, metric_names, parts_of
 
+log = logging.getLogger("jaxvae")
+
 
 def settled(
-    experiment: Experiment, module: Any, info: Info, on_cpu: bool, own: Examples
+    experiment: Experiment,
+    module: Any,
+    info: Info,
+    on_cpu: bool,
+    own: Examples,
+    before: int | None = None,
 ) -> Experiment:
     """The experiment, where `train.sub_batch` is None with a number: that of the rule.
 
@@ -27,6 +35,8 @@ def settled(
         info: what is known about the data.
         on_cpu: whether it is trained on one.
         own: what a device has of a batch; it may be abstract.
+        before: what the rule said where a resumed run has trained until now. It is kept, but where
+            it does not divide what a device has here: then whole batches, which is said.
 
     Raises:
         UsageError: the number that is set does not divide what a device has of a batch, or the
@@ -36,7 +46,17 @@ def settled(
         refuse_across(experiment, module, info, own)
         return experiment
     whole = with_parts(experiment, experiment.data.batch_size)
-    most, images = most_at_once(experiment, module, info, on_cpu), len(own.index)
+    images = len(own.index)
+    if before is not None:
+        if before < images and images % before:
+            log.warning(
+                "batches are taken whole: parts of %d, as the run chose, do not divide the %d images"
+                " of a batch that a device has here",
+                *(before, images),
+            )
+            return whole
+        return with_parts(experiment, before)
+    most = most_at_once(experiment, module, info, on_cpu)
     size = images if most is None else size_for(images, most)
     if size == images:
         return whole

@@ -97,6 +97,7 @@ def build(
     parallel: Parallel = Parallel(),  # noqa: B008
     everyone: Sequence[Experiment] | None = None,
     names: Sequence[str] = (),
+    before: int | None = None,
 ) -> tuple[Program, TrainState]:
     """Compile an experiment over a data set; return its program and its state before step 0.
 
@@ -106,6 +107,7 @@ def build(
         parallel: on which devices; several members are on one.
         everyone: the members of a population; None: the experiment alone.
         names: fields in which members differ besides the seed.
+        before: as for `settled`.
 
     Raises:
         UsageError: a setting that the data, the model, the devices or Optax do not allow.
@@ -119,7 +121,7 @@ def build(
     refuse_ignored(experiment, module, info)
     on_cpu = runner.mesh.devices.flat[0].platform == "cpu"
     own = abstract_examples(train, batch_size // runner.mesh.size)
-    in_parts = settled(experiment, module, info, on_cpu, own)
+    in_parts = settled(experiment, module, info, on_cpu, own, before)
     train_step = make_train_step(in_parts, module, info, steps)
 
     count: int | None = None

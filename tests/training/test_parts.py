@@ -90,6 +90,21 @@ def test_the_rule_leaves_whole_what_looks_across_the_batch(monkeypatch):
         parts.settled(broken, broken.model.build(info), info, True, own(8, (8, 8, 1)))
 
 
+def test_what_the_rule_said_elsewhere_binds_only_where_it_fits(caplog):
+    """24 images of one device were in parts of 12; two devices have 12 each, three 8, four 6."""
+    experiment = Experiment("x", data=Data(batch_size=24), model=CONV, objective=Objective("mse"))
+    given = experiment, CONV.build(Info((8, 8, 1))), Info((8, 8, 1)), True
+    for images, before, expected in ((24, 12, 12), (12, 12, 12), (6, 12, 12), (8, 4, 4)):
+        settled = parts.settled(*given, own(images, (8, 8, 1)), before)
+        assert settled.train.sub_batch == expected and not caplog.text
+    settled = parts.settled(*given, own(8, (8, 8, 1)), 6)
+    assert settled.train.sub_batch == 24
+    assert "whole: parts of 6, as the run chose, do not divide the 8 images" in caplog.text
+    asked = replace(experiment, train=Train(sub_batch=6))  # by the user
+    with pytest.raises(UsageError, match=r"sub_batch = 6: must be a divisor of the 8 images"):
+        parts.settled(asked, *given[1:], own(8, (8, 8, 1)))
+
+
 @given(images=st.integers(1, 2000), most=st.integers(1, 2000))
 def test_a_size_divides_and_is_within_the_bound(images, most):
     size = parts.size_for(images, most)
@@ -186,6 +201,15 @@ def test_a_run_goes_on_in_the_parts_it_began_with(experiment, small_parts, tmp_p
     (tmp_path / "whole" / "config.json").write_text(json.dumps(damaged))
     with pytest.raises(UsageError, match=r"config.json: sub_batch = 5: must be a divisor of"):
         train(experiment, tmp_path / "whole", resume=True, quiet=True)
+
+
+@pytest.mark.slow
+def test_the_first_line_says_that_batches_are_in_parts(experiment, small_parts, tmp_path, capfd):
+    once = replace(experiment, train=replace(experiment.train, max_steps=1))
+    train(once, tmp_path / "parts")
+    assert "best so far); batches in parts of 4\n" in capfd.readouterr().err
+    train(replace(once, train=replace(once.train, sub_batch=12)), tmp_path / "whole")
+    assert "best so far)\n" in capfd.readouterr().err
 
 
 @pytest.mark.slow
