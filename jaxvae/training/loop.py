@@ -378,10 +378,12 @@ def _scaled(run: Training, state: TrainState, progress: Progress) -> TrainState:
 
 
 def _is_drawn(task: Task) -> bool:
-    """Whether the figures are of the last epoch: the last of them was written after its row."""
-    last = "reconstructions.png" if task.alone else "population.png"
-    drawn, rows = task.folder / "figures" / last, task.folder / "metrics.csv"
-    return drawn.is_file() and drawn.stat().st_mtime_ns >= rows.stat().st_mtime_ns
+    """Whether the figures are of the last epoch: the last of them was written after its row, in
+    every format."""
+    last = task.folder / "figures" / ("reconstructions" if task.alone else "population")
+    drawn = [last.with_suffix(f".{k}") for k in ("png", *task.experiment.train.figure_formats)]
+    ended = (task.folder / "metrics.csv").stat().st_mtime_ns
+    return all(file.is_file() and file.stat().st_mtime_ns >= ended for file in drawn)
 
 
 def _draw(

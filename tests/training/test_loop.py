@@ -1,6 +1,7 @@
 """The training loop: exact resume, one compilation, what stops it, and what it leaves behind."""
 
 import json
+import os
 from dataclasses import replace
 
 import jax
@@ -13,7 +14,7 @@ from jaxvae.checks import UsageError
 from jaxvae.evaluation.written import write_films
 from jaxvae.info import Info
 from jaxvae.runs.checkpoint import Checkpoints
-from jaxvae.training import NonFiniteError, initial_state, train
+from jaxvae.training import NonFiniteError, initial_state, loop, train
 from jaxvae.training.load import load
 from jaxvae.training.summary import still_falling
 
@@ -271,6 +272,25 @@ def test_what_a_run_leaves(small, tmp_path):
         for split in ("train", "val"):  # loss = recon + beta kl, to float32's digits
             parts = row[f"{split}_recon"] + row["beta_eff"] * row[f"{split}_kl"]
             assert row[f"{split}_loss"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_figures_are_drawn_where_one_is_missing_in_some_format(small, tmp_path):
+    """A run that has ended and is resumed for other formats has no epoch to train."""
+    (tmp_path / "figures").mkdir()
+    last, rows = tmp_path / "figures" / "reconstructions.png", tmp_path / "metrics.csv"
+    for file, time in ((last, 20), (rows, 10)):
+        file.touch()
+        os.utime(file, (time, time))
+
+    def drawn(*formats):
+        settings = replace(small.train, figure_formats=formats)
+        return loop._is_drawn(loop.Task(replace(small, train=settings), tmp_path))
+
+    assert drawn() and not drawn("pdf")
+    last.with_suffix(".pdf").touch()
+    assert drawn("pdf") and not drawn("pdf", "svg")
+    os.utime(last.with_suffix(".pdf"), (5, 5))  # of an epoch before
+    assert drawn() and not drawn("pdf")
 
 
 def test_refusals_write_nothing(small, tmp_path):
