@@ -84,6 +84,37 @@ def test_how_a_run_goes_on(vae, tmp_path, schedule, code, expected):
     assert facts["next"] == f"jaxvae train {expected}".replace("RUN", str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "member, code, expected",
+    [
+        (None, None, "jaxvae report 'RUN'"),
+        (None, {}, "jaxvae report 'RUN' --trust-code"),
+        (1, {}, "jaxvae report 'RUN' --member 1 --trust-code"),
+    ],
+)
+def test_what_was_kept_is_on_the_page_of_the_command(vae, tmp_path, member, code, expected):
+    run = tmp_path / "my run"
+    run.mkdir()
+    config = json.loads((vae / "config.json").read_text())
+    if code is not None:
+        config |= {"classes": config["classes"] | {"objective": "mine.Own"}, "code": code}
+    (run / "config.json").write_text(json.dumps(config))
+    result = {
+        **({"run": str(run)} if member is None else {"run": str(run), "member": member}),
+        **{"checkpoint": "best", "checkpoint_step": 3, "source": "digits", "split": "test"},
+        **{"images": 9, "z": "mean", "loss": 3.0, "recon": 2.0, "kl": 1.0, "mse": 0.1},
+        **{"beta_eff": 1.0, "kept": f"{run}/evaluation.json"},
+    }
+    facts = closing.facts_of("evaluate", result)
+    at = [label for label, _ in facts].index("kept")
+    assert facts[at : at + 2] == [
+        ("kept", f"{run}/evaluation.json: the page shows it,"),
+        ("", expected.replace("RUN", str(run))),
+    ]
+    # A population has no reconstructions of its own.
+    assert ("next" in dict(facts)) == (member is None)
+
+
 @pytest.mark.slow
 def test_an_autoencoder_is_told_by_its_error_and_has_no_samples(tmp_path):
     words = ["--data.source", "digits", "--data.batch-size", "32", *SMALL, *PLAIN]

@@ -6,6 +6,7 @@ They are printed where stdout is a terminal; elsewhere, and with --json, there i
 import itertools
 import os
 import re
+import shlex
 import signal
 import statistics
 import sys
@@ -176,15 +177,20 @@ def evaluated(result: Result) -> Facts:
     ]
     facts += measured(result)
     if result.get("kept"):
-        facts.append(
-            ("kept", f"{result['kept']}: the page shows it, jaxvae report {result['run']}")
-        )
+        facts += [("kept", f"{result['kept']}: the page shows it,"), ("", _report(result))]
     if "per_image" in result:
         for i, image in enumerate(result["worst"]):
             which = image.get("name", f"image {image['index']}")
             facts.append(("" if i else "worst", f"{which}: loss {_nats(image['loss'])}"))
         return [*facts, ("written", f"a row per image in {result['per_image']}")]
-    return [*facts, *_next(Path(result["run"]), "reconstruct")]
+    return facts if "member" in result else [*facts, *_next(Path(result["run"]), "reconstruct")]
+
+
+def _report(result: Result) -> str:
+    """The command whose page shows what was measured: of a population, that of the member."""
+    member = f" --member {result['member']}" if "member" in result else ""
+    needs = needed_option(runs.saved_config(Path(result["run"])))
+    return f"jaxvae report {shlex.quote(result['run'])}{member}{needs}"
 
 
 def studied(result: Result) -> Facts:
