@@ -200,10 +200,11 @@ def open_run(saved: SavedRun, shown: Images, member: int | None = None) -> Opene
     from jaxvae import data
     from jaxvae.evaluation import as_stored
     from jaxvae.training.extract import alone
+    from jaxvae.training.load import load
 
     like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
     with alone(saved.run, member, like, saved.trust_code) as folder:
-        trained, step = load_run(dataclasses.replace(saved, run=folder))
+        trained, step = load(folder, saved.checkpoint, like, saved.trust_code)
     settings = trained.experiment.data
     if shown.source is not None:
         settings = dataclasses.replace(settings, source=shown.source, batch_size=1, streaming=False)
