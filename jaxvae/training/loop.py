@@ -186,11 +186,11 @@ def _train(
     if resume:
         guards.refuse_other_images(folder, stored_shape, images, task.may_change)
     names = [*task.population.values()]
-    before = guards.parts_as_before(experiment, folder) if resume else None
+    chosen = guards.parts_as_before(experiment, folder) if resume else None
     if first:
         log.info("compiling: some seconds, up to a minute for a large model")
     program, state = programs.build(
-        experiment, dataset, task.parallel, None if task.alone else everyone, names, before
+        experiment, dataset, task.parallel, None if task.alone else everyone, names, chosen
     )
     trained = Trained(experiment, program.model, state.variables, stored_shape, program.info)
 

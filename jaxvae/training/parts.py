@@ -50,8 +50,8 @@ def settled(
     if before is not None:
         if before < images and images % before:
             log.warning(
-                "batches are taken whole: parts of %d, as the run chose, do not divide the %d images"
-                " of a batch that a device has here",
+                "batches are taken whole: parts of %d, as the run chose, do not divide the %d"
+                " images of a batch that a device has here",
                 *(before, images),
             )
             return whole
