@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae import cli
+from jaxvae import cli, runs
 from tests.commands import call
 
 ROOT = Path(__file__).parents[1]
@@ -193,6 +193,37 @@ def test_pictures_are_of_the_format_that_is_asked_for(trained, capsys, tmp_path)
     assert {Path(p).name for p in result["figures"]} == {f"{s}.{k}" for s in stems for k in FORMATS}
     status, _, err = call(capsys, "figures", run, "--films", "gif")
     assert status == 2 and "no figure was drawn in two epochs" in err
+
+
+def test_endings_are_of_either_case(trained, capsys, tmp_path):
+    run, few = trained / "digits_vae", ["--steps", 2, "--dims", 1]
+    for name, kind in (("walk.GIF", b"GIF8"), ("walk.PNG", b"\x89PNG"), ("walk.Pdf", b"%PDF")):
+        status, result, err = call(capsys, "traverse", run, "--out", tmp_path / name, *few)
+        assert status == 0 and result["picture"] == str(tmp_path / name), err
+        assert (tmp_path / name).read_bytes().startswith(kind)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".GIF", ".PNG", ".Pdf", ".npz"}
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "sample", "embed"])
+def test_what_does_not_move_is_refused_before_a_run_is_read(capsys, tmp_path, command):
+    status, _, err = call(capsys, command, tmp_path / "no_run", "--out", tmp_path / "x.GIF")
+    assert status == 2 and "must be of interpolate or traverse; .png" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "sample", "embed", "interpolate", "traverse"])
+def test_of_a_population_a_member_is_to_be_taken_out(trained, capsys, tmp_path, command):
+    """These commands have no --member."""
+    config = runs.saved_config(trained / "digits_vae")
+    runs.write_json(tmp_path / "config.json", config | {"population": {"seeds": 2, "sweep": []}})
+    status, _, err = call(capsys, command, tmp_path)
+    assert status == 2 and f"jaxvae extract {tmp_path} --member 0 --out" in " ".join(err.split())
+
+
+def test_an_experiment_file_is_executed_once(trained, capsys, tmp_path):
+    file, times = tmp_path / "own.py", tmp_path / "times"
+    file.write_text(f"{DIGITS.read_text()}\nopen({str(times)!r}, 'a').write('x')\n")
+    status, _, err = call(capsys, "evaluate", trained / "digits_vae", "--experiment", file)
+    assert status == 0 and times.read_text() == "x", err
 
 
 def test_what_a_model_cannot_do_is_said(trained, capsys):

@@ -45,7 +45,7 @@ def reconstruct(saved: Saved, shown: Shown, output: Output = OUTPUT, n: int = 20
     from jaxvae.evaluation import pictures
 
     require(n >= 1, "--n", n, "at least 1")
-    opened = open_run(saved, shown)
+    opened = _opened(saved, shown, output, "reconstruct")
     arrays, figure = pictures.reconstructions(opened.trained, pictures.first(opened.images, n))
     result = _write(saved, output, "reconstruct", (arrays, figure), _of(opened, shown))
     if "columns" in arrays:
@@ -80,6 +80,7 @@ def sample(
         guards.refuse_existing(each, "give another --each")
         apart = output.out is None or output.out.resolve().parent != each.resolve()
         require(apart, "--each", str(each), "another folder than that of --out")
+    _refuse_film(output, "sample")
     trained, step = load_run(saved)
     if each is not None:
         single.refuse(trained)
@@ -111,7 +112,7 @@ def embed(
     """
     from jaxvae.evaluation import pictures
 
-    opened = open_run(saved, shown)
+    opened = _opened(saved, shown, output, "embed")
     picture = pictures.embedding(opened.trained, opened.images, opened.classes, layer)
     return _write(saved, output, "embed", picture, _of(opened, shown))
 
@@ -137,7 +138,7 @@ def interpolate(
     """
     from jaxvae.evaluation import knows_labels, pictures, ranges
 
-    opened = open_run(saved, shown)
+    opened = _opened(saved, shown, output, "interpolate")
     images = opened.images
     if len(first) != len(second):
         raise UsageError(f"--second = {second}: must name one image for each of {first}")
@@ -170,7 +171,7 @@ def traverse(
     """
     from jaxvae.evaluation import pictures
 
-    opened = open_run(saved, shown)
+    opened = _opened(saved, shown, output, "traverse")
     _check_indices("--index", (index,), len(opened.images.images))
     picture = pictures.traversals(opened.trained, opened.images, index, steps, dims)
     return _write(saved, output, "traverse", picture, _of(opened, shown))
@@ -232,6 +233,28 @@ def report(saved: Saved, out: Path | None = None, member: int | None = None) -> 
     return {"report": str(page), "bytes": page.stat().st_size}
 
 
+def _opened(saved: SavedRun, shown: Images, output: Written, command: str) -> Opened:
+    """A run and images to draw; what cannot be drawn is refused before anything is read."""
+    _refuse_film(output, command)
+    guards.refuse_population(saved.run)  # these commands have no --member
+    return open_run(saved, shown)
+
+
+def _refuse_film(output: Written, command: str) -> None:
+    """Raise a UsageError where --out is a film, and a command draws none."""
+    from jaxvae import figures
+    from jaxvae.evaluation import films
+
+    walks = f"{' or '.join(films.WALKS)}; .png, .pdf or .svg of {command}"
+    allowed = command in films.WALKS or _kind(output.out) not in figures.MOVING
+    require(allowed, "--out", str(output.out), f"of {walks}")
+
+
+def _kind(out: Path | None) -> str:
+    """What the ending of a path says."""
+    return "" if out is None else out.suffix.lower().removeprefix(".")
+
+
 def _check_indices(name: str, indices: tuple[int, ...], n: int) -> None:
     for i in indices:
         require(0 <= i < n, name, i, f"in 0..{n - 1}, an image of the split")
@@ -257,13 +280,11 @@ def _write(
     arrays, figure = picture
     trained, step, data = of
     out = output.out or saved.run / "outputs" / command
-    kind = out.suffix.removeprefix(".")
+    kind, ending = _kind(out), out.suffix
     moves = kind in figures.MOVING
-    walks = f"{' or '.join(films.WALKS)}; .png, .pdf or .svg of {command}"
-    require(not moves or command in films.WALKS, "--out", str(out), f"of {walks}")
     out = out.with_suffix("") if kind in (*ENDINGS, *figures.MOVING) else out
     npz = out.with_name(f"{out.name}.npz")
-    drawn = out.with_name(f"{out.name}.{kind if moves or kind in figures.FORMATS else 'png'}")
+    drawn = out.with_name(out.name + (ending if moves or kind in figures.FORMATS else ".png"))
     frames = films.frames(trained, command, arrays) if moves else []
     with atomic(npz) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -36,7 +36,7 @@ def test_from_the_command_line(capsys, tmp_path):
     changed = ["--population.sweep", "seed=5"]
     status, _, err = call("train", "--resume", run, "--train.epochs", 3, *changed)
     assert status == 2 and "population = Population(seeds=1, sweep=('seed=5',)): must be" in err
-    for command in ("evaluate", "figures"):
+    for command in ("reconstruct", "figures"):
         status, _, err = call(command, run)
         assert status == 2 and "a population; take a member out of it first" in err
     status, info, _ = call("info", run)
