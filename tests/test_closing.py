@@ -157,7 +157,7 @@ def test_a_population_says_which_member_was_best(tmp_path, person):
 def test_each_command_on_a_run(vae, person):
     run = vae
     expected = {
-        "evaluate": ["loss", "images", "model", "next"],
+        "evaluate": ["loss", "images", "model", "kept", "next"],
         "reconstruct": ["picture", "arrays", "next"],
         "sample": ["picture", "arrays", "next"],
         "embed": ["picture", "arrays", "next"],
