@@ -334,6 +334,7 @@ def test_reconstructed_rows_are_a_table_too(tmp_path, monkeypatch):
     trained = trained._replace(info=dataclasses.replace(trained.info, **STANDARDISED))
     opened = Opened(trained, 0, rows, None, None)
     monkeypatch.setattr("jaxvae.cli.draw.open_run", lambda *_: opened)
+    monkeypatch.setattr("jaxvae.cli.draw.guards.refuse_population", lambda *_: None)
     result = draw.reconstruct(
         SavedRun(tmp_path), Images(), Written(tmp_path / "new" / "out.csv"), n=5
     )

@@ -35,5 +35,5 @@ def test_feature_maps_bound_the_images(name, values, most):
 
 def test_batches_of_an_evaluation_are_the_trainings_within_the_bounds():
     assert [evaluated_at_once(n, 83, False) for n in (1, 16, 64, 83, 1024)] == [16, 16, 64, 83, 83]
-    assert [evaluated_at_once(n, None, False) for n in (4, 128, 1024)] == [16, 128, 1024]
+    assert [evaluated_at_once(n, None, False) for n in (4, 128, 1024)] == [4, 128, 1024]
     assert [evaluated_at_once(n, 16, True) for n in (4, 64)] == [4, 64]

@@ -47,7 +47,17 @@ def test_the_list_names_variants():
     assert {*ACROSS} < {*NAMES}
 
 
-@pytest.mark.parametrize("name", [p for p in MOSTLY_SLOW if p.values[0] not in ACROSS])
+QUICK = "iwae"  # of whose kind the others are
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(p.values[0], marks=[] if p.values[0] == QUICK else pytest.mark.slow)
+        for p in MOSTLY_SLOW
+        if p.values[0] not in ACROSS
+    ],
+)
 def test_parts_are_the_whole_batch(name):
     """Values and gradients, in float64: sums of 16 examples in another order, 1e-15 each."""
     with jax.enable_x64(True):

@@ -45,7 +45,7 @@ def losses(epochs) -> list[float]:
     ("name", "rtol"),
     [
         ("vq_vae", 1e-3),
-        ("factor_vae", TOLERANCE),
+        pytest.param("factor_vae", TOLERANCE, marks=[pytest.mark.slow, pytest.mark.ci]),
         *(
             pytest.param(name, 1e-3 if name == "fsq_vae" else TOLERANCE, marks=pytest.mark.slow)
             for name in ENTRANTS
