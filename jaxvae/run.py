@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from jaxvae import runs
 from jaxvae.changes import with_changes
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError, refuse_no_page, require
 from jaxvae.config import Data, Experiment, Parallel, Population
 from jaxvae.from_json import checked
 from jaxvae.held import as_array, hold
@@ -155,7 +155,7 @@ def compare(*given: "str | Path | Run", path: str | Path = "compare.html") -> "P
 
     with python_words():
         out = Path(path)
-        require(out.suffix in (".html", ".htm"), "path", path, "the path of an .html file")
+        refuse_no_page("path", out, "the path of an .html file")
         each = [
             Given(run.folder, run.experiment) if isinstance(run, Run) else Given(Path(run))
             for run in given
@@ -412,8 +412,8 @@ class Run:
 
         with python_words():
             out = None if path is None else Path(path)
-            allowed = "the path of an .html file, or left out"
-            require(out is None or out.suffix in (".html", ".htm"), "path", path, allowed)
+            if out is not None:
+                refuse_no_page("path", out, "the path of an .html file, or left out")
             like, own = self.experiment, self.dataset
             return Page(write_page(self.folder, out, member, self._checkpoint, like, dataset=own))
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import tyro
 
 from jaxvae import runs
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError, refuse_no_page, require
 from jaxvae.cli import closing
 from jaxvae.cli.options import (
     NO_PREFIX,
@@ -29,7 +29,6 @@ from jaxvae.cli.options import (
     TrainOptions,
     load_run,
     open_run,
-    refuse_no_page,
 )
 from jaxvae.runs import guards
 

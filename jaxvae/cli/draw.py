@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jaxvae import runs
 from jaxvae.atomic import atomic
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError, refuse_no_page, require
 from jaxvae.cli.options import (
     Images,
     Opened,
@@ -17,7 +17,6 @@ from jaxvae.cli.options import (
     Written,
     load_run,
     open_run,
-    refuse_no_page,
 )
 from jaxvae.runs import guards
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import tyro
 
 from jaxvae import runs
-from jaxvae.checks import UsageError, require
+from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, Parallel, Population
 
 if TYPE_CHECKING:
@@ -174,12 +174,6 @@ def load_run(saved: SavedRun) -> tuple["Trained", int]:
 
     like = None if saved.experiment is None else runs.load_experiment(saved.experiment)
     return load(saved.run, saved.checkpoint, like, saved.trust_code)
-
-
-def refuse_no_page(option: str, path: Path) -> None:
-    """Raise a UsageError unless a page can be written there."""
-    allowed = path.suffix in (".html", ".htm") and not path.is_dir()
-    require(allowed, option, str(path), "an .html file")
 
 
 class Opened(NamedTuple):

@@ -243,9 +243,7 @@ def _train(
         trackers = to_close.enter_context(
             Trackers(tracked, folder, config, int(state.step) // steps + 1)
         )
-        own = experiment.data.batch_size // program.runner.mesh.size
-        in_parts = f"; batches in parts of {program.sub_batch}" if program.sub_batch < own else ""
-        reporter.say(first_line(run, dataset, state, folder) + in_parts)
+        reporter.say(first_line(run, dataset, state, folder))
         for line in start.lines(origin) if origin is not None and int(state.step) == 0 else ():
             reporter.say(line)
         if task.listener is not None:

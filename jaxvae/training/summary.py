@@ -29,12 +29,15 @@ def first_line(run: Training, dataset: Dataset, state: TrainState, folder: Path)
     each = f"{count} members; " if count > 1 else ""
     beta = f", beta_eff {experiment.beta_eff(program.num_pixels):.4g}" if count == 1 else " each"
     kind = "examples" if program.info.maximum is None else "images"
+    of_device = experiment.data.batch_size // program.runner.mesh.size
+    is_divided = program.sub_batch < of_device
+    in_parts = f"; batches in parts of {program.sub_batch}" if is_divided else ""
     return (
         f"{experiment.name}: {each}{dataset.description}; {len(dataset.train.images):,} training "
         f"{kind}, {num_parameters(run, state):,} parameters{beta}; {program.runner.describe()}; "
         f"compiled in {program.compile_seconds:.1f} s; writing to {folder} (nats per "
         f"{kind[:-1]}"
-        f"{', * best so far' if count == 1 else ''})"
+        f"{', * best so far' if count == 1 else ''}){in_parts}"
     )
 
 

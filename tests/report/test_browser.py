@@ -16,7 +16,7 @@ from jaxvae.evaluation.trained import gaussian_posterior
 from jaxvae.runs import measured
 from tests.evaluation import subjects
 from tests.report import made
-from tests.report.browsing import chromium, opened
+from tests.report.browsing import opened
 from tests.report.speed import frames_per_second, milliseconds_per_decode
 
 pytestmark = pytest.mark.slow
@@ -37,12 +37,6 @@ PAINTED = """() => {
 }"""
 EVIL = "</script><b onclick='alert(1)'>&"
 STRIPES = subjects.dataset()._replace(classes=(EVIL, "even", "odd"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.report.browsing import chromium, opened
+from tests.report.browsing import opened
 from tests.report.pages import several
 
 pytestmark = pytest.mark.slow
@@ -24,12 +24,6 @@ UNLABELLED = """() => [...document.querySelectorAll('button, input, img, [role]'
   .filter((e) => !(e.ariaLabel || e.alt || e.textContent.trim() || e.labels?.length))
   .map((e) => e.outerHTML)"""
 NAMES = ".side:not(.looks) thead th"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
