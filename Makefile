@@ -33,7 +33,7 @@ test-numeric: .venv/installed-test
 	$(BIN)/python tests/orders.py
 
 parity: .venv/installed-test
-	$(BIN)/python -m torch_parity
+	$(BIN)/python -m torch_parity --jobs 2
 
 results: .venv/installed
 	$(BIN)/python docs/results.py $(RESULTS)

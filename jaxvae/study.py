@@ -18,6 +18,7 @@ from jaxvae import data, figures, runs, training
 from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population
+from jaxvae.data.batches import steps_per_epoch
 from jaxvae.evaluation import Trained, as_stored, beforehand, groups, score
 from jaxvae.evaluation.subject import Measuring, Subject
 from jaxvae.runs import guards, measured
@@ -70,6 +71,10 @@ def study(
     split = dataset.test
     if limit is not None:
         split = split.take(range(min(limit, len(split.images))))
+    epoch = steps_per_epoch(len(dataset.train.images), experiment.data.batch_size)
+    most = experiment.train.max_steps
+    allowed = f"None or at least {epoch}, an epoch: members are measured at the end of one"
+    require(most is None or most >= epoch, "train.max_steps", most, allowed)
     if "all" not in metrics:
         beforehand.refuse(names, experiment.data, dataset, split, settings)
     with guards.held(folder):

@@ -217,3 +217,10 @@ def test_a_value_that_is_no_number_is_refused_and_the_file_is_read(tmp_path, mon
     assert entry["measured"] == {} and "a" in entry["refused"]["elbo"]
     runs.write_json(tmp_path / "study.json", entry)
     assert runs.read_json(tmp_path / "study.json") == entry
+
+
+def test_an_epoch_is_the_least(experiment, tmp_path):
+    short = replace(experiment, train=replace(experiment.train, max_steps=3))
+    with pytest.raises(UsageError, match=r"train\.max_steps = 3: must be None or at least \d+, an"):
+        studies.study(short, tmp_path / "study", Population(2))
+    assert not (tmp_path / "study").exists()

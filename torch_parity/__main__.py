@@ -1,7 +1,11 @@
 """`python -m torch_parity`: the experiments against PyTorch, as a table."""
 
 import json
+import multiprocessing
 import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Annotated
 
@@ -25,6 +29,7 @@ def main(
     experiment: tuple[str, ...] = (),
     family: tuple[str, ...] = (),
     seed: int = 0,
+    jobs: int = 1,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Compare the experiments with their PyTorch counterparts, in float64 and in float32, and the
@@ -39,6 +44,7 @@ def main(
         experiment: Names of experiments, also of variants (iwae, not samples/iwae); by default all.
         family: The variants of these families (kl, samples, aggregated, discrete, others) instead.
         seed: Of the weights.
+        jobs: How many processes share the comparisons.
         as_json: Print JSON.
     """
     everything = (*RECIPES, *VARIANTS)
@@ -48,6 +54,8 @@ def main(
     for name in family:
         if name not in FAMILIES:
             sys.exit(f"--family {name}: must be one of {', '.join(FAMILIES)}")
+    if jobs < 1:
+        sys.exit(f"--jobs {jobs}: must be at least 1")
     of_families = [name for one in family for name in FAMILIES[one]]
     chosen = [*experiment, *of_families] or everything
     comparisons = [
@@ -65,14 +73,26 @@ def main(
         ),
     ]
     results: dict[str, list[Comparison]] = {}
-    for title, name, compare in comparisons:
-        print(f"{title} {name}", file=sys.stderr)
-        results.setdefault(title, []).append(compare())
+    with ExitStack() as stack:
+        found: Iterable[Comparison] = map(carried_out, comparisons)
+        if jobs > 1:
+            spawn = multiprocessing.get_context("spawn")  # JAX has threads, and cannot fork
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, spawn))
+            found = pool.map(carried_out, comparisons)
+        for (title, *_), comparison in zip(comparisons, found, strict=True):
+            results.setdefault(title, []).append(comparison)
     if as_json:
         print(json.dumps({title: [c.as_dict() for c in cs] for title, cs in results.items()}))
     else:
         print("\n\n".join(f"{title}\n{table(cs)}" for title, cs in results.items()))
     sys.exit(0 if all(c.passed for cs in results.values() for c in cs) else 1)
+
+
+def carried_out(task: tuple[str, str, Callable[[], Comparison]]) -> Comparison:
+    """A comparison, which says that it has begun."""
+    title, name, compare = task
+    print(f"{title} {name}", file=sys.stderr)
+    return compare()
 
 
 if __name__ == "__main__":

@@ -1,21 +1,25 @@
 """The model card of an exported run: what it is, what it was trained on, what it can and cannot."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxvae.evaluation import Trained
+from jaxvae.report.measures import tables
+from jaxvae.runs.measured import Record
 
 
 class Known(NamedTuple):
-    """trained: the model; step: of its checkpoint; config, summary: those of the run's folder."""
+    """trained: the model; step: of its checkpoint; config, summary, records: what the run's folder
+    has, of what was measured that of this checkpoint."""
 
     trained: Trained
     step: int
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
+    records: Sequence[Record] = ()
 
 
 def text(known: Known, form: str, programs: Mapping[str, Any]) -> str:
@@ -29,6 +33,7 @@ def text(known: Known, form: str, programs: Mapping[str, Any]) -> str:
         _data(known),
         "## Numbers",
         _numbers(known),
+        *_measures(known),
         "## Use",
         _use(known, form, programs),
         "## Limits",
@@ -90,6 +95,29 @@ def _numbers(known: Known) -> str:
         unit = "" if name == "mse" else f" nats per {kind}"
         lines += [f"| {name} | {best[key]:.5g}{unit} |"] if key in best else []
     return "\n".join(lines)
+
+
+def _measures(known: Known) -> list[str]:
+    """A table of each group that `evaluate` measured on this checkpoint."""
+    found = []
+    for group in tables(known.records, known.config, {}, known.step, "RUN")["groups"]:
+        of = ", ".join(filter(None, (group["of"], group["settings"])))
+        heads = [f"{group['title']} ({of})", *group["columns"], ""]
+        lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for row in group["rows"]:
+            unit = f" {row['unit']}" if row["unit"] else ""
+            cells = [_cell(cell, unit) for cell in row["values"]]
+            lines.append(f"| {' | '.join([row['name'], *cells, row['text']])} |")
+        found.append("\n".join(lines + [f"\n{note}" for note in group["notes"]]))
+    return found
+
+
+def _cell(cell: Mapping[str, float] | None, unit: str) -> str:
+    """A value with its standard error, where it has one."""
+    if cell is None:
+        return ""
+    error = cell["error"]
+    return f"{cell['value']:.5g}" + ("" if error is None else f" ± {error:.2g}") + unit
 
 
 def _use(known: Known, form: str, programs: Mapping[str, Any]) -> str:

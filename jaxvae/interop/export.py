@@ -61,7 +61,8 @@ def export(
                 runs.write_json(written / "summary.json", summary | {"folder": str(folder)})
         else:
             says = _programs(trained, form, written)
-        about = card.Known(trained, step, runs.saved_config(run), summary)
+        records = [r for r in measured.read_or_say(run) if r.checkpoint_step == step]
+        about = card.Known(trained, step, runs.saved_config(run), summary, records)
         (written / "README.md").write_text(card.text(about, form, says), encoding="utf-8")
         written.chmod(0o755)  # which a temporary folder is not
         if folder.exists():

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,10 @@ from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population, with_number
 from jaxvae.info import Info
 from jaxvae.training.state import AXES, TrainState, initial_state
-from jaxvae.training.step import TrainStep
+from jaxvae.training.step import Resident, TrainStep
+
+Advanced = tuple[TrainState, dict[str, jax.Array]]
+Advance = Callable[..., Advanced]
 
 
 @jax.tree_util.register_dataclass
@@ -121,6 +124,46 @@ def refuse_constants(
         between_epochs = name == "optimizer.decay" and experiment.optimizer.schedule == "plateau"
         if not used and not between_epochs:
             raise UsageError(f"population.sweep: {name}: has no effect with the other settings")
+
+
+def in_turn(advance: Advance) -> Advance:
+    """`advance(state, sums, source, key, numbers, num_steps)` of one member, for all of them: the
+    next takes its steps after the one before has taken all of its own.
+
+    One member fills a CPU, and its arrays stay in the caches, which those of many do not fit
+    (docs/performance.md). The step is that of the member that came furthest: one that is not
+    finite stops.
+    """
+
+    def of_all(
+        state: TrainState,
+        sums: dict[str, jax.Array],
+        source: Resident,
+        key: jax.Array,
+        numbers: Mapping[str, jax.Array],
+        num_steps: jax.Array,
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        begun = state.step
+
+        def of_one(i: jax.Array, all_: Advanced) -> Advanced:
+            states, sums = all_
+            own = source._replace(order=source.order[i])
+            before = replace(taken(stacked(states), i), step=begun)
+            after = advance(before, taken(sums, i), own, key[i], taken(numbers, i), num_steps)
+            furthest = jnp.maximum(states.step, after[0].step)
+            states, sums = jax.tree.map(
+                lambda every, new: every.at[i].set(new), (stacked(states), sums), after
+            )
+            return replace(states, step=furthest), sums
+
+        return jax.lax.fori_loop(0, len(key), of_one, (state, sums))
+
+    return of_all
+
+
+def taken(tree: Any, i: jax.Array | int) -> Any:
+    """What member `i` has of arrays with a first axis of members."""
+    return jax.tree.map(lambda x: x[i], tree)
 
 
 @functools.partial(jax.jit, donate_argnums=1)

@@ -117,7 +117,9 @@ def _best(summary: Mapping[str, Any]) -> int:
     """The member of the lowest validation loss, of those that stayed finite."""
     best = runs.best_member(summary.get("members", ()))
     if best is None:
-        raise UsageError("member: must be given: none is known to have stayed finite")
+        raise UsageError(
+            "member: must be given: none is known to have ended an epoch and stayed finite"
+        )
     return int(best["member"])
 
 

@@ -158,10 +158,14 @@ def build(
     divided: Any = WHOLE
     if isinstance(source, Streamed):
         divided = Streamed(Examples(BATCHES, BATCHES, BATCHES), WHOLE)  # type: ignore[arg-type]
+    several = count is not None
+    in_turn = several and on_cpu
+    steps_of = make_advance(
+        *(train_step, batch_size, steps, experiment.train.chunk_steps),
+        members=several and not in_turn,
+    )
     advance = runner.compile(
-        make_advance(
-            train_step, batch_size, steps, experiment.train.chunk_steps, members=count is not None
-        ),
+        members.in_turn(steps_of) if in_turn else steps_of,
         *(state, sums, source, key, numbers, np.int32(1)),
         specs=(WHOLE, WHOLE, divided, WHOLE, WHOLE, WHOLE),
         donate=(0,),  # not the sums, which are read while the next chunk runs

@@ -265,6 +265,7 @@ def make_advance(
     With `members`, all but `num_steps`, the stored examples and the step has a first axis of
     members, and it goes on while one is finite. There is one loop around the step of all members,
     since a loop under `vmap` would select between the old and the new state of each in every step.
+    On a CPU members take turns in place of that (`members.in_turn`).
     """
 
     def batch_of(source: Resident | Streamed, step: jax.Array) -> Examples:

@@ -144,7 +144,8 @@ def still_falling(rows: Rows) -> dict[str, float] | None:
 
 
 def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation (n - 1) over the members that stayed finite."""
+    """Mean and standard deviation (n - 1) over the members that stayed finite; None where none has
+    ended an epoch."""
     finite = [member for member in each if member["failed_epoch"] is None]
 
     def spread(values: list[float]) -> dict[str, float]:
@@ -153,7 +154,7 @@ def _statistics(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     found: dict[str, Any] = {"num_members": len(each), "num_finite": len(finite)}
     for which in ("best", "last"):
-        rows = [member[which] for member in finite]
+        rows = [member[which] for member in finite if member[which] is not None]
         found[which] = {t: spread([r[t] for r in rows]) for t in TERMS} if rows else None
     return found
 

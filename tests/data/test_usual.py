@@ -18,7 +18,7 @@ from jaxvae.data import download, published, tfds_source, usual
 from tests.commands import call
 from tests.data import archives
 from tests.data.server import serving, well
-from tests.data.test_tfds_source import png
+from tests.data.test_tfds_source import png, with_tensorflow
 
 TRAIN, TEST = usual.tfds_order(7, "train"), usual.tfds_order(4, "test")
 MNIST = {f"{name}.gz": gzip.compress(content) for name, content in archives.four().items()}
@@ -199,7 +199,8 @@ def test_a_prepared_set_goes_before_its_archives_if_it_can_be_read(publish):
     check_mnist(load("mnist"))
 
 
-def test_other_names_stay_those_of_tfds(publish):
+def test_other_names_stay_those_of_tfds(publish, monkeypatch):
+    with_tensorflow(monkeypatch, False)  # with it they would be fetched
     server = publish("mnist", MNIST, (7, 4))
     for name in ("mnist:3.0.1", "emnist", "cifar100", "binarized_mnist"):
         with pytest.raises(FileNotFoundError, match="TensorFlow"):

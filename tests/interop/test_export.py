@@ -1,6 +1,7 @@
 """Exported runs: the same model again, as a run, as StableHLO without the package, as ONNX."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from jaxvae import Data, Experiment
 from jaxvae.checks import UsageError
 from jaxvae.interop import programs
 from jaxvae.interop.export import export
+from jaxvae.runs import measured
 from jaxvae.runs.folder import PARAMETERS
 from jaxvae.variants.codebooks import VQ, Quantisation
 from tests.commands import call
@@ -89,6 +91,21 @@ def test_parameters_are_a_run_again(name, request, tmp_path):
     card = (out / "README.md").read_text()
     assert card.startswith("---\nlibrary_name:") and run.experiment.name in card
     assert f"{run.summary['best']['val_loss']:.5g} nats per image" in card
+
+
+def test_the_card_has_what_was_measured_on_this_checkpoint(dense, tmp_path):
+    """With its standard error, its unit and its definition."""
+    run = jaxvae.load(shutil.copytree(dense.folder, tmp_path / "run"))
+    step = run.summary["best"]["step"]
+    options = {"checkpoint": "best", "source": "digits", "split": "test"}
+    for at, nll in ((step, 123.456), (step + 1, 99.0)):
+        values = {"nll": nll, "nll_se": 0.25, "num_samples": 7}
+        record = measured.Record("nll", options | {"at": at}, values, ("a note",), at, 360)
+        measured.keep(run.folder, [record])
+    card = (run.export(tmp_path / "out") / "README.md").read_text()
+    assert "| Bound on -log p(x) (360 test examples) | value |" in card
+    assert "| nll | 123.46 ± 0.25 nats | a bound on -log p(x)" in card
+    assert "99 ±" not in card and "\na note" in card
 
 
 def test_commands_take_it(dense, tmp_path, capsys):

@@ -270,3 +270,16 @@ def test_few_members_are_told_apart_and_many_by_what_was_swept(seeds, named, tmp
     svg = (tmp_path / "run" / "figures" / "population.svg").read_text()
     assert f">run: conv · {len(everyone)} members · digits</text>" in svg
     assert ("seed 0, beta 4" in svg) == (named == 6)
+
+
+def test_a_population_that_stops_within_its_first_epoch(tmp_path):
+    """There is no epoch to speak of; what was trained goes on."""
+    experiment, population, _ = SWEEPS["dense"]
+    short = replace(experiment, train=replace(experiment.train, max_steps=2))
+    summary = train_population(short, population, tmp_path / "run")
+    assert summary["steps"] == 2 and summary["best"] is summary["last"] is None
+    assert summary["num_finite"] == len(summary["members"]) == 12
+    assert all(member["best"] is None for member in summary["members"])
+    longer = replace(short, train=replace(short.train, max_steps=None, epochs=1))
+    summary = train_population(longer, population, tmp_path / "run", resume=True)
+    assert summary["last"]["val_loss"]["mean"] > 0

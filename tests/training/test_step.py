@@ -14,6 +14,7 @@ from jaxvae.data.batches import epoch_order
 from jaxvae.info import Info
 from jaxvae.noise import Noise
 from jaxvae.objectives import bernoulli_nll, gaussian_kl
+from jaxvae.training.members import in_turn, initial_states, stacked, taken
 from jaxvae.training.state import initial_state
 from jaxvae.training.step import Resident, beta_eff_at, make_advance, make_train_step
 from tests.given import batch
@@ -310,3 +311,53 @@ def test_the_loop_stops_after_the_first_step_that_is_not_finite():
     assert int(stopped.step) == 2
     assert not all(np.isfinite(value) for value in sums.values())
     assert_equal(loop(stopped, sums, 3), (stopped, sums))  # and it stays there
+
+
+def of_several(factors):
+    """Members that differ in the seed and in the learning rate, with the inputs of `advance`."""
+    setup = Setup()
+    keys = jnp.stack([noise.root(seed) for seed in range(len(factors))])
+    state = initial_states(setup.experiment, setup.module, Info(SHAPE), keys)
+    orders = jax.vmap(lambda key: epoch_order(key, 0, N))(keys)
+    sums = {name: jnp.zeros(len(factors)) for name in ZEROS}
+    numbers = {"optimizer.learning_rate": jnp.asarray(factors) * SGD.learning_rate}
+    inputs = state, sums, Resident(IMAGES, LABELS, orders), keys, numbers
+    return setup.train_step, inputs
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 100])
+def test_members_in_turn_are_as_each_alone_and_as_all_at_once(chunk_steps):
+    train_step, (state, sums, source, keys, numbers) = of_several([1.0, 0.5, 2.0])
+    steps, alone = (min(3, chunk_steps), make_advance(train_step, BATCH, N // BATCH, chunk_steps))
+    vmapped = make_advance(train_step, BATCH, N // BATCH, chunk_steps, members=True)
+    turns, once = (
+        jax.jit(advance)(state, sums, source, keys, numbers, jnp.int32(steps))
+        for advance in (in_turn(alone), vmapped)
+    )
+    assert int(turns[0].step) == int(once[0].step) == steps
+    # Sums of at most 100 products, each to 1e-7, in three steps.
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), turns, once)
+    for i in range(3):
+        own = dataclasses.replace(taken(stacked(state), i), step=state.step)
+        order = source._replace(order=source.order[i])
+        inputs = own, taken(sums, i), order, keys[i], taken(numbers, i), jnp.int32(steps)
+        after, added = jax.jit(alone)(*inputs)
+        found = (
+            dataclasses.replace(taken(stacked(turns[0]), i), step=turns[0].step),
+            taken(turns[1], i),
+        )
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, (after, added)
+        )
+
+
+def test_a_member_in_turn_that_is_not_finite_stops_alone():
+    train_step, (state, sums, source, keys, numbers) = of_several([1.0, np.inf, 1.0])
+    advance = jax.jit(in_turn(make_advance(train_step, BATCH, N // BATCH, 100)))
+    after, sums = advance(state, sums, source, keys, numbers, jnp.int32(5))
+    assert int(after.step) == 5 and int(state.step) == 0
+    assert np.isfinite(sums["loss"]).tolist() == [True, False, True]
+    # Of none finite, the step tells how far the last of them came.
+    numbers = jax.tree.map(lambda x: x * jnp.inf, numbers)
+    after, sums = advance(state, jax.tree.map(jnp.zeros_like, sums), source, keys, numbers, 5)
+    assert int(after.step) == 2 and not np.isfinite(sums["loss"]).any()
