@@ -12,6 +12,9 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
 
+# Most of the quick tests' time is LLVM's: they compile without most optimisations. The others do not.
+QUICKLY := JAX_DISABLE_MOST_OPTIMIZATIONS=1
+
 .PHONY: demo test test-ci test-slow test-all test-numeric parity results site gpu gpu-pack lint clean
 
 demo: .venv/installed
@@ -19,10 +22,10 @@ demo: .venv/installed
 	@echo "Open report.html of the newest folder runs/digits_vae* in a browser" >&2
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(QUICKLY) $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 test-ci: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and ci" $(PYTEST)
+	$(QUICKLY) $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and ci" $(PYTEST)
 
 test-slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow $(PYTEST)

@@ -48,6 +48,12 @@ MEASURES = {"mig": "MIG", "factor_vae_score": "FactorVAE score", "sap": "SAP"}
 QUICK = "--data.limit 6400 --train.epochs 1 --limit 500"
 
 
+def read() -> dict[str, Any]:
+    """What was found, by objective."""
+    found: dict[str, Any] = json.loads(FOUND.read_text()) if FOUND.exists() else {}
+    return found
+
+
 def study(swept: Swept, folder: Path, quick: bool) -> dict[str, Any]:
     """Train and measure the members of one objective: of each the weight and what was measured."""
     values, seeds = (swept.values[:2], 2) if quick else (swept.values, SEEDS)
@@ -67,6 +73,12 @@ def study(swept: Swept, folder: Path, quick: bool) -> dict[str, Any]:
         for row in rows
     ]
     return {"members": members, "seconds": round(time.perf_counter() - began)}
+
+
+def lines_of(found: dict[str, Any]) -> str:
+    """JSON with a line for each member."""
+    text = json.dumps(found)
+    return text.replace('{"weight"', '\n {"weight"') + "\n"
 
 
 def shares(found: dict[str, Any], name: str) -> tuple[float, float, float]:
@@ -167,14 +179,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a trial of the commands")
     parser.add_argument("--table", action="store_true", help="print and draw what was found")
     given = parser.parse_args()
-    found = json.loads(FOUND.read_text()) if FOUND.exists() and not given.quick else {}
+    found = {} if given.quick else read()
     for swept in () if given.table else STUDIES:
         if swept.title in found:
             continue
         found[swept.title] = study(swept, given.out / swept.experiment, given.quick)
         if not given.quick:
             with atomic(FOUND) as temporary:
-                temporary.write_text(json.dumps(found) + "\n")
+                temporary.write_text(lines_of(found))
     print(table(found))
     draw(found, given.out / "sprites.png" if given.quick else FIGURE)
 

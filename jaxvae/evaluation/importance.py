@@ -15,7 +15,7 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess
-from jaxvae.evaluation.at_once import most_at_once
+from jaxvae.evaluation.at_once import most_decoded
 from jaxvae.evaluation.evaluate import padded_batches, recon_of_samples
 from jaxvae.evaluation.trained import Trained
 from jaxvae.info import Info
@@ -110,7 +110,7 @@ def nll(trained: Trained, split: Split, number: int) -> tuple[np.ndarray, np.nda
     key = noise.root(trained.experiment.seed)
     log_weights = make_log_weights(trained.experiment, trained.model, trained.info)
     on_cpu = jax.default_backend() == "cpu"
-    most = most_at_once(trained.experiment, trained.model, trained.info, on_cpu)
+    most = most_decoded(trained.experiment, trained.model, trained.info, on_cpu)
     draws = min(DRAWS, number, most or DRAWS)
 
     @jax.jit

@@ -79,7 +79,9 @@ def gaussian_nll(
 
     Kingma and Welling 2014, eq. (12).
     """
-    logvar = _rows(jnp.broadcast_to(jnp.asarray(logvar, x.dtype), mean.shape), x)
+    logvar = jnp.asarray(logvar, x.dtype)
+    if logvar.ndim:  # one for all is not repeated: its exponential is one number
+        logvar = _rows(jnp.broadcast_to(logvar, mean.shape), x)
     mean = _rows(mean, x)
     squared = jnp.square(_beside(x, mean) - mean) * jnp.exp(-logvar)
     return _summed(0.5 * (squared + logvar + math.log(2 * math.pi)), observed)

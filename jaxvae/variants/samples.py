@@ -32,8 +32,13 @@ class SeveralSamples(Objective):
         super().__post_init__()
         require(self.samples >= 1, "objective.samples", self.samples, "at least 1")
 
+    @property
+    def draws(self) -> int:
+        """Codes that are drawn for each example."""
+        return self.samples
+
     def outcome(self, model: Any, batch: Any, params: Any) -> Any:
-        return model.draws(batch, self.samples)
+        return model.draws(batch, self.draws)
 
     def bound(self, log_w: jax.Array) -> jax.Array:
         """On log p(x), (batch,), by the log weights of the samples."""
@@ -72,8 +77,10 @@ class MIWAE(SeveralSamples):
         super().__post_init__()
         require(self.repeats >= 1, "objective.repeats", self.repeats, "at least 1")
 
-    def outcome(self, model: Any, batch: Any, params: Any) -> Any:
-        return model.draws(batch, self.repeats * self.samples)
+    @property
+    def draws(self) -> int:
+        """M K."""
+        return self.repeats * self.samples
 
     def bound(self, log_w: jax.Array) -> jax.Array:
         return bounds.several_importance_weighted(log_w, self.repeats)
@@ -129,7 +136,7 @@ class PIWAE(MIWAE):
     """
 
     def outcome(self, model: Any, batch: Any, params: Any) -> Any:
-        return both_ways(model, batch, self.repeats * self.samples)
+        return both_ways(model, batch, self.draws)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         # Parameters of a likelihood are trained by the decoder's loss alone.
@@ -172,7 +179,7 @@ class DReG(IWAE):
     """
 
     def outcome(self, model: Any, batch: Any, params: Any) -> Any:
-        return both_ways(model, batch, self.samples)
+        return both_ways(model, batch, self.draws)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         held = jax.lax.stop_gradient

@@ -106,3 +106,17 @@ def test_an_unknown_experiment_is_refused():
 
 def test_every_experiment_has_its_recipe():
     assert set(RECIPES) == {path.stem for path in EXPERIMENTS.glob("*.py")}
+
+
+@pytest.mark.slow
+def test_processes_share_what_one_does(capsys):
+    """In the same order, to the bit."""
+    found = []
+    for jobs in (1, 2):
+        assert status(("iwae", "factor_vae"), jobs=jobs, as_json=True) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1] and list(found[0]) == ["samples, float64", "aggregated, float64"]
+
+
+def test_there_is_a_process_at_least():
+    assert status(("iwae",), jobs=0) == "--jobs 0: must be at least 1"
