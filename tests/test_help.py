@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -256,3 +257,24 @@ def test_scripts_quote_what_they_hold():
         "zsh": "'--a.b:It'\"'\"'s \\ \"odd\": $HOME `x`'",
     }.items():
         assert quoted in script(shell, {"train": ("", [option])})
+
+
+def test_what_computes_nothing_imports_no_jax(tmp_path):
+    """Which takes longer than all that these commands do."""
+    (tmp_path / "a").mkdir()
+    written = {"jaxvae": __version__, "experiment": {"name": "a", "train": {"epochs": 1}}}
+    (tmp_path / "a" / "config.json").write_text(json.dumps(written))
+    code = """
+        import contextlib, sys
+        from jaxvae.cli import main
+        for words in (["datasets"], ["experiments"], ["runs", "."], ["info", "a"]):
+            with contextlib.suppress(SystemExit):
+                main(words)
+            assert "jax" not in sys.modules, words
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (
+        '"best_checkpoint": null' in done.stdout and '"how": "--data.source digits"' in done.stdout
+    )

@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jaxvae import Experiment, Model, Objective, axis, noise
 from jaxvae.batch import Batch, Examples
-from jaxvae.data.preprocess import seen_shape
+from jaxvae.data.splits import seen_shape
 from jaxvae.evaluation import make_batch_sums, make_evaluate
 from jaxvae.info import Info
 from jaxvae.noise import Noise

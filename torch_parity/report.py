@@ -9,7 +9,7 @@ from torch import nn
 
 from jaxvae.config import Data, Experiment
 from jaxvae.data import Dataset, Split, load
-from jaxvae.data.preprocess import seen_shape
+from jaxvae.data.splits import seen_shape
 from jaxvae.info import Info
 from jaxvae.interop.maps import reference_map
 from torch_parity.comparison import compare

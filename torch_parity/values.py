@@ -18,7 +18,8 @@ from jaxvae import noise
 from jaxvae.batch import Examples, dummy
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment, Objective
-from jaxvae.data.preprocess import preprocess, seen_shape
+from jaxvae.data.preprocess import preprocess
+from jaxvae.data.splits import seen_shape
 from jaxvae.info import Info
 from jaxvae.interop.maps import Map
 from jaxvae.interop.weights import to_flax, to_torch

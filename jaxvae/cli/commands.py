@@ -31,6 +31,7 @@ from jaxvae.cli.options import (
     open_run,
 )
 from jaxvae.runs import guards
+from jaxvae.runs.steps import complete_steps, recorded_best
 
 log = logging.getLogger("jaxvae")
 
@@ -316,16 +317,11 @@ def info(run: tyro.conf.Positional[Path]) -> dict[str, Any]:
     Args:
         run: The run folder.
     """
-    from jaxvae.runs.checkpoint import Checkpoints
-
     config, summary = runs.saved_config(run), run / "summary.json"
-    with Checkpoints(run / "checkpoints", read_only=True) as checkpoints:
-        steps = checkpoints.steps()
-        best = checkpoints.best_step()
     return {
         "config": config,
-        "checkpoints": steps,
-        "best_checkpoint": best,
+        "checkpoints": complete_steps(run / "checkpoints"),
+        "best_checkpoint": recorded_best(run / "checkpoints"),
         "last_epoch": _last_epoch(run),
         "summary": runs.read_json(summary) if summary.exists() else None,
     }

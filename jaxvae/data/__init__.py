@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae import config, processes
+from jaxvae import config
 from jaxvae.checks import UsageError, require
 from jaxvae.data import looks
 from jaxvae.data.aspect import BACKGROUNDS
@@ -78,6 +78,8 @@ def load(data: config.Data, known: bool = False) -> Dataset:
 
 def _say(level: int, line: str) -> None:
     """Once, where several processes read the same."""
+    from jaxvae import processes  # and JAX, which lists of sets do without
+
     if processes.is_first():
         log.log(level, "%s", line)
 
@@ -180,7 +182,7 @@ def _checked(source: Source, name: str) -> Source:
 
 def _found(data: config.Data) -> Found:
     # Each source imports what only it needs: TensorFlow Datasets alone takes 0.7 s.
-    from jaxvae.data import archive, arrays, containers, digits, folder, sprites, table, usual
+    from jaxvae.data import archive, arrays, containers, digits, folder, rendered, table, usual
 
     if isinstance(data.source, Held):
         _check_in_memory(data)
@@ -192,7 +194,9 @@ def _found(data: config.Data) -> Found:
         _check_in_memory(data)
         source = digits.load()
         return as_found(source, source.name)
-    if data.source in sprites.SIZES:
+    if data.source in rendered.SIZES:
+        from jaxvae.data import sprites
+
         _check_in_memory(data)
         return as_found(sprites.load(data.source), data.source)
     if not _is_path(data.source):
@@ -264,10 +268,10 @@ def _tfds(name: str | None = None) -> Any:
     except ImportError as error:
         if name is None:
             return None
-        from jaxvae.data import sprites
+        from jaxvae.data import rendered
         from jaxvae.data.usual import SETS
 
-        near = difflib.get_close_matches(name, [*SETS, "digits", *sprites.SIZES])
+        near = difflib.get_close_matches(name, [*SETS, "digits", *rendered.SIZES])
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(
             f"data.source = {name!r}: none of the sets that need nothing else ({meant}a file or"
@@ -305,7 +309,7 @@ def available() -> list[dict[str, Any]]:
     Each has `name` (for `--data.source`), `ready`, `location` (where it is, or will be), `images`
     (their number per split, where known) and `how` (how to use or to get it).
     """
-    from jaxvae.data import sprites, usual
+    from jaxvae.data import rendered, usual
 
     tfds_source = _tfds()
 
@@ -331,8 +335,8 @@ def available() -> list[dict[str, Any]]:
     return [
         entry("digits", True, "scikit-learn", {"train": 1797}, "--data.source digits"),
         *(
-            entry(name, True, "rendered", sprites.COUNTS, f"--data.source {name}")
-            for name in sprites.SIZES
+            entry(name, True, "rendered", rendered.COUNTS, f"--data.source {name}")
+            for name in rendered.SIZES
         ),
         *found,
         *(item for name, item in published.items() if name not in prepared),

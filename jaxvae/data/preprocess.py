@@ -19,14 +19,6 @@ from jaxvae.info import Info
 from jaxvae.noise import Noise
 
 
-def seen_shape(data: Data, stored: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an example as the model sees it: of an image after resizing and padding."""
-    if len(stored) != 3:
-        return stored
-    height, width = data.resize or stored[:2]
-    return (height + 2 * data.pad, width + 2 * data.pad, stored[2])
-
-
 def preprocess(data: Data, examples: Examples, noise: Noise, info: Info) -> Batch:
     """The batch of these stored examples; `noise` draws its corruption and binarization too."""
     observed = None

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from jaxvae import config
 from jaxvae.checks import UsageError, require
 from jaxvae.data.lazy import LazyImages
-from jaxvae.data.preprocess import seen_shape
 from jaxvae.info import Info
 
 HELD_OUT = 0.2
@@ -98,6 +97,14 @@ class Dataset(NamedTuple):
         listed = ", ".join(f"{len(part.images):,} {name}" for name, part in counts.items())
         same = " (the same)" if self.test is self.validation else ""
         return f"<Dataset {self.name[:80]}: {listed}{same}>"
+
+
+def seen_shape(data: config.Data, stored: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an example as the model sees it: of an image after resizing and padding."""
+    if len(stored) != 3:
+        return stored
+    height, width = data.resize or stored[:2]
+    return (height + 2 * data.pad, width + 2 * data.pad, stored[2])
 
 
 def info(dataset: Dataset, data: config.Data) -> Info:

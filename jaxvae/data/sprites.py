@@ -14,15 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxvae.checks import UsageError, require
+from jaxvae.data.rendered import COUNTS, SIZES
 from jaxvae.data.splits import Source, Split
 
 SHAPES = ("square", "ellipse", "heart")
 FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 """Each factor, and how many values it has: 0, 1, ..."""
-SIZES = {"sprites": 64, "sprites/32": 32}
-"""Height and width in pixels, by `data.source`."""
-COUNTS = {"train": 40_000, "test": 10_000}
-"""Images of each split: different points of the grid of 737,280, drawn once and for all."""
 
 # Coordinates are whole numbers, so that every device draws the same pixels: the centres of dSprites
 # are 15.5 + 32 k/31 pixels, thus odd multiples of 1/62.

@@ -20,7 +20,8 @@ from jaxvae.checks import UsageError
 from jaxvae.config import Data, Experiment
 from jaxvae.data import LazyImages, Split
 from jaxvae.data.checked import to_images, to_sixteen, to_values
-from jaxvae.data.preprocess import preprocess, seen_shape, to_given, to_unit
+from jaxvae.data.preprocess import preprocess, to_given, to_unit
+from jaxvae.data.splits import seen_shape
 from jaxvae.held import as_array
 from jaxvae.info import Info
 from jaxvae.models import decoder_mean

@@ -16,7 +16,7 @@ from jaxvae.atomic import atomic
 from jaxvae.batch import Examples
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment
-from jaxvae.data.preprocess import seen_shape
+from jaxvae.data.splits import seen_shape
 from jaxvae.from_json import from_json
 from jaxvae.info import Info
 from jaxvae.interop import check, files

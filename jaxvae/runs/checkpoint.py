@@ -5,7 +5,6 @@ Kept are the latest two, so that a damaged one is no loss but of its own steps, 
 
 import contextlib
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxvae import processes
 from jaxvae.runs.folder import RunError
+from jaxvae.runs.steps import checked, digest
 
 log = logging.getLogger("jaxvae")
 
@@ -90,7 +90,7 @@ class Checkpoints:
             "dtypes": [str(x.dtype) for x in jax.tree.leaves(copy)],
             "state": _digest_of_state(copy),
         }
-        record["digest"] = _digest(record)
+        record["digest"] = digest(record)
         with self._writing():
             self._manager.save(
                 step,
@@ -175,10 +175,7 @@ class Checkpoints:
 
     def _record(self, step: int) -> dict[str, Any]:
         args = ocp.args.Composite(record=ocp.args.JsonRestore())
-        record = self._manager.restore(step, args=args)["record"]
-        if record.pop("digest") != _digest(record):
-            raise ValueError("its record does not match its digest")
-        return record
+        return checked(self._manager.restore(step, args=args)["record"])
 
     def _read_whole(self, step: int, abstract: State) -> tuple[State, dict[str, Any]] | None:
         """State and record; None, with a warning, where they are damaged."""
@@ -227,11 +224,6 @@ def _placed(like: Any, saved: np.ndarray) -> jax.Array:
         raise ValueError(f"holds an array {saved.shape} where {like.shape} is needed")
     array = saved.astype(like.dtype)
     return jax.make_array_from_callback(array.shape, sharding, lambda where: array[where])
-
-
-def _digest(value: Any) -> str:
-    """Of what JSON can hold."""
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _digest_of_state(state: Any) -> str:

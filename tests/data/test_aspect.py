@@ -15,7 +15,8 @@ from jaxvae import Data, Experiment, data
 from jaxvae.batch import Examples
 from jaxvae.checks import UsageError
 from jaxvae.data import aspect, decode
-from jaxvae.data.preprocess import preprocess, seen_shape
+from jaxvae.data.preprocess import preprocess
+from jaxvae.data.splits import seen_shape
 from jaxvae.from_json import from_json
 from jaxvae.info import Info
 from tests.commands import call

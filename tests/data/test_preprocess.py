@@ -16,9 +16,9 @@ from jaxvae.data.preprocess import (
     _parts,
     _rounded,
     preprocess,
-    seen_shape,
     to_unit,
 )
+from jaxvae.data.splits import seen_shape
 from jaxvae.info import Info
 from jaxvae.noise import Noise
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.batch import dummy
-from jaxvae.data.preprocess import seen_shape
+from jaxvae.data.splits import seen_shape
 from jaxvae.info import Info
 from jaxvae.interop import maps
 from jaxvae.interop.maps import Map

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxvae import Model
 from jaxvae.checks import UsageError
-from jaxvae.data.preprocess import seen_shape
+from jaxvae.data.splits import seen_shape
 from jaxvae.info import Info
 from jaxvae.interop import maps, published
 from jaxvae.interop.maps import Map, reference_map

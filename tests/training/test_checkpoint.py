@@ -11,6 +11,7 @@ import pytest
 
 from jaxvae.runs import RunError
 from jaxvae.runs.checkpoint import Checkpoints
+from jaxvae.runs.steps import RECORD, complete_steps, recorded_best
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +60,8 @@ def test_the_best_is_kept_across_a_restart(tmp_path):
         for step in (3, 4, 5):
             checkpoints.save(state(step), {})
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-        assert checkpoints.steps() == [1, 4, 5] and checkpoints.best_step() == 1
+        assert checkpoints.steps() == complete_steps(tmp_path) == [1, 4, 5]
+        assert checkpoints.best_step() == recorded_best(tmp_path) == 1
         assert_equal(checkpoints.restore("best", shapes())[0], state(1))
 
 
@@ -122,3 +124,22 @@ def test_the_record_is_verified_too(tmp_path, caplog):
         assert_equal(checkpoints.restore("best", shapes())[0], state(1))
         assert_equal(checkpoints.restore("latest", shapes())[0], state(2))
     assert "step 3 is damaged (ValueError: its record does not match its digest)" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"best_step": 2}', '{"digest": 1}'])
+def test_which_was_best_is_of_the_latest_record_that_can_be_read(damage, tmp_path):
+    """By its file, and by Orbax."""
+    with Checkpoints(tmp_path) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(state(step), {}, is_best=step == 1)
+    (tmp_path / "3.orbax-checkpoint-tmp-7").mkdir()  # of a process that was killed
+    (tmp_path / "2" / RECORD).write_text(damage)
+    assert complete_steps(tmp_path) == [1, 2] and recorded_best(tmp_path) == 1
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.steps() == [1, 2] and checkpoints.best_step() == 1
+    (tmp_path / "1" / RECORD).unlink()
+    assert recorded_best(tmp_path) is None
+
+
+def test_there_may_be_none(tmp_path):
+    assert complete_steps(tmp_path / "nowhere") == [] and recorded_best(tmp_path) is None
