@@ -12,10 +12,11 @@ import textwrap
 
 import pytest
 
-from jaxvae import __version__, cli
+from jaxvae import Experiment, __version__, cli, runs
 from jaxvae.cli import completion, help, parsing
 from jaxvae.cli.completion import script
 from jaxvae.cli.options import TrainOptions
+from jaxvae.info import Info
 from tests.commands import call
 from tests.terminals import ANSI, ROOT, at_terminal, lines_of
 
@@ -262,8 +263,8 @@ def test_scripts_quote_what_they_hold():
 def test_what_computes_nothing_imports_no_jax(tmp_path):
     """Which takes longer than all that these commands do."""
     (tmp_path / "a").mkdir()
-    written = {"jaxvae": __version__, "experiment": {"name": "a", "train": {"epochs": 1}}}
-    (tmp_path / "a" / "config.json").write_text(json.dumps(written))
+    config = runs.describe(Experiment("a"), (8, 8, 1), Info((8, 8, 1)), {})
+    runs.write_json(tmp_path / "a" / "config.json", config)
     code = """
         import contextlib, sys
         from jaxvae.cli import main
