@@ -81,6 +81,11 @@ def lines_of(found: dict[str, Any]) -> str:
     return text.replace('{"weight"', '\n {"weight"') + "\n"
 
 
+def done(found: dict[str, Any]) -> list[Swept]:
+    """The studies that have been carried out."""
+    return [swept for swept in STUDIES if swept.title in found]
+
+
 def shares(found: dict[str, Any], name: str) -> tuple[float, float, float]:
     """Of the variance of a measure over all members, the parts of objective, weight and seed.
 
@@ -115,7 +120,7 @@ def table(found: dict[str, Any]) -> str:
     names = ["recon", *MEASURES]
     heads = ["objective", "best weight", "recon, nats", *MEASURES.values(), "MIG of all"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for swept in STUDIES:
+    for swept in done(found):
         members = found[swept.title]["members"]
         means = {w: statistics.fmean(x) for w, x in grouped(members, "mig").items()}
         best = max(means, key=lambda weight: means[weight])
@@ -137,9 +142,10 @@ def table(found: dict[str, Any]) -> str:
 
 def draw(found: dict[str, Any], path: Path) -> None:
     """MIG and FactorVAE score by weight, and MIG against reconstruction; a point per member."""
-    figure = plot_figure(2.3 * len(STUDIES), 6.6)
-    every = figure.subplots(3, len(STUDIES), sharey="row")
-    for column, swept in enumerate(STUDIES):
+    columns = done(found)
+    figure = plot_figure(2.3 * len(columns), 6.6)
+    every = figure.subplots(3, len(columns), sharey="row", squeeze=False)
+    for column, swept in enumerate(columns):
         members = found[swept.title]["members"]
         position = {weight: i for i, weight in enumerate(swept.values)}
         own = [m for m in members if m["weight"] in position]
@@ -153,19 +159,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axes.plot(x, [m[name] for m in own], "o", color=SINGLE, markersize=2.5, alpha=0.7)
             means = [statistics.fmean(values) for values in by_weight.values()]
             axes.plot(places, means, color=PALETTE[2], linewidth=1.2, label="mean of the seeds")
+            axes.set_xlim(-0.5, len(swept.values) - 0.5)
             axes.set_xticks(range(len(swept.values)), [f"{w:g}" for w in swept.values])
         axes = every[2, column]
-        style_axes(axes, "", "reconstruction (nats)", "")
-        for weight, i in position.items():
-            of_weight = [m for m in own if m["weight"] == weight]
-            axes.plot(
-                *([m[name] for m in of_weight] for name in ("recon", "mig")),
-                *("o",),
-                color=str(0.75 - 0.75 * i / len(position)),
-                markersize=3,
-                label=f"{weight:g}",
-            )
-        axes.legend(fontsize=6, title="weight", title_fontsize=6, frameon=False, loc="upper right")
+        style_axes(axes, "", "reconstruction (nats)\ndarker: larger weight", "")
+        grey = {weight: str(0.8 - 0.8 * i / len(position)) for weight, i in position.items()}
+        where = ([m[name] for m in own] for name in ("recon", "mig"))
+        axes.scatter(*where, c=[grey[m["weight"]] for m in own], s=9)
     for axes, name in zip(every[:, 0], ("MIG", "FactorVAE score", "MIG"), strict=True):
         axes.set_ylabel(name, fontsize=LABEL)
     every[0, 0].legend(fontsize=LABEL - 2, frameon=False, loc="upper left")
