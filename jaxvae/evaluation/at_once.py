@@ -14,8 +14,6 @@ VALUES = 2**18
 """Most that the widest feature maps of images have together, 1 MiB in float32, but of `LEAST`."""
 LEAST = 16
 """Images at once at least, about: of fewer the products have too few rows."""
-
-
 DRAWN = 2**20
 """Most values that what dense networks decode of several draws has together, 4 MiB in float32."""
 

@@ -14,6 +14,9 @@ from jaxvae.figures.style import LABEL, WIDTH, plot_figure, style_axes
 # everybody's own, which moves the mean loss of an epoch by about a percent, in short epochs most. A
 # wrong reduction or learning rate moves it by more.
 TOLERANCE = 0.05
+TOLERANCES = {"aae": 0.15}
+"""Of models whose critic's term is part of the loss: of other seeds the AAE's ends 7 % apart
+(docs/variants.md)."""
 NOISY = 1.5  # slowest / fastest round
 NAMES = {
     "tutorial": "PyTorch, tutorial",
@@ -125,8 +128,13 @@ class Line:
         return float(np.ptp(found) / np.abs(found).min())  # a loss may be negative
 
     @property
+    def allowed(self) -> float:
+        """The largest `loss_difference` that other noise explains."""
+        return TOLERANCES.get(self.model, TOLERANCE)
+
+    @property
     def losses_agree(self) -> bool:
-        return self.loss_difference <= TOLERANCE
+        return self.loss_difference <= self.allowed
 
     @property
     def noisy(self) -> list[str]:
@@ -221,7 +229,7 @@ def table(line: Line) -> str:
             f" {line.population_gain(size):.2f}x one after another, {_memory(c)}"
         )
     agree = "agree" if line.losses_agree else "DO NOT AGREE"
-    rows.append(f"losses {agree}: {line.loss_difference:.2%} apart (allowed: {TOLERANCE:.0%})")
+    rows.append(f"losses {agree}: {line.loss_difference:.2%} apart (allowed: {line.allowed:.0%})")
     if line.noisy:
         rows.append(
             f"NOT TO BE QUOTED, the machine was busy: rounds differ by more than {NOISY}x in "
