@@ -86,8 +86,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     found["prior"] = "standard normal" if has_gaussian(trained) else None
     if has_prior(trained):
         found |= looks.samples(trained, run.dataset.train, blobs)
-    if (book := looks.codebook(trained, split, seen)) is not None:
-        found["codebook"] = book
+    found["codebooks"] = looks.codebooks(trained, split, seen)
     if network.decoder is None and seen.codes.shape[1] >= 2:
         found["grid"] = looks.grid(trained, seen, found["latents"]["plane"], blobs)
     return found

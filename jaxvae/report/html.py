@@ -19,8 +19,8 @@ PAGE = Path(__file__).parent / "page"
 UPLOT = "vendor/uPlot.iife.min.js"
 SCRIPTS = (
     *(UPLOT, "dom.js", "data.js", "network.js", "model.js", "draw.js", "map.js", "controls.js"),
-    *("explorer.js", "own.js", "pictures.js", "measures.js", "curves.js", "progress.js"),
-    *("open.js", "page.js"),
+    *("explorer.js", "own.js", "pictures.js", "codebooks.js", "measures.js", "curves.js"),
+    *("progress.js", "open.js", "page.js"),
 )
 """In the order in which they are read: each uses those before it."""
 

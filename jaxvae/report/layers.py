@@ -9,7 +9,8 @@ A layer is a dict: `kind`, and the numbers and arrays of that kind. Kernels are 
     affine     y = x * scale + shift per channel, the last axis: BatchNorm with its statistics
     activation `name` of `jaxvae.models.layers.LayerSettings`, `slope` of leaky_relu
     label      the class as a one-hot vector is appended
-    nearest    the row of `codes` (codes, length) next to each position's numbers
+    nearest    of `codes` (books, codes, length), at each position: the sum of the nearest one of
+               each book, the first's to the numbers, the next's to what that leaves, and so on
     keep, add  of a residual block, around its layers: what comes in is kept, and added at the end
 """
 
@@ -212,13 +213,14 @@ def _heads(trained: Trained) -> dict[str, Layers]:
         after = [_activation(model.encoder.settings)] if activates else []
         return {"code": [_dense(params["code"]), *after]}
     book = variables.get("codebook", params).get("codes")
-    if "projection" in own and book is not None and book.ndim == 2:
+    if "projection" in own and getattr(book, "ndim", 0) in (2, 3):
         kernel = params["projection"]["kernel"]
         features = _features(trained)
         code = (*features[:-1], kernel.shape[-1])
         taps = (1,) * (len(features) - 1)
         one = {"kernel": kernel.reshape(*taps, *kernel.shape), "bias": params["projection"]["bias"]}
-        chosen = {"kind": "nearest", "codes": _single(book), "length": book.shape[1]}
+        books = _single(book).reshape(-1, *book.shape[-2:])
+        chosen = {"kind": "nearest", "codes": books, "count": len(books[0]), "length": code[-1]}
         return {"code": [_convolution("conv", one, features, code, 1, 0), chosen]}
     return {} if own else {"code": []}
 
@@ -282,6 +284,10 @@ def _apply(layer: Layer, h: jnp.ndarray, classes: np.ndarray | None) -> jnp.ndar
             one_hot = np.equal.outer(classes, np.arange(layer["classes"])).astype(np.float32)
             return jnp.concatenate([h, jnp.asarray(one_hot)], axis=1)
         case "nearest":
-            codes = of("codes")
-            return codes[nearest(h.reshape(len(h), -1, codes.shape[1]), codes)]
+            left = h.reshape(len(h), -1, layer["length"])
+            total = jnp.zeros_like(left)
+            for book in of("codes"):
+                e = book[nearest(left, book)]
+                total, left = total + e, left - e
+            return total
     raise AssertionError(layer["kind"])

@@ -226,26 +226,32 @@ def grid(trained: Trained, seen: Look, plane: dict[str, Any], blobs: Blobs) -> d
     }
 
 
-def codebook(trained: Trained, split: Split, seen: Look) -> dict[str, Any] | None:
-    """How often each code of a codebook is chosen, over the points of the map; None: there is none.
+def codebooks(trained: Trained, split: Split, seen: Look) -> list[dict[str, Any]]:
+    """How often each code of each codebook is chosen, over the points of the map; none: no books.
 
     Returns:
-        `counts`, of all positions together, and the `perplexity` of their use.
+        Of a book `counts`, of all positions together, and the `perplexity` of their use.
     """
     variables = trained.variables.model
     codes = variables.get("codebook", variables["params"]).get("codes")
-    if getattr(codes, "ndim", 0) != 2:
-        return None
+    if getattr(codes, "ndim", 0) not in (2, 3):
+        return []
+    books, count = (1, *codes.shape[:-1])[-2:]
     indices_of = jax.jit(lambda v, batch: trained.model.apply(v, batch).aux.get("indices"))
-    total = np.zeros(len(codes), int)
+    total = np.zeros((books, count), int)
     for batch, _ in batches(trained, split, seen.rows[:CARRIED]):
         indices = indices_of(variables, batch)
         if indices is None:
-            return None
-        total += np.bincount(np.asarray(indices).ravel(), minlength=len(codes))
-    usage = total[total > 0] / total.sum()
+            return []
+        for own, index in zip(total, np.asarray(indices).reshape(-1, books).T, strict=True):
+            own += np.bincount(index, minlength=count)
+    return [_used(own) for own in total]
+
+
+def _used(counts: np.ndarray) -> dict[str, Any]:
+    usage = counts[counts > 0] / counts.sum()
     perplexity = float(np.exp(-(usage * np.log(usage)).sum()))
-    return {"counts": total.tolist(), "perplexity": perplexity}
+    return {"counts": counts.tolist(), "perplexity": perplexity}
 
 
 def over_time(folder: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from jaxvae import Data, Experiment, Model, Objective, runs
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained
 from jaxvae.report import Reported
-from jaxvae.variants.codebooks import VQ, Quantisation
+from jaxvae.variants.codebooks import RQ, VQ, Quantisation, QuantisedModel
 from tests.evaluation import subjects
 
 CONV = {"network": "conv", "hidden_dims": (4, 6), "latent_dim": 3}
@@ -26,6 +26,7 @@ MODELS: dict[str, Model] = {
     "other_decoder": Model(**CONV, decoder_dims=(5, 3), decoder_kernel_size=4, activation="tanh"),
     "cae": Model(family="CAE", hidden_dims=(4, 2), activation="sigmoid"),
     "vq": VQ(network="conv", hidden_dims=(4, 6), latent_dim=5, codes=8),
+    "rq": RQ(network="conv", hidden_dims=(4, 6), latent_dim=5, codes=8, levels=3),
     "residual": VQ(
         **{"network": "conv", "hidden_dims": (4, 6), "latent_dim": 5, "codes": 8},
         **{"residual_blocks": 2, "residual_dim": 3},
@@ -39,7 +40,8 @@ MODELS: dict[str, Model] = {
 
 
 def experiment(model: Model, **settings: Any) -> Experiment:
-    objective = Quantisation("bernoulli") if isinstance(model, VQ) else Objective("bernoulli")
+    quantised = isinstance(model, QuantisedModel)
+    objective = Quantisation("bernoulli") if quantised else Objective("bernoulli")
     settings = {"data": Data("digits", batch_size=8), "objective": objective} | settings
     return Experiment("made", model=model, **settings)
 

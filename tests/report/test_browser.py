@@ -241,6 +241,78 @@ def test_the_page_from_slider_to_drawing(browser, write):
         assert not np.array_equal(shown(page, "#samples canvas"), old)
 
 
+@pytest.mark.parametrize(("name", "books"), [("vq", 1), ("rq", 3)])
+def test_a_click_changes_a_code(browser, write, name, books):
+    """What is decoded then is what JAX decodes from the sum of the codes that are framed."""
+    trained, path = write(name)
+    same = made.rounded(trained)
+    variables = same.variables.model
+    codes = np.asarray(variables["codebook"]["codes"]).reshape(books, 8, 5)
+    with opened(browser, path) as page:
+        part = page.locator("#codebook")
+        assert part.locator("h3", has_text="codes in use").count() == books
+        assert part.locator("button[aria-pressed]").count() == 8 * books
+
+        def held():
+            chosen = np.array(page.evaluate("Array.from(report.codes.chosen)"))
+            return chosen.reshape(3, 3, books)
+
+        def is_right():
+            z = codes[np.arange(books), held()].sum(axis=2)
+            picture = shown(page, ".places canvas")
+            np.testing.assert_allclose(picture, decode(same, z[None]).ravel(), atol=0.006)
+            return picture
+
+        # The test example's own codes, as the model chooses them.
+        first = page.evaluate(
+            "Array.from(row(report.explorer.carried, contents.latents.carried, 0))"
+        )
+        (index,) = np.flatnonzero([(i.ravel() == first).all() for i in STRIPES.test.images])
+        batch = prepare(same, STRIPES.test.take(np.array([index])))
+        own = np.asarray(same.model.apply(variables, batch).aux["indices"]).reshape(3, 3, books)
+        np.testing.assert_array_equal(held(), own)
+        before = is_right()
+
+        # A place is chosen by a click or the arrows, its codes are framed.
+        page.locator(".places").scroll_into_view_if_needed()
+        box = page.locator(".places").bounding_box()
+        page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])
+        page.locator(".places").press("ArrowRight")
+        page.locator(".places").press("ArrowRight")  # there is none further right
+        assert "Row 3, column 3: " in part.locator("output").inner_text()
+        framed = page.evaluate(FRAMED)
+        assert [code for _, code in framed] == own[2, 2].tolist()
+
+        # A click on a code of the last book puts it there, and nowhere else.
+        other = (own[2, 2, -1] + 1) % 8
+        part.get_by_role("button", name=f"Code {other} of book {books},").click()
+        expected = own.copy()
+        expected[2, 2, -1] = other
+        np.testing.assert_array_equal(held(), expected)
+        assert page.evaluate(FRAMED)[-1] == [books - 1, other]
+        assert np.abs(is_right() - before).max() > 0.02
+        part.get_by_role("button", name="Its own codes again").click()
+        np.testing.assert_array_equal(is_right(), before)
+
+        said = page.locator("#latents").inner_text()
+        assert "Between the codes of a codebook there is nothing to decode" in said
+        assert ("the sum of one code of each codebook" in said) == (books > 1)
+
+
+FRAMED = """report.codes.buttons.filter(({ made }) => made.getAttribute('aria-pressed') === 'true')
+  .map(({ book, code }) => [book, code]).sort()"""
+
+
+def test_many_codes_are_behind_a_line(browser, write):
+    _, path = write("many", replace(made.MODELS["vq"], codes=70))
+    with opened(browser, path) as page:
+        codes = page.locator("#codebook button[aria-pressed]")
+        assert codes.count() == 64
+        page.get_by_text("6 more").click()
+        codes.nth(69).wait_for()
+        assert codes.count() == 70
+
+
 def test_the_keyboard(browser, write):
     _, path = write("dense")
     with opened(browser, path) as page:
@@ -270,7 +342,7 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, select, canvas
   .map((e) => e.outerHTML.slice(0, 120))"""
 
 
-@pytest.mark.parametrize("name", ["dense", "vq", "conv", "cae"])
+@pytest.mark.parametrize("name", ["dense", "vq", "rq", "conv", "cae"])
 def test_all_that_can_be_used_or_seen_has_a_name(browser, write, name):
     _, path = write(name)
     with opened(browser, path) as page:
@@ -353,7 +425,7 @@ RED = """async () => {
 @pytest.mark.parametrize("width", [360, 768, 1280, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_window(browser, write, width, scheme):
-    for name in ("dense", "conv", "vq"):
+    for name in ("dense", "conv", "vq", "rq"):
         _, path = write(name)
         with opened(browser, path, width, scheme) as page:
             wide = page.evaluate("document.documentElement.scrollWidth")

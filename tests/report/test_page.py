@@ -262,13 +262,20 @@ def test_components_are_those_of_largest_variance():
 
 
 @pytest.mark.slow
-def test_a_codebook_and_how_it_is_used(tmp_path):
-    trained, kept = made.trained(made.MODELS["vq"]), blobs.Blobs()
+@pytest.mark.parametrize(("name", "books"), [("vq", 1), ("rq", 3)])
+def test_codebooks_and_how_they_are_used(tmp_path, name, books):
+    trained, kept = made.trained(made.MODELS[name]), blobs.Blobs()
     found = report.contents(made.reported(tmp_path, trained), kept)
-    counts = np.array(found["codebook"]["counts"])
-    assert counts.shape == (8,) and counts.sum() == 30 * 3 * 3  # positions of all test images
-    usage = counts[counts > 0] / counts.sum()
-    assert found["codebook"]["perplexity"] == pytest.approx(np.exp(-(usage @ np.log(usage))))
+    assert len(found["codebooks"]) == books
+    test = subjects.dataset().test
+    batch = evaluation.prepare(trained, test, np.arange(len(test.images)))
+    indices = trained.model.apply(trained.variables.model, batch).aux["indices"]
+    for i, book in enumerate(found["codebooks"]):
+        own = np.asarray(indices).reshape(-1, books)[:, i]
+        counts = np.array(book["counts"])
+        np.testing.assert_array_equal(counts, np.bincount(own, minlength=8))
+        usage = counts[counts > 0] / (30 * 3 * 3)  # positions of all test images
+        assert book["perplexity"] == pytest.approx(np.exp(-(usage @ np.log(usage))))
     assert found["prior"] is None and "samples" in found and found["notes"] == []
 
 

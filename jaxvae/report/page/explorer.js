@@ -9,8 +9,7 @@ class Explorer {
   static async open(model) {
     const explorer = new Explorer();
     const latents = contents.latents;
-    // Between the codes of a codebook there is nothing to decode.
-    const moves = model.decodes && !contents.codebook;
+    const moves = model.decodes && !contents.codebooks.length;
     Object.assign(explorer, { model, latents, moves, label: -1, walk: [], own: null });
     explorer.codes = await unpack(latents.codes);
     explorer.labels = await unpack(latents.label);
@@ -39,7 +38,8 @@ class Explorer {
     const which = count === of ? `All ${of}` : `${count} of the ${of}`;
     const how = this.moves
       ? ' Drag anywhere to decode that place; click two points to walk between them.'
-      : '';
+      : contents.codebooks.length ? ' Between the codes of a codebook there is nothing to decode.' : '';
+    const sums = contents.codebooks.length > 1 ? ', at each position the sum of one code of each codebook' : '';
     const circles = contents.prior === 'standard normal' && this.length > 1 && this.latents.std.length
       ? ` Dashed circles${this.length > 2 ? ', where both axes are latents' : ''}: 1, 2 and 3 standard deviations of the prior.` : '';
     const hold = `Shift and drag to move the map; zoom by the buttons, two fingers, or Ctrl and the wheel.${circles}`;
@@ -53,7 +53,7 @@ class Explorer {
     if (this.moves) side.append(decodedPanel(this));
     if (this.moves && this.model.decoder && this.latents.std.length) side.append(sliderPanel(this));
     section('latents', 'Latent space',
-      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : ''}.`
+      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : sums}.`
         + ` Point at one to see it.${how}`),
       this.model.grid ? el('p', { className: 'note' },
         `The page does not hold the decoder: what is shown comes from a grid of ${this.model.grid.side} by `

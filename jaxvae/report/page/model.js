@@ -58,6 +58,15 @@ class Model {
     return { mean: of('mean') ?? of('code'), logvar: of('logvar') };
   }
 
+  /** Where the code is a sum of codes: the layer that chooses them, the last one of the head. */
+  get quantiser() { return this.heads.code?.find(({ kind }) => kind === 'nearest'); }
+
+  /** The codes that are chosen for an example, as `nearestCodes` has them. */
+  chosen(pixels) {
+    const features = runLayers(this.encoder, this.seen(pixels), -1);
+    return nearestCodes(this.quantiser, runLayers(this.heads.code.slice(0, -1), features, -1));
+  }
+
   /** Pixels in [0, 1] as the model sees them. A random binarization is replaced by a threshold. */
   seen(pixels) {
     if (!this.isImage) return pixels;

@@ -114,22 +114,43 @@ const COMPUTE = {
     return longer;
   },
 
-  /* The nearest code e maximises z.e - |e|^2 / 2. */
-  nearest({ codes, length }, x) {
-    const chosen = new Float32Array(x.length);
-    for (let at = 0; at < x.length; at += length) {
+  nearest: (layer, x) => sumOfCodes(layer, nearestCodes(layer, x)),
+};
+
+/** Of each position and each book the code next to what the books before it leave. The code e next
+ * to it maximises left.e - |e|^2 / 2. */
+function nearestCodes({ codes, count, length }, x) {
+  const books = codes.length / (count * length);
+  const left = Float32Array.from(x);
+  const chosen = new Int32Array((books * x.length) / length);
+  for (let at = 0, i = 0; at < x.length; at += length) {
+    for (let book = 0; book < books; book++, i++) {
       let best = 0;
       let most = -Infinity;
-      for (let from = 0; from < codes.length; from += length) {
+      for (let code = 0; code < count; code++) {
+        const from = (book * count + code) * length;
         let closeness = 0;
-        for (let i = 0; i < length; i++) closeness += codes[from + i] * (x[at + i] - codes[from + i] / 2);
+        for (let k = 0; k < length; k++) closeness += codes[from + k] * (left[at + k] - codes[from + k] / 2);
         if (closeness > most) [best, most] = [from, closeness];
       }
-      chosen.set(codes.subarray(best, best + length), at);
+      chosen[i] = best / length - book * count;
+      for (let k = 0; k < length; k++) left[at + k] -= codes[best + k];
     }
-    return chosen;
-  },
-};
+  }
+  return chosen;
+}
+
+/** At each position the sum of its codes, one of each book. */
+function sumOfCodes({ codes, count, length }, chosen) {
+  const books = codes.length / (count * length);
+  const sum = new Float32Array((chosen.length / books) * length);
+  chosen.forEach((code, i) => {
+    const from = ((i % books) * count + code) * length;
+    const to = Math.floor(i / books) * length;
+    for (let k = 0; k < length; k++) sum[to + k] += codes[from + k];
+  });
+  return sum;
+}
 
 /** out[to..] += x[from..] (channels) @ kernel[at..] (channels, features). */
 function addProduct(out, to, x, from, kernel, at, channels, features) {

@@ -1,7 +1,7 @@
 /* The page from top to bottom. */
 'use strict';
 
-/** What the page computes with, once it is there: `model`, `explorer`, `own`. */
+/** What the page computes with, once it is there: `model`, `explorer`, `own`, `codes`. */
 const report = {};
 
 function showHeader() {
@@ -61,7 +61,7 @@ async function showReport() {
     report.own = Own.open(report.model, report.explorer);
     await showReconstructions();
     await showSamples(report.model, report.explorer);
-    showCodebook(report.model);
+    report.codes = showCodebooks(report.model, report.explorer);
   }
   showMeasures();
   showCurves();

@@ -1,4 +1,4 @@
-/* Reconstructions, samples and a codebook. */
+/* Reconstructions and samples. */
 'use strict';
 
 async function showReconstructions() {
@@ -58,32 +58,4 @@ async function showSamples(model, explorer) {
     fresh ? el('div', { className: 'bar' }, button('Draw new ones', again), button('The first again', first)) : null,
     grid, said);
   first();
-}
-
-function showCodebook(model) {
-  if (!contents.codebook) return;
-  const { counts, perplexity } = contents.codebook;
-  const total = counts.reduce((a, b) => a + b, 0);
-  const order = [...counts.keys()].sort((a, b) => counts[b] - counts[a]);
-  const used = counts.filter((n) => n > 0).length;
-  const head = model?.heads.code?.find((layer) => layer.kind === 'nearest');
-  const codeSize = contents.latents.codes.shape[1];
-  const figures = order.map((code) => {
-    const share = (100 * counts[code]) / total;
-    const bar = el('span', { className: 'use' }, el('span', {}));
-    bar.firstChild.style.width = `${(100 * counts[code]) / counts[order[0]]}%`;
-    const what = `Code ${code}: ${number(share, 2)} % of all positions`;
-    let shown = null;
-    if (head && model.decoder) {
-      const one = head.codes.subarray(code * head.length, (code + 1) * head.length);
-      const everywhere = Float32Array.from({ length: codeSize }, (_, i) => one[i % head.length]);
-      shown = picture(model.decode(everywhere, -1), what);
-    }
-    return el('figure', { title: what, className: counts[code] ? '' : 'unused' }, shown, bar,
-      el('figcaption', {}, `${number(share, 2)} %`));
-  });
-  section('codebook', 'Codebook', el('p', {},
-    `${used} of ${counts.length} codes are in use on the test examples, as many as ${number(perplexity, 3)} would be if all were `
-    + `used alike (the perplexity).${head ? ' Each is shown as what is decoded where it stands at every position.' : ''}`),
-  el('div', { className: 'row small' }, ...figures));
 }
