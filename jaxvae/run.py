@@ -140,8 +140,9 @@ def compare(*given: "str | Path | Run", path: str | Path = "compare.html") -> "P
     """Write a page of several runs, one HTML file; a notebook shows it.
 
     It has the settings in which they differ and what each came to, their curves over each other,
-    rate against distortion, and the same examples and codes through each model: the one of its best
-    checkpoint, of a population that of its best member. What it cannot show it says.
+    rate against distortion, the measures that they have in common, and the same examples and codes
+    through each model: the one of its best checkpoint, of a population that of its best member.
+    What it cannot show it says.
 
     Args:
         *given: runs or their folders, two at least.

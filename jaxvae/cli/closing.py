@@ -33,7 +33,8 @@ TERMS = ("loss", "recon", "kl", "mse")
 SETTINGS = 8
 """Settings of a population that are listed; summary.json has all."""
 MEASURES = 8
-"""Values of a setting of a study that are listed; study.csv has all."""
+"""Values of a setting of a study that are listed, study.csv has all; and of a group of measures
+that runs have in common."""
 
 
 def show(text: str, bold: str | None = None) -> None:
@@ -230,13 +231,15 @@ def measured(result: Result) -> Facts:
         names = [name for name in values if not name.endswith("_se")]
         width = max(map(len, names))
         for i, name in enumerate(names):
-            error = values.get(f"{name}_se")
-            says = f"{name:{width}}  {values[name]:.5g}"
-            says += "" if error is None else f" ± {error:.2g}"
+            says = f"{name:{width}}  {_with_error(values[name], values.get(f'{name}_se'))}"
             facts.append((group if i == 0 else "", says))
         facts += [("", f"({note})") for note in result["notes"][group]]
     refused = result.get("refused", {})
     return [*facts, *((name, f"left out: {why}") for name, why in refused.items())]
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return f"{value:.5g}" + ("" if error is None else f" ± {error:.2g}")
 
 
 def drawn(result: Result) -> Facts:
@@ -306,7 +309,26 @@ def compared(result: Result) -> Facts:
         values = (f"{n} {v[i]}" for n, v in result["settings"].items() if v[i] is not None)
         facts += [(entry["run"], ", ".join(values) or "the same settings"), ("", _standing(entry))]
     facts += [("note", note) for note in result["notes"]]
+    for table in result["measures"]:
+        facts += _in_common(table)
     return [*facts, *_page(result.get("page"), result)]
+
+
+def _in_common(table: Result) -> Facts:
+    """A table of measures of `compare`: of each its values, in the order of the runs."""
+    options = ", ".join(f"{name} {_plain(value)}" for name, value in table["options"].items())
+    order = "each run's, in this order"
+    facts = [(table["group"], f"{table['images']:,} examples ({options}); {order}:")]
+    for row in table["rows"][:MEASURES]:
+        values = [
+            "none" if cell is None else _with_error(cell["value"], cell["error"])
+            for cell in row["values"]
+        ]
+        better = f"{row['better']} is better" if row["better"] else ""
+        what = "; ".join(word for word in (row["text"], row["unit"], better) if word)
+        facts.append(("", f"{row['name']}: {' | '.join(values)}{f' ({what})' if what else ''}"))
+    more = len(table["rows"]) - MEASURES
+    return [*facts, ("", f"and {more} more in the page and with --json")] if more > 0 else facts
 
 
 def information(result: Result) -> Facts:

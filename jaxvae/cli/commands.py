@@ -283,7 +283,8 @@ def compare(
     experiment: Path | None = None,
     trust_code: bool = False,
 ) -> dict[str, Any]:
-    """Compare runs: the settings in which they differ, and what each came to.
+    """Compare runs: the settings in which they differ, what each came to, and the measures of
+    `evaluate` that they have in common.
 
     Args:
         run: The run folders, two at least.

@@ -21,8 +21,12 @@ from jaxvae.report import html, looks
 from jaxvae.report.blobs import Blobs
 from jaxvae.report.contents import Json, Reported, curves
 from jaxvae.report.facts import text
+from jaxvae.report.measures import TITLES, examples_of, settings_of
 
-SCRIPTS = (html.UPLOT, "dom.js", "data.js", "draw.js", "curves.js", "open.js", "comparison.js")
+SCRIPTS = (
+    *(html.UPLOT, "dom.js", "data.js", "draw.js", "measures.js", "curves.js", "open.js"),
+    "comparison.js",
+)
 STANDING = ("experiment", "state", "epoch", "epochs", "seconds", "parameters", "best")
 IMAGES = 12
 """Test examples that every run reconstructs, and codes that every run decodes."""
@@ -71,13 +75,15 @@ class Compared(NamedTuple):
 
     folder: the run folder. rows: of metrics.csv, of a population those of one member. member:
     which one that is, in words. members: all of them that have a best epoch; of a run alone, one.
-    seen: what its model makes of examples, or why that is not known.
+    others: the rows of a population's other members, each's by itself. seen: what its model makes
+    of examples, or why that is not known.
     """
 
     folder: Path
     rows: list[dict[str, float]]
     member: str
     members: list[Member]
+    others: list[list[dict[str, float]]]
     seen: Seen | str
 
 
@@ -159,14 +165,32 @@ def contents(found: Mapping[str, Any], each: Sequence[Compared], out: Path, blob
             {"name": name, "values": [None if v is None else text(v) for v in values]}
             for name, values in found["settings"].items()
         ],
-        **_shared([curves(run.rows) for run in each], names),
+        **_shared(each, names),
         "points": [
             {"run": i, "words": member.words, **_terms(member.best)}
             for i, run in enumerate(each)
             for member in run.members
         ],
+        "measures": [_measures(table, each) for table in found["measures"]],
         "examples": _examples(seen, blobs),
         "latents": _latents(seen, blobs),
+    }
+
+
+def _measures(table: Mapping[str, Any], each: Sequence[Compared]) -> Json:
+    """What runs have in common of a group; `epochs`: where it is not of the best one, of which."""
+    options, epochs = table["options"], []
+    for run, step in zip(each, table["steps"], strict=True):
+        best = runs.best_row(run.rows)
+        known = {int(row["step"]): int(row["epoch"]) for row in run.rows}
+        old = step is not None and best is not None and step != best["step"]
+        epochs.append((known.get(step) or f"of step {step:,}") if old else None)
+    return {
+        "title": TITLES.get(table["group"], table["group"]),
+        "of": f"{examples_of(table['images'], options)} of {options.get('source')}",
+        "settings": settings_of(options),
+        "epochs": epochs,
+        "rows": table["rows"],
     }
 
 
@@ -188,20 +212,31 @@ def _terms(best: Mapping[str, float]) -> dict[str, float | None]:
     return {"epoch": best["epoch"], **known, "kl": known["kl"] or None}
 
 
-def _shared(each: Sequence[Json], names: Sequence[str]) -> Json:
+def _shared(each: Sequence[Compared], names: Sequence[str]) -> Json:
     """Curves over each other: `curves` of the panels that two runs have at least, on the epochs of
-    all; and the titles of what one run has alone, `alone`."""
-    epochs = sorted({epoch for own in each for epoch in own["epoch"]})
+    all; and the titles of what one run has alone, `alone`.
+
+    A series has its `run`, its `values`, and what it is `of`: training, or a member that is not the
+    best one. These come first, so that they are behind, with numbers as precise as a thin line.
+    """
+    own = [(i, "", curves(run.rows)) for i, run in enumerate(each)]
+    others = [(i, "member", curves(rows)) for i, run in enumerate(each) for rows in run.others]
+    epochs = sorted({epoch for *_, found in own + others for epoch in found["epoch"]})
     panels: dict[str, list[Json]] = {}
-    for i, own in enumerate(each):
-        places = {epoch: at for at, epoch in enumerate(own["epoch"])}
-        for panel in own["panels"]:
+    for i, of, found in others + own:
+        places = {epoch: at for at, epoch in enumerate(found["epoch"])}
+        for panel in found["panels"]:
             for series in panel["series"]:
+                is_training = series["name"] == "training"
+                if is_training and of:
+                    continue
                 values = [
                     series["values"][places[epoch]] if epoch in places else None for epoch in epochs
                 ]
-                of = "training" if series["name"] == "training" else ""
-                panels.setdefault(panel["title"], []).append({"run": i, "of": of, "values": values})
+                if of:
+                    values = [x if x is None else float(f"{x:.5g}") for x in values]
+                one = {"run": i, "of": "training" if is_training else of, "values": values}
+                panels.setdefault(panel["title"], []).append(one)
     counts = {title: len({one["run"] for one in series}) for title, series in panels.items()}
     return {
         "curves": {

@@ -70,7 +70,7 @@ def tables(
             "name": record.group,
             "title": TITLES.get(record.group, record.group),
             "of": _of(record, source),
-            "settings": _settings(record),
+            "settings": settings_of(record.options),
             "other": other,
             "notes": list(record.notes),
             "command": _command(record, source, called, needs),
@@ -122,18 +122,20 @@ def _rows(values: Mapping[str, float]) -> Json:
 
 def _of(record: Record, source: str) -> str:
     """Which examples, in words."""
-    options = record.options
+    which = examples_of(record.images, record.options)
+    own = record.options.get("source") == source
+    return which if own else f"{which} of {record.options.get('source')}, not the run's own data"
+
+
+def examples_of(images: int, options: Mapping[str, Any]) -> str:
+    """How many, and of which split: "the first 100 test examples"."""
     split = options.get("split", "")
     which = "examples" if split == "all" else f"{split} examples"
-    first = "the first " if "limit" in options else ""
-    if options.get("source") == source:
-        return f"{first}{record.images:,} {which}"
-    return f"{first}{record.images:,} {which} of {options.get('source')}, not the run's own data"
+    return f"{'the first ' if 'limit' in options else ''}{images:,} {which}"
 
 
-def _settings(record: Record) -> str:
+def settings_of(options: Mapping[str, Any]) -> str:
     """What else the values depend on: "500 draws, seed 0"."""
-    options = record.options
     said = [] if options.get("checkpoint") == "best" else ["latest checkpoint"]
     said += ["z the posterior mean"] if options.get("z") == "mean" else []
     said += [f"{options[n]:,} {what}" for n, what in COUNTED.items() if n in options]

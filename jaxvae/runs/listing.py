@@ -18,11 +18,10 @@ from jaxvae.runs.folder import (
     saved_config,
 )
 from jaxvae.runs.guards import is_held
+from jaxvae.runs.in_common import OF_RECON, Measured, tables
+from jaxvae.runs.measured import read_or_say
 
 TERMS = ("val_loss", "val_recon", "val_kl", "val_mse")
-OF_RECON = ("objective.likelihood", "objective.sigma")
-"""Settings that make reconstruction terms numbers of different things; every field of an objective
-does it to losses."""
 OF_IMAGES = tuple(
     f"data.{name}"
     for name in (
@@ -126,7 +125,7 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
     Returns:
         `runs`, each its `standing`; `settings`, the values of each by dotted name, where they are
         not all the same (None: it has no such setting); `one_kind`, whether `loss` and `recon` are
-        numbers of one thing; `notes`: why they are not.
+        numbers of one thing; `notes`: why they are not; `measures`: as `in_common.tables`.
 
     Raises:
         UsageError: fewer than two, one twice, or one that is not a run.
@@ -147,15 +146,24 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
         notes.append(f"images are prepared in different ways ({', '.join(prepared)})")
     if others := any(one != images[0] for one in images):
         notes.append("images differ, those that losses are measured on perhaps too")
+    where = [standing(folder) for folder in folders]
     return {
-        "runs": [standing(folder) for folder in folders],
+        "runs": where,
         "settings": differing,
         "one_kind": {
             "loss": not notes,
             "recon": not any((others, prepared, *(name in differing for name in OF_RECON))),
         },
         "notes": notes,
+        "measures": tables([*map(_measured, folders, each, where)]),
     }
+
+
+def _measured(folder: Path, settings: dict[str, Any], where: Mapping[str, Any]) -> Measured:
+    """What was measured on a run; of a population on its best member."""
+    config, member = saved_config(folder), where.get("member")
+    records = [r for r in read_or_say(folder) if r.options.get("member") == member]
+    return Measured(records, settings, config.get("images"), config["info"]["shape"])
 
 
 def _settings(folder: Path) -> dict[str, Any]:

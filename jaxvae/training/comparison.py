@@ -68,7 +68,8 @@ def _compared(run: Given, best: int | None, trust_code: bool, read: Any) -> comp
         seen = str(error)
         log.warning("%s: no pictures: %s", run.folder, error)
     members = _members(run.folder, rows)
-    return comparison.Compared(run.folder, rows_of(rows, which), member, members, seen)
+    others = [rows_of(rows, int(m)) for m in sorted({row["member"] for row in rows} - {which})]
+    return comparison.Compared(run.folder, rows_of(rows, which), member, members, others, seen)
 
 
 def _members(folder: Path, rows: Rows) -> list[comparison.Member]:

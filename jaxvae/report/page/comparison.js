@@ -2,13 +2,14 @@
 'use strict';
 
 const DASHES = [undefined, [7, 4], [2, 3]];
+const TRAINING = [1, 2];
 const SCATTER = { height: 340, point: 9, near: 24, gap: 8 };
 
 /** Runs that the legend hides, by index. */
 const hiddenRuns = new Set();
 
 function showHeader() {
-  const members = contents.runs.filter(({ member }) => member).map(({ name, member }) => el('p', { className: 'expected' }, `${name} is a population; shown is its ${member}. Rate and distortion are of every member.`));
+  const members = contents.runs.filter(({ member }) => member).map(({ name, member }) => el('p', { className: 'expected' }, `${name} is a population; shown is its ${member}. Curves, rate and distortion are of every member.`));
   document.getElementById('header').append(el('h1', {}, contents.title), ...members);
   showNotes();
   for (const { name, state, lacks } of contents.runs) {
@@ -78,14 +79,20 @@ function showAllCurves() {
   for (const { series } of panels) {
     for (const one of series) {
       const { name, color: ink, dashed } = contents.runs[one.run];
-      Object.assign(one, one.of
-        ? { name: `${name}, training`, ink: `${ink}99`, width: 1 }
-        : { name, ink, width: 2 }, { dash: DASHES[dashed % DASHES.length] });
-      Object.defineProperty(one, 'hidden', { get: () => hiddenRuns.has(one.run) || (one.of !== '' && !training.checked) });
+      Object.assign(one, {
+        training: { name: `${name}, training`, ink: `${ink}99`, width: 1, dash: TRAINING },
+        member: { name: `${name}, another member`, ink: `${ink}99`, width: 1, quiet: true },
+        '': { name, ink, width: 2.5 },
+      }[one.of]);
+      one.dash ??= DASHES[dashed % DASHES.length];
+      Object.defineProperty(one, 'hidden', { get: () => hiddenRuns.has(one.run) || (one.of === 'training' && !training.checked) });
     }
   }
   const part = panels.length ? showCurves() : null;
-  part?.querySelector('p').after(el('label', { className: 'check', for: 'training' }, training, ' training too, thin'));
+  if (part && contents.runs.some(({ member }) => member)) {
+    part.querySelector('p').append(' Of a population the thin, pale curves are the other members\u2019; what is read is the best one\u2019s.');
+  }
+  part?.querySelector('p').after(el('label', { className: 'check', for: 'training' }, training, ' training too, dotted'));
   if (contents.alone.length) {
     (part ?? section('curves', 'Training')).append(el('p', { className: 'hint' }, `Not drawn, since one run alone has it: ${contents.alone.join('; ')}.`));
   }
@@ -183,6 +190,28 @@ async function unpackRows(reference) {
   return Array.from({ length: reference.shape[0] }, (_, i) => row(flat, reference, i));
 }
 
+/** What `evaluate` measured on two runs at least, on the same examples: a table for each group. */
+function showInCommon() {
+  const { measures } = contents;
+  if (!measures.length) return;
+  const part = section('measures', 'Measures', el('p', {},
+    'What jaxvae evaluate measured on two runs at least, on the same examples, made ready alike, and under the same options, with '
+    + `standard errors. Arrows say which way is better; nats are ${contents.unit.replace('nats ', '')}. A dash: it was not measured so, `
+    + 'or it is a number of another objective or likelihood.'));
+  for (const { title, of, settings, epochs, rows } of measures) {
+    const heads = contents.runs.map((_, run) => el('th', { scope: 'col', 'data-run': run }, ...runName(run),
+      epochs[run] ? el('small', {}, `not at the best epoch, but ${typeof epochs[run] === 'number' ? `at epoch ${epochs[run]}` : epochs[run]}`) : ''));
+    const table = (some, name) => wide(name, el('table', { className: 'side common' },
+      el('thead', {}, el('tr', {}, el('td', {}), ...heads.map((head) => head.cloneNode(true)))),
+      el('tbody', {}, ...some.map((row) => el('tr', {}, measureHead(row),
+        ...row.values.map((cell, run) => el('td', { 'data-run': run }, cell ? withError(cell) : '–')))))));
+    const rest = rows.slice(ROWS);
+    part.append(el('h3', {}, title), el('p', { className: 'hint' }, `Of ${[of, settings].filter(Boolean).join('; ')}.`),
+      table(rows.slice(0, ROWS), title),
+      rest.length ? el('details', {}, el('summary', {}, `${rest.length} more`), table(rest, `${title}, the rest`)) : '');
+  }
+}
+
 async function showExamples() {
   const groups = contents.examples;
   if (!groups.length) return;
@@ -242,6 +271,7 @@ openPage(async () => {
   showTable();
   showAllCurves();
   showPlane();
+  showInCommon();
   await showExamples();
   await showLatents();
 });

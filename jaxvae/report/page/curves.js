@@ -52,10 +52,11 @@ function inkOf(series, i) {
 }
 
 /** A panel: a series has a `name`, `values` by epoch, and perhaps an `ink`, a `width` and a `dash` of
- * its own; those that are `hidden` are not drawn. With `chosen` the epoch `chosen.epoch()` is marked,
+ * its own; those that are `hidden` are not drawn, those that are `quiet` not read. With `chosen` the epoch `chosen.epoch()` is marked,
  * anew by `mark()` of the figure, and a click calls `chosen.choose(epoch)`. */
 function curve({ title, series }, epoch, best, chosen = null) {
-  const host = el('div', { role: 'img', 'aria-label': `${title} by epoch. ${summary(series)}` });
+  const loud = series.filter(({ quiet }) => !quiet);
+  const host = el('div', { role: 'img', 'aria-label': `${title} by epoch. ${summary(loud)}` });
   const readout = el('div', { className: 'readout' });
   const figure = el('figure', { className: 'curve' }, el('figcaption', {}, title), host, readout);
   let cut = false;
@@ -69,15 +70,16 @@ function curve({ title, series }, epoch, best, chosen = null) {
     if (chosen) markEpoch(u, chosen.epoch(), '--accent', []);
   };
   const read = (index) => {
-    const shown = series.filter(({ hidden }) => !hidden);
+    const shown = loud.filter(({ hidden }) => !hidden);
     const whole = epoch.findLastIndex((_, i) => shown.every(({ values }) => values[i] !== null));
     const own = chosen ? epoch.indexOf(chosen.epoch()) : -1;
     const last = whole < 0 ? epoch.length - 1 : whole; // that all have
     const at = index ?? (own < 0 ? last : own);
-    const values = series.map((one) => (one.hidden ? null : one.values[at]));
-    readout.replaceChildren(`epoch ${epoch[at]}: `, ...series.flatMap(({ name }, i) => (values[i] === null ? [] : [
-      swatch(inkOf(series, i)), `${series.length > 1 ? `${name} ` : ''}${number(values[i], 5)} `])),
-    cut ? el('span', { className: 'hint' }, '(early values are above the panel)') : '');
+    const values = loud.map((one) => (one.hidden ? null : one.values[at]));
+    const what = loud.length < series.length ? 'some' : 'early';
+    readout.replaceChildren(`epoch ${epoch[at]}: `, ...loud.flatMap(({ name }, i) => (values[i] === null ? [] : [
+      swatch(inkOf(loud, i)), `${loud.length > 1 ? `${name} ` : ''}${number(values[i], 5)} `])),
+    cut ? el('span', { className: 'hint' }, `(${what} values are above the panel)`) : '');
   };
   chart(figure, host, () => {
     const [low, high, isCut] = robustRange(series.filter(({ hidden }) => !hidden));
@@ -87,9 +89,9 @@ function curve({ title, series }, epoch, best, chosen = null) {
       cursor: { sync: { key: 'epochs' }, y: false },
       scales: { x: { time: false }, y: { range: [low, high] } },
       axes: [axis((t) => (Number.isInteger(t) ? t : ''), { size: 32 }), axis((t) => number(t, 4), { size: 56 })],
-      series: [{}, ...series.map(({ name, hidden, values, width, dash }, i) => ({
+      series: [{}, ...series.map(({ name, hidden, quiet, values, width, dash }, i) => ({
         label: name, show: !hidden, stroke: resolved(inkOf(series, i)), width: width ?? 2, dash,
-        points: { show: values.filter((v) => v !== null).length < 25, size: 5, fill: resolved(inkOf(series, i)) },
+        points: { show: !quiet && values.filter((v) => v !== null).length < 25, size: 5, fill: resolved(inkOf(series, i)) },
       }))],
       hooks: { setCursor: [(u) => read(u.cursor.idx)], draw: [marks], ready: [choosing] },
     };
@@ -102,11 +104,11 @@ function curve({ title, series }, epoch, best, chosen = null) {
 }
 
 /** From the least value to the largest, but for what stands out above the rest, such as epoch 1;
- * where each series ends is always within. */
+ * where each series ends that is not quiet is always within. */
 function robustRange(series) {
   if (!series.length) return [0, 1, false];
   const all = series.flatMap(({ values }) => values.filter((v) => v !== null)).sort((a, b) => a - b);
-  const ends = series.map(({ values }) => values.findLast((v) => v !== null) ?? all[0]);
+  const ends = series.filter(({ quiet }) => !quiet).map(({ values }) => values.findLast((v) => v !== null) ?? all[0]);
   const at = (share) => all[Math.min(all.length - 1, Math.floor(share * all.length))];
   const [low, bulk, top] = [all[0], Math.max(at(0.9), ...ends), all[all.length - 1]];
   const cut = all.length >= 12 && top - low > CURVES.spike * (bulk - low) && bulk > low;

@@ -35,13 +35,16 @@ function measuresOf(group) {
 
 function measuresTable(group, rows, label) {
   const numbers = (cell) => el('td', { className: 'number' }, cell ? withError(cell) : '');
-  const sign = ([arrow, words]) => el('span', { title: words }, ` ${arrow}`, el('span', { className: 'unseen' }, ` (${words})`));
   return el('div', { className: 'wide', tabIndex: 0, role: 'region', 'aria-label': label }, el('table', {},
     el('thead', {}, el('tr', {}, ...['measure', ...group.columns].map((name) => el('th', { scope: 'col' }, name)))),
-    el('tbody', {}, ...rows.map(({ name, text, unit, better, values }) => el('tr', {},
-      el('th', { scope: 'row' }, el('b', {}, name.replaceAll('_', ' ')), better ? sign(BETTER[better]) : null,
-        unit ? el('span', { className: 'unit' }, ` ${unit}`) : null, text ? el('small', {}, text) : null),
-      ...values.map(numbers))))));
+    el('tbody', {}, ...rows.map((row) => el('tr', {}, measureHead(row), ...row.values.map(numbers))))));
+}
+
+/** What a measure is called, which way is better, its unit and its definition. */
+function measureHead({ name, text, unit, better }) {
+  const sign = ([arrow, words]) => el('span', { title: words }, ` ${arrow}`, el('span', { className: 'unseen' }, ` (${words})`));
+  return el('th', { scope: 'row' }, el('b', {}, name.replaceAll('_', ' ')), better ? sign(BETTER[better]) : null,
+    unit ? el('span', { className: 'unit' }, ` ${unit}`) : null, text ? el('small', {}, text) : null);
 }
 
 /** A value with as many digits as its standard error tells: two of the error's own. */

@@ -10,7 +10,8 @@ from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained
 from jaxvae.report import Reported, comparison
 from jaxvae.report.comparison import Compared, Member
-from jaxvae.runs import listing
+from jaxvae.runs import listing, measured
+from jaxvae.runs.measured import Record
 from tests.evaluation import subjects
 from tests.report import made
 
@@ -53,7 +54,7 @@ def compared(run: Reported, **fields: Any) -> Compared:
     best = runs.best_row(run.rows)
     members = [] if best is None else [Member("", best)]
     seen = fields.pop("seen", None) or comparison.look(run)
-    given = {"rows": run.rows, "member": "", "members": members, "seen": seen}
+    given = {"rows": run.rows, "member": "", "members": members, "others": [], "seen": seen}
     return Compared(run.folder, **given | fields)
 
 
@@ -67,14 +68,25 @@ def four(top: Path) -> list[Compared]:
     model = Model(hidden_dims=(8,), latent_dim=3, output="linear")
     data, gaussian = made.dataset_of(made.signals), Objective("gaussian")
     waves = folder_of(top / "waves", model, data, LONGER, 90, objective=gaussian)
+    others = [[row | {"val_loss": k * row["val_loss"]} for row in b.rows[:3]] for k in (1.1, 1.2)]
     rows = [{**b.rows[-1], "val_recon": 20.0 + k, "val_kl": 5.0 - k} for k in range(3)]
     members = [Member(f"member {k}: beta {k}", row) for k, row in enumerate(rows)]
     return [
         compared(a),
-        compared(b, members=members, member="member 2 of 3"),
+        compared(b, members=members, member="member 2 of 3", others=others),
         compared(ae),
         compared(waves),
     ]
+
+
+def measure(run: Compared, group: str, values: dict[str, float], **options: Any) -> None:
+    """Keep a record in a run, as of its best epoch, or of the `step` in the options."""
+    best = runs.best_row(run.rows)
+    assert best is not None
+    step, of = options.pop("step", int(best["step"])), {"checkpoint": "best", "split": "test"}
+    source = runs.saved_config(run.folder)["experiment"]["data"]["source"]
+    record = Record(group, {**of, "source": source, **options}, values, (), step, 30)
+    measured.keep(run.folder, [record])
 
 
 def found(each: list[Compared]) -> dict[str, Any]:

@@ -23,13 +23,22 @@ PIXELS = """(selector) => [...document.querySelectorAll(selector)].map((canvas) 
 UNLABELLED = """() => [...document.querySelectorAll('button, input, img, [role]')]
   .filter((e) => !(e.ariaLabel || e.alt || e.textContent.trim() || e.labels?.length))
   .map((e) => e.outerHTML)"""
-NAMES = ".side:not(.looks) thead th"
+NAMES = "#differences thead th"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    top = tmp_path_factory.mktemp("compared")
-    return several.page(top, several.four(top))
+def four(tmp_path_factory):
+    """Runs of which two have measures in common: more than are seen at once."""
+    each = several.four(tmp_path_factory.mktemp("compared"))
+    for i, run in enumerate(each[:2]):
+        knn = {f"knn_{k}": 0.5 + i / 4 for k in range(1, 16)} | {"knn_1_se": 0.0123}
+        several.measure(run, "probes", knn, seed=0, step=18)
+    return each
+
+
+@pytest.fixture(scope="module")
+def page(four):
+    return several.page(four[0].folder.parent, four)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +135,54 @@ def test_pointing_at_a_model(browser, page):
         shown.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
         said = shown.locator("#plane .readout").inner_text()
         assert "member 0: beta 0: KL 5, reconstruction 20, epoch 4" in said
+
+
+def test_measures_in_common(browser, page):
+    with opened(browser, page) as shown:
+        part = shown.locator("#measures")
+        assert part.locator("h3").all_inner_texts() == ["Classifiers on codes"]
+        assert "Of 30 test examples of digits; seed 0." in part.inner_text()
+        heads = part.locator("table").first.locator("thead th").all_inner_texts()
+        assert [head.split("\n")[0] for head in heads] == ["a", several.EVIL, "ae", "waves"]
+        assert all("not at the best epoch, but at epoch 2" in head for head in heads[:2])
+        first = part.locator("tbody tr").first
+        assert first.locator("th").inner_text().startswith("knn 1 ↑")
+        assert "majority of so many nearest codes" in first.locator("th").inner_text()
+        cells = ["0.500 ± 0.012", "0.750 ± 0.012", "\u2013", "\u2013"]
+        assert first.locator("td").all_inner_texts() == cells
+        assert part.locator("tbody tr:visible").count() == 12
+        part.get_by_text("3 more").click()
+        assert part.locator("tbody tr:visible").count() == 15
+        shown.get_by_role("group", name="Runs on this page").get_by_role("button").first.click()
+        assert first.locator("td:visible").all_inner_texts() == cells[1:]
+
+
+DRAWN = """() => {
+  const canvas = document.querySelector('#curves .u-wrap canvas');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return [...data.keys()].filter((i) => i % 4 === 3 && data[i] > 0).length;
+}"""
+
+
+def test_curves_of_all_members(browser, four, tmp_path):
+    """Those of the others are drawn too, but not read; with their run they are hidden.
+
+    A line across a panel of some 270 pixels has at least as many of its own.
+    """
+    waves = four[3]._replace(member="member 0 of 3")
+    rows = [[row | {"val_loss": k * row["val_loss"]} for row in waves.rows] for k in (2, 3)]
+    counts = []
+    for name, others in (("alone", []), ("all", rows)):
+        each = [*four[:3], waves._replace(others=others)]
+        with opened(browser, several.page(tmp_path / name, each)) as shown:
+            text = shown.locator("#curves").inner_text()
+            assert "waves" in text and "another member" not in text
+            assert "thin, pale curves are the other members" in text
+            whole = shown.evaluate(DRAWN)
+            shown.evaluate("hiddenRuns.add(3), repaint()")
+            counts.append((whole, shown.evaluate(DRAWN)))
+    (best, hidden), (every, also_hidden) = counts
+    assert best > hidden == also_hidden and every > best + 300
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -142,7 +142,13 @@ def test_curves_are_on_the_epochs_of_all(four, said):
     assert drawn["epoch"] == [*range(1, several.LONGER + 1)]
     panels = {panel["title"]: panel["series"] for panel in drawn["panels"]}
     loss = {(one["run"], one["of"]): one["values"] for one in panels["Loss"]}
-    assert len(loss) == 8
+    assert len(loss) == 9 and panels["Loss"][0]["of"] == "member"  # so behind all others
+    behind = [one for one in panels["Loss"] if one["of"] == "member"]
+    assert [one["run"] for one in behind] == [1, 1]
+    for one, k in zip(behind, (1.1, 1.2), strict=True):
+        values = [k * row["val_loss"] for row in four[1].rows[:3]]
+        np.testing.assert_allclose(one["values"][:3], values, rtol=1e-4)
+        assert one["values"][3:] == [None] * (several.LONGER - 3)
     for i, run in enumerate(four):
         ends = [None] * (several.LONGER - len(run.rows))
         assert loss[i, ""] == [row["val_loss"] for row in run.rows] + ends
@@ -167,6 +173,28 @@ def test_epochs_that_one_has_not(tmp_path, four):
     loss = next(p["series"] for p in found["curves"]["panels"] if p["title"] == "Loss")
     values = next(one["values"] for one in loss if (one["run"], one["of"]) == (0, ""))
     assert values == [100.0, None, pytest.approx(100 / 3), None]
+
+
+def test_measures_side_by_side(tmp_path):
+    """Of the same group, options and examples; what is of an earlier epoch says of which."""
+    model = made.MODELS["dense"]
+    each = [several.compared(several.folder_of(tmp_path / n, model)) for n in "abc"]
+    for i, run in enumerate(each):
+        knn = {"knn_5": 0.5 + i / 10, "knn_5_se": 0.01, "knn_5_pixels": 0.9}
+        several.measure(run, "probes", knn, seed=0 if i < 2 else 1, step=18 if i else 27)
+    found = comparison.contents(several.found(each), each, tmp_path / "c.html", blobs.Blobs())
+    (table,) = found["measures"]
+    assert table["title"] == "Classifiers on codes" and table["epochs"] == [None, 2, None]
+    assert (table["of"], table["settings"]) == ("30 test examples of digits", "seed 0")
+    codes, pixels = table["rows"]
+    assert codes["values"] == [
+        {"value": 0.5, "error": 0.01},
+        {"value": 0.6, "error": 0.01},
+        None,
+    ]
+    assert (codes["name"], codes["better"]) == ("knn_5", "higher")
+    assert codes["text"] == "accuracy of the majority of so many nearest codes"
+    assert pixels["text"].endswith("codes: on pixels") and pixels["values"][0]["error"] is None
 
 
 def test_without_pictures_it_says_why(tmp_path, four):
@@ -240,6 +268,8 @@ def test_the_commands(capsys, caplog, tmp_path):
     best = min(members, key=lambda member: member["best"]["val_loss"])
     assert pop["member"].startswith(f"member {best['member']} of 3")
     assert pop["best"]["val_loss"] == best["best"]["val_loss"]
+    loss = next(p["series"] for p in found["curves"]["panels"] if p["title"] == "Loss")
+    assert [one["run"] for one in loss if one["of"] == "member"] == [2, 2]
     points = [point for point in found["points"] if point["run"] == 2]
     assert [p["recon"] for p in points] == [m["best"]["val_recon"] for m in members]
     assert [p["words"] for p in points][2] == "member 2: beta 8"
