@@ -42,8 +42,8 @@ def pair(top, one, other, *records):
 
 
 def test_the_same_group_options_and_examples_share_a_row(tmp_path):
-    a = run(tmp_path / "a", BASE, record(seed=0), record("units", {"active": 2.0}))
-    b = run(tmp_path / "b", BASE, record("clusters", {"nmi": 1.0}))
+    a = run(tmp_path / "a", BASE, record(seed=0), record("elbo", {"mse": 2.0}))
+    b = run(tmp_path / "b", BASE, record("reconstruction", {"mse": 1.0}))
     more = {"knn_5": 0.7, "knn_5_se": 0.2, "knn_10": 0.4}
     c = run(tmp_path / "c", BASE, record(values=more, seed=0, step=12))
     (table,) = found(a, b, c)
@@ -143,8 +143,8 @@ def test_terms_are_not_said_twice(tmp_path):
 
 def test_of_a_population_its_best_member(tmp_path):
     a = run(tmp_path / "a", BASE, record())
-    worse = record(values={"knn_5": 0.1}, member=0)
-    b = run(tmp_path / "b", BASE, worse, record(values={"knn_5": 0.9}, member=1))
+    better, worse = (record(values={"knn_5": x}, member=m) for m, x in ((1, 0.9), (0, 0.1)))
+    b = run(tmp_path / "b", BASE, better, worse)
     best = [{"member": m, "best": {"epoch": 1, "val_loss": 2.0 - m}} for m in (0, 1)]
     runs.write_json(b / "summary.json", {"members": best})
     (table,) = found(a, b)
