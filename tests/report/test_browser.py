@@ -3,6 +3,7 @@
 Models have random weights: what a page computes does not depend on what they were trained on.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -442,6 +443,19 @@ def luminance(page, name):
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
+COLOURED = """(ink) => {
+  const canvas = document.querySelector('.map-points');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const wanted = [1, 3, 5].map((at) => parseInt(ink.slice(at, at + 2), 16));
+  let count = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    count += data[at + 3] > 200 && wanted.every((value, c) => Math.abs(data[at + c] - value) < 8);
+  }
+  return count;
+}"""
+"""How many pixels of the map's points and axes are of a colour of the style sheet."""
+
+
 def test_contrast_and_print(browser, write):
     """Text has a contrast of at least 4.5 (WCAG 2 AA), in either scheme; paper is white."""
     _, path = write("dense")
@@ -456,7 +470,11 @@ def test_contrast_and_print(browser, write):
             page.evaluate("dispatchEvent(new Event('beforeprint'))")
             page.emulate_media(media="print")
             assert luminance(page, "--paper") > 0.9 and luminance(page, "--ink") < 0.1
-            assert page.pdf()[:5] == b"%PDF-"
+            # The map is drawn in the colours of paper, and none of its canvases clears another.
+            assert page.evaluate(COLOURED, page.evaluate("color('--line')")) > 100
+            width = page.evaluate("document.querySelector('.map-points').width")
+            printed = re.findall(rb"/Width (\d+)", page.pdf())
+            assert printed.count(str(width).encode()) >= 2
 
 
 def test_axes_of_the_map_are_two_latents_or_two_components(browser, write):

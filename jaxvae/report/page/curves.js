@@ -11,9 +11,9 @@ function showCurves() {
   const holder = el('div', { className: 'curves' });
   const marked = best === null ? '' : ` The dashed line is the best epoch by validation loss, ${best}.`;
   const part = section('curves', 'Training', el('p', {},
-    `Losses in ${contents.unit}. Point at a curve to read it; drag to zoom, double click to go back.${marked}`), holder);
+    `Losses in ${contents.unit}.${marked}`, onScreen(' Point at a curve to read it; drag to zoom, double click to go back.')), holder);
   for (const panel of panels) holder.append(curve(panel, epoch, best));
-  const still = constant.map(({ name, value }) => `${name} ${number(value, 5)}`).join(', ');
+  const still = constant.map(({ name, value }) => `${name.toLowerCase()} ${number(value, 5)}`).join(', ');
   if (still) part.append(el('p', { className: 'hint' }, `The same in every epoch: ${still}.`));
   if (machine.length) {
     const more = el('div', { className: 'curves' });

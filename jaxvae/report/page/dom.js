@@ -21,6 +21,9 @@ function section(id, title, ...children) {
   return added;
 }
 
+/** What to do with the page, which paper does not say. */
+function onScreen(text) { return el('span', { className: 'on-screen' }, text); }
+
 /** A small square of a colour. */
 function swatch(ink) {
   const square = el('span', { className: 'swatch' });

@@ -53,8 +53,8 @@ class Explorer {
     if (this.moves) side.append(decodedPanel(this));
     if (this.moves && this.model.decoder && this.latents.std.length) side.append(sliderPanel(this));
     section('latents', 'Latent space',
-      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : sums}.`
-        + ` Point at one to see it.${how}`),
+      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : sums}.`,
+        onScreen(` Point at one to see it.${how}`)),
       this.model.grid ? el('p', { className: 'note' },
         `The page does not hold the decoder: what is shown comes from a grid of ${this.model.grid.side} by `
         + `${this.model.grid.side} examples that were decoded beforehand, the nearest to each place.`) : null,

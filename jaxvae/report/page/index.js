@@ -66,7 +66,7 @@ openPage(async () => {
   const linked = runs.filter(({ link }) => link).length;
   document.getElementById('header').append(el('h1', {}, contents.title), el('p', {},
     `${runs.length} ${runs.length === 1 ? 'run' : 'runs'}, ${linked} with a page of ${linked === 1 ? 'its' : 'their'} own, to which the name leads. `
-    + 'Losses are of the validation examples at the best epoch, in nats per example; of different experiments they need not be of one kind. '
-    + 'The head of a column sorts.'));
+    + 'Losses are of the validation examples at the best epoch, in nats per example; of different experiments they need not be of one kind.',
+  onScreen(' The head of a column sorts.')));
   showRuns();
 });

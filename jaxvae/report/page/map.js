@@ -26,6 +26,7 @@ class LatentMap {
     host.append(this.bottom, this.below, this.above);
     this.listen();
     new ResizeObserver(() => this.resize()).observe(host);
+    painted(() => this.repaint());
   }
 
   /** Show these points, whole. circles: radii of the prior. */
@@ -97,7 +98,8 @@ class LatentMap {
   context(canvas) {
     const context = canvas.getContext('2d');
     context.setTransform(this.density, 0, 0, this.density, 0, 0);
-    context.clearRect(0, 0, this.width, this.height);
+    // In two parts: on paper Chromium lets the clearing of a whole canvas clear those below it too.
+    for (const half of [0, 1]) context.clearRect(0, (half * this.height) / 2, this.width, this.height / 2);
     return context;
   }
 

@@ -10,7 +10,7 @@ function showHeader() {
     el('b', {}, value), el('span', {}, label), note ? el('small', {}, note) : null);
   const tiles = [];
   if (best) {
-    tiles.push(tile(number(best.val_loss, 5), `validation loss, ${unit}`, `best, at epoch ${best.epoch}`));
+    tiles.push(tile(number(best.val_loss, 5), 'validation loss', `${unit}, epoch ${best.epoch}`));
     if (best.val_kl) {
       tiles.push(tile(number(best.val_recon, 5), 'reconstruction', unit), tile(number(best.val_kl, 3), 'KL divergence', unit));
     }

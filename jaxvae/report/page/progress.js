@@ -27,7 +27,7 @@ function showProgress() {
     holder.replaceChildren(...pictures.map(({ name, url }) => el('img', { src: url, alt: `${name} after epoch ${epoch}` })));
   };
   section('while-training', 'While it trained',
-    el('p', {}, `Pictures of ${kept.length} epochs.${loss ? ' Move the slider, or click on the curve.' : ''}`),
+    el('p', {}, `Pictures of ${kept.length} epochs.`, loss ? onScreen(' Move the slider, or click on the curve.') : null),
     el('div', { className: 'bar' }, el('label', { className: 'check', for: 'epoch' }, 'Epoch ', slider), said),
     el('div', { className: loss ? 'progress' : '' }, loss, holder));
   show();
