@@ -24,7 +24,13 @@ UNUSED = 0.01
 """Variance of a latent's mean up to which it is not used (Burda et al. 2016)."""
 MACHINE = ("seconds", "images_per_second")
 PANELS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
-TITLES = {**PANELS, "mse": "Mean squared error", "grad_norm": "Norm of the gradient"}
+TITLES = {
+    **PANELS,
+    "mse": "Mean squared error",
+    "tc": "Total correlation",
+    "grad_norm": "Norm of the gradient",
+    "beta_eff": "Effective beta",
+}
 
 
 class Reported(NamedTuple):
@@ -151,11 +157,11 @@ def curves(rows: list[dict[str, float]]) -> Json:
     panels: list[Json] = []
     for term in terms:
         both = [series(f"train_{term}", "training"), series(f"val_{term}", "validation")]
-        panels.append({"title": TITLES.get(term, term.replace("_", " ")), "series": both})
+        panels.append({"title": _title(term), "series": both})
     machine: list[Json] = []
     constant: list[Json] = []
     for name in rest:
-        title, own = TITLES.get(name, name.replace("_", " ")), series(name, name)
+        title, own = _title(name), series(name, name)
         if own is not None and len(set(own["values"])) == 1:
             constant.append({"name": title, "value": own["values"][0]})
         elif own is not None:
@@ -170,6 +176,10 @@ def curves(rows: list[dict[str, float]]) -> Json:
         "machine": machine,
         "constant": constant,
     }
+
+
+def _title(column: str) -> str:
+    return TITLES.get(column, column.replace("_", " ").capitalize())
 
 
 def _classes(run: Reported, seen: looks.Look) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jaxvae import runs
 from jaxvae.checks import UsageError
 from jaxvae.config import Experiment
+from jaxvae.held import PREFIX
 from jaxvae.runs import names
 from jaxvae.runs.classes import class_name
 from jaxvae.runs.listing import FREE
@@ -75,7 +76,8 @@ def text(value: Any) -> str:
 def command(config: Mapping[str, Any], basis: Basis) -> str | None:
     """The command that trains it again; None where it needs a file or arrays that are elsewhere."""
     own = flat(config["experiment"])
-    if str(own.get("data.source", "")).startswith("arrays in memory"):
+    source = str(own.get("data.source", ""))
+    if source.startswith(PREFIX) and source != basis.settings.get("data.source"):
         return None
     if basis.listed is None:
         own_classes = any(not str(of).startswith("jaxvae.") for of in config["classes"].values())

@@ -25,6 +25,7 @@ OPERATIONS = 300_000_000
 """Products per example that a page computes at most, about half a second of a browser."""
 CLOSE = 0.02
 """How far the layers may be from the model, of the range of pixels or the spread of codes."""
+MORE = "it does more than the layers that a page computes"
 
 
 class Network(NamedTuple):
@@ -55,14 +56,15 @@ def export(trained: Trained, examples: Batch) -> Network:
     lacks = []
     known: Layers | None = decoder
     if (why := _too_large(decoder)) or not _decodes(trained, decoder, code, examples.label):
-        why = why or "it computes something that its layers alone do not say"
+        why = why or MORE
         lacks.append(f"The page cannot compute the decoder: {why}.")
         known = None
     every = [*encoder, *(layer for head in heads.values() for layer in head)]
     why = _too_large([*every, *(known or [])])
     if why or not heads or not _encodes(trained, encoder, heads, examples):
-        why = why or "it computes something that its layers alone do not say"
-        lacks.append(f"The page cannot compute the encoder: {why}.")
+        why = why or MORE
+        nothing = "Nothing of your own can be encoded here."
+        lacks.append(f"The page cannot compute the encoder: {why}. {nothing}")
         return Network(None, {}, known, tuple(lacks))
     return Network(encoder, heads, known, tuple(lacks))
 

@@ -139,7 +139,7 @@ def test_the_best_epoch_and_the_curves(run, page):
     assert names == ["training", "validation"]
     assert panels["KL divergence"][1]["values"] == history["val_kl"]
     constant = {each["name"]: each["value"] for each in found["curves"]["constant"]}
-    assert constant["learning rate"] == history["learning_rate"][0]
+    assert constant["Learning rate"] == history["learning_rate"][0]
 
 
 def test_curves_of_a_variant_and_of_what_is_no_number():
@@ -149,7 +149,7 @@ def test_curves_of_a_variant_and_of_what_is_no_number():
     ]
     found = curves(rows)
     panels = {panel["title"]: panel["series"] for panel in found["panels"]}
-    assert [*panels] == ["Loss", "l1", "speed"]  # a KL that is always 0 is none
+    assert [*panels] == ["Loss", "L1", "Speed"]  # a KL that is always 0 is none
     assert panels["Loss"] == [{"name": "validation", "values": [3.0, None, 2.0]}]
     assert found["best"] == 3
     assert curves([]) == {
@@ -197,6 +197,17 @@ def test_of_arrays_in_memory_no_command_is_told(page):
     settings = {each["name"]: each["value"] for each in found["settings"]}
     assert settings["model.hidden_dims"] == "8" and settings["data.batch_size"] == "12"
     assert "train.figures_every" not in settings and "name" not in settings
+
+
+def test_an_experiment_that_makes_its_arrays_has_a_command():
+    """Where they are those that it makes: other arrays in their place have none."""
+    experiment = runs.load_experiment("heartbeats")
+    classes = {part: f"jaxvae.config.{part.title()}" for part in runs.PARTS}
+    config = {"experiment": dataclasses.asdict(experiment), "classes": classes}
+    basis = facts.basis_of(config)
+    assert facts.command(config, basis) == "jaxvae train heartbeats"
+    config["experiment"]["data"]["source"] = "arrays in memory: float32 of 9x128x1, 0"
+    assert facts.command(config, basis) is None
 
 
 def test_what_is_expected_comes_from_the_docstring():

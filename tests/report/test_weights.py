@@ -108,9 +108,10 @@ def test_what_is_no_longer_the_model_is_left_out():
     odd = Odd(hidden_dims=(16,), latent_dim=2)
     network = weights.export(made.trained(odd), batch)
     assert network.decoder is None and network.encoder is not None
-    assert network.lacks[0].startswith("The page cannot compute the decoder: it computes something")
+    assert network.lacks[0].startswith("The page cannot compute the decoder: it does more than")
     network = weights.export(made.trained(replace(odd, cls=Tilted)), batch)
     assert network.encoder is None and network.decoder is not None and network.heads == {}
+    assert network.lacks[0].endswith("Nothing of your own can be encoded here.")
 
 
 def test_a_wrong_layer_is_noticed(monkeypatch):
