@@ -39,9 +39,10 @@ def refuse_name_alone(source: str) -> None:
     """Raise a UsageError where a source is the name of arrays that are not there."""
     if source.startswith(PREFIX) and not isinstance(source, Held):
         raise UsageError(
-            f"data.source = {source!r}: give the same arrays, as jaxvae.Data(arrays) in the"
-            " experiment (in Python: jaxvae.load(folder, data=arrays)), or others: --source FILE"
-            " (in Python: run.evaluate(arrays), and the like)"
+            f"data.source = {source!r}: give the same arrays, by the experiment that has them as"
+            " jaxvae.Data(arrays): --experiment NAME or FILE (in Python: jaxvae.load(folder,"
+            " data=arrays)), or others: --source FILE (in Python: run.evaluate(arrays), and the"
+            " like)"
         )
 
 

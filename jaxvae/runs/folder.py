@@ -8,13 +8,14 @@ classes of its own needs its experiment file to be loaded, or leave to execute i
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 import reprlib
 import sys
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -258,12 +259,21 @@ def saved_code(folder: Path) -> dict[str, str] | None:
 def _needed(folder: Path) -> str:
     """What makes a run's own classes known, in words."""
     code = saved_code(folder)
-    file = "the experiment file that defines it" if code is None else f"{code['file']!r}"
+    file = "the experiment file that defines it" if code is None else f"{_called(code)!r}"
     trusted = "" if code is None else "; or --trust-code, to execute the copy in the run folder"
     return (
         f"give {file} (--experiment FILE; to resume: train FILE --resume RUN; in Python:"
         f" like=jaxvae.runs.load_experiment(FILE)){trusted}"
     )
+
+
+def _called(code: Mapping[str, str]) -> str:
+    """The file of a run's code; of one of the package's experiments, as it is now, its name."""
+    for path in names.experiments().values():
+        if path.name == code["file"]:
+            same = hashlib.sha256(path.read_bytes()).hexdigest() == code["sha256"]
+            return path.stem if same else code["file"]
+    return code["file"]
 
 
 def template_for(folder: Path, experiment: Experiment) -> Experiment:

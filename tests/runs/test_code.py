@@ -1,6 +1,7 @@
 """A run keeps the file that defines its classes, and executes the copy only when told to."""
 
 import hashlib
+import json
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Population, Train, runs
 from jaxvae.checks import UsageError
-from jaxvae.runs import code, load_experiment
+from jaxvae.runs import code, load_experiment, names
 from jaxvae.training import Beginning, train
 from jaxvae.training.extract import extract
 from jaxvae.training.load import load
@@ -174,6 +175,18 @@ def test_an_edited_copy_is_refused(trained, folder):
     copy.unlink()
     with pytest.raises(UsageError, match=r"experiment\.py: no such file, though config\.json"):
         load(folder / "run", trust_code=True)
+
+
+def test_of_an_experiment_of_the_package_the_name_is_told(folder):
+    """Which commands take, in whatever folder; not for another file that is called alike."""
+    path = folder / "run" / "config.json"
+    config = json.loads(path.read_text())
+    own = names.experiments()["posteriors/flow_vae"].read_bytes()
+    for content, word in ((own, "flow_vae"), (own + b"#", r"flow_vae\.py")):
+        digest = hashlib.sha256(content).hexdigest()
+        path.write_text(json.dumps(config | {"code": {"file": "flow_vae.py", "sha256": digest}}))
+        with pytest.raises(UsageError, match=f"give '{word}' "):
+            load(folder / "run")
 
 
 @pytest.mark.parametrize("damaged", ["x", {}, {"file": "a.py"}, {"file": "a.py", "sha256": 1}])
