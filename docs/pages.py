@@ -1,5 +1,6 @@
 """What the site has besides documents: notebooks, a list of experiments, links to the code."""
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -44,6 +45,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return re.sub(r"\]\(\.\./([^)]*)\)", elsewhere, markdown)
 
 
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The theme would ask GitHub on every page how many stars the repository has."""
+    return output.replace(' data-md-component="source"', "")
+
+
 def experiments() -> str:
     """A table by family."""
     lines = [
@@ -55,16 +61,20 @@ def experiments() -> str:
     if RUNS:
         pages = ", ".join(f"[`{name}`](reports/{name}.html)" for name in LIVE)
         lines += [f"Pages of runs, to move in their latent spaces: {pages}.", ""]
-    family = None
-    for each in names.listed():
-        if each.family != family:
-            family = each.family
-            title = [names.FAMILIES[family], ""] if family else []
-            lines += ["", f"## {family or 'Recipes'}", "", *title]
-            lines += ["| experiment | what it is | expect |", "|---|---|---|"]
+    for family, group in itertools.groupby(names.listed(), lambda each: each.family):
+        about = re.sub(r"docs/(\w+\.md)", r"[\1](\1)", names.FAMILIES[family])
+        title = [f"{about[0].upper()}{about[1:]}.", ""] if family else []
+        lines += ["", f"## {family or 'Recipes'}", "", *title, *table([*group])]
+    return "\n".join(lines) + "\n"
+
+
+def table(group: list[names.Listed]) -> list[str]:
+    """Of a family, with what is to be expected where any of it says so."""
+    heads = ["experiment", "what it is", "expect"][: 3 if any(each.expect for each in group) else 2]
+    rows = [heads, ["---"] * len(heads)]
+    for each in group:
         name = each.name.rpartition("/")[2]
         where = f"{CODE}{Path(each.path).resolve().relative_to(ROOT).as_posix()}"
-        cells = (each.title, each.number or each.expect)
-        said = (str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells)
-        lines.append(f"| [`{name}`]({where}) | {' | '.join(said)} |")
-    return "\n".join(lines) + "\n"
+        cells = (f"[`{name}`]({where})", each.title, each.number or each.expect)
+        rows.append([str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells])
+    return [f"| {' | '.join(row[: len(heads)])} |" for row in rows]
