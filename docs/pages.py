@@ -45,9 +45,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     return re.sub(r"\]\(\.\./([^)]*)\)", elsewhere, markdown)
 
 
-def on_post_page(output: str, page: Any, config: Any) -> str:
+def on_post_page(output: str, **of: Any) -> str:
     """The theme would ask GitHub on every page how many stars the repository has."""
     return output.replace(' data-md-component="source"', "")
+
+
+def on_post_template(output_content: str, **of: Any) -> str:
+    """The same of 404.html."""
+    return on_post_page(output_content)
 
 
 def experiments() -> str:

@@ -54,6 +54,9 @@ def test_search_finds(site):
 def test_pages_load_nothing_from_elsewhere(site):
     """Notebooks may show formulas by MathJax, which is loaded where there are some."""
     for path in site.rglob("*.html"):
+        # By which the theme asks GitHub for the repository's stars.
+        asks = 'data-md-component="source"' in path.read_text()
+        assert not asks, path
         if "notebooks" not in path.parts:
             found = re.findall(
                 r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]*)\"", path.read_text()
