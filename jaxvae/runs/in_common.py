@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae.evaluation.definitions import BESIDE, NATS, Definition, base_of, definition
-from jaxvae.runs.measured import TERMS, Record
+from jaxvae.runs.folder import saved_config
+from jaxvae.runs.listing import OF_RECON
+from jaxvae.runs.measured import TERMS, Record, read_or_say
 
-OF_RECON = ("objective.likelihood", "objective.sigma")
-"""Settings that make reconstruction terms numbers of different things; every field of an objective
-does it to losses."""
 NOT_OF_EXAMPLES = ("data.source", "data.batch_size", "data.streaming", "data.labelled")
 """Settings of the data that leave the examples as they are; the source is an option of a record."""
 OF_BATCHES = "_over_full_batches"
@@ -30,6 +30,14 @@ class Measured(NamedTuple):
     settings: Mapping[str, Any]
     images: Any
     shape: Sequence[int]
+
+
+def measured_on(folder: Path, settings: dict[str, Any], where: Mapping[str, Any]) -> Measured:
+    """What was measured on a run, of these settings; of a population on its best member, as its
+    `listing.standing` says."""
+    config, member = saved_config(folder), where.get("member")
+    records = [r for r in read_or_say(folder) if r.options.get("member") == member]
+    return Measured(records, settings, config.get("images"), config["info"]["shape"])
 
 
 def tables(each: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -18,10 +18,11 @@ from jaxvae.runs.folder import (
     saved_config,
 )
 from jaxvae.runs.guards import is_held
-from jaxvae.runs.in_common import OF_RECON, Measured, tables
-from jaxvae.runs.measured import read_or_say
 
 TERMS = ("val_loss", "val_recon", "val_kl", "val_mse")
+OF_RECON = ("objective.likelihood", "objective.sigma")
+"""Settings that make reconstruction terms numbers of different things; every field of an objective
+does it to losses."""
 OF_IMAGES = tuple(
     f"data.{name}"
     for name in (
@@ -146,6 +147,8 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
         notes.append(f"images are prepared in different ways ({', '.join(prepared)})")
     if others := any(one != images[0] for one in images):
         notes.append("images differ, those that losses are measured on perhaps too")
+    from jaxvae.runs import in_common  # and JAX, which a list of runs does without
+
     where = [standing(folder) for folder in folders]
     return {
         "runs": where,
@@ -155,15 +158,8 @@ def compared(folders: Sequence[Path]) -> dict[str, Any]:
             "recon": not any((others, prepared, *(name in differing for name in OF_RECON))),
         },
         "notes": notes,
-        "measures": tables([*map(_measured, folders, each, where)]),
+        "measures": in_common.tables([*map(in_common.measured_on, folders, each, where)]),
     }
-
-
-def _measured(folder: Path, settings: dict[str, Any], where: Mapping[str, Any]) -> Measured:
-    """What was measured on a run; of a population on its best member."""
-    config, member = saved_config(folder), where.get("member")
-    records = [r for r in read_or_say(folder) if r.options.get("member") == member]
-    return Measured(records, settings, config.get("images"), config["info"]["shape"])
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def test_terms_of_one_run_alone_are_named_and_not_drawn(top, four):
     own = four[0]._replace(rows=[row | {"val_l1": 3.0} for row in four[0].rows])
     each = [own, *four[1:]]
     found = comparison.contents(several.found(each), each, top / "c.html", blobs.Blobs())
-    assert found["alone"] == ["l1 (a)"]
+    assert found["alone"] == ["L1 (a)"]
     assert "l1" not in [panel["title"] for panel in found["curves"]["panels"]]
 
 
