@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -20,7 +20,7 @@ except ModuleNotFoundError:
 
 from torch_parity.difference import Comparison
 from torch_parity.recipes import RECIPES
-from torch_parity.report import DTYPES, compare_experiment, table
+from torch_parity.report import DTYPES, carried_out, compare_experiment, table
 from torch_parity.variants.compare import compare_variant
 from torch_parity.variants.recipes import FAMILIES, VARIANTS
 
@@ -86,13 +86,6 @@ def main(
     else:
         print("\n\n".join(f"{title}\n{table(cs)}" for title, cs in results.items()))
     sys.exit(0 if all(c.passed for cs in results.values() for c in cs) else 1)
-
-
-def carried_out(task: tuple[str, str, Callable[[], Comparison]]) -> Comparison:
-    """A comparison, which says that it has begun."""
-    title, name, compare = task
-    print(f"{title} {name}", file=sys.stderr)
-    return compare()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every experiment against its PyTorch counterpart, and the table that says how they differ."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +84,14 @@ def away_from_kinks(
     with exactly(dtype):
         move_from_kinks(exact.model, lambda: torch_outcome(exact, images, experiment))
     return exact.to("float32").model
+
+
+def carried_out(task: tuple[str, str, Callable[[], Comparison]]) -> Comparison:
+    """A comparison by title and name, which says that it has begun. It stands here, since other
+    processes cannot call a function of the program's own `__main__`."""
+    title, name, compare = task
+    print(f"{title} {name}", file=sys.stderr)
+    return compare()
 
 
 def compare_experiment(name: str, dtype: str, seed: int = 0) -> Comparison:

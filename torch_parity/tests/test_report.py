@@ -1,6 +1,8 @@
 """`python -m torch_parity`: its verdict, its table, its exit status."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,12 +111,16 @@ def test_every_experiment_has_its_recipe():
 
 
 @pytest.mark.slow
-def test_processes_share_what_one_does(capsys):
-    """In the same order, to the bit."""
+def test_processes_share_what_one_does():
+    """As a command, in the same order, to the bit."""
     found = []
     for jobs in (1, 2):
-        assert status(("iwae", "factor_vae"), jobs=jobs, as_json=True) == 0
-        found.append(json.loads(capsys.readouterr().out))
+        command = [sys.executable, "-m", "torch_parity", "--experiment", "iwae", "factor_vae"]
+        done = subprocess.run(
+            [*command, "--jobs", str(jobs), "--json"], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
     assert found[0] == found[1] and list(found[0]) == ["samples, float64", "aggregated, float64"]
 
 
