@@ -1,15 +1,10 @@
 """docs/variants.md says what docs/reproductions.json has; what a difference by seed comes to."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
-SPEC = importlib.util.spec_from_file_location("reproductions", DOCS / "reproductions.py")
-assert SPEC is not None and SPEC.loader is not None
-reproductions = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(reproductions)
+from tests.scripts import DOCS, script
+
+reproductions = script("reproductions")
 
 
 def test_the_table_is_in_the_document():

@@ -1,6 +1,5 @@
 """The experiments' numbers in docs and docstrings are those of the ledger."""
 
-import importlib.util
 import math
 import re
 from pathlib import Path
@@ -8,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.scripts import script
+
 ROOT = Path(__file__).parents[1]
-SPEC = importlib.util.spec_from_file_location("results", ROOT / "docs" / "results.py")
-assert SPEC is not None and SPEC.loader is not None
-results = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(results)
+results = script("results")
 
 LEDGER = results.read()
 ENTRIES = {

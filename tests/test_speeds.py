@@ -1,13 +1,8 @@
 """docs/performance.md says what docs/speeds.json has."""
 
-import importlib.util
-from pathlib import Path
+from tests.scripts import DOCS, script
 
-DOCS = Path(__file__).parents[1] / "docs"
-spec = importlib.util.spec_from_file_location("speeds", DOCS / "speeds.py")
-assert spec and spec.loader
-speeds = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(speeds)
+speeds = script("speeds")
 
 
 def test_tables():

@@ -1,17 +1,12 @@
 """docs/variants.md says what docs/study.json has; how a measure's variance is divided."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-DOCS = Path(__file__).parents[1] / "docs"
-SPEC = importlib.util.spec_from_file_location("study", DOCS / "study.py")
-assert SPEC is not None and SPEC.loader is not None
-study = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(study)
+from tests.scripts import DOCS, script
+
+study = script("study")
 
 
 def test_the_tables_are_in_the_document():
