@@ -110,6 +110,15 @@ def test_few_files_have_a_function_that_is_given_a_batch():
     assert found == BATCHES
 
 
+def test_variants_are_read_at_a_glance():
+    """A file of the family has at most 200 lines, and an experiment 70; jobs are programs."""
+    of_family = [(path, 200) for path in (ROOT / "jaxvae" / "variants").glob("*.py")]
+    experiments = [(path, 70) for path in (ROOT / "experiments").rglob("*.py")]
+    for path, most in of_family + experiments:
+        if path.parent.name != "jobs":
+            assert len(path.read_text().splitlines()) <= most, name_of(path)
+
+
 def test_a_room_imports_only_rooms_below_it():
     upwards = set()
     for path in FILES:

@@ -17,12 +17,7 @@ from jaxvae.config import Family, Likelihood, Model, Objective
 from jaxvae.info import Info
 from jaxvae.models import AE
 from jaxvae.objectives import discrepancies
-from jaxvae.objectives.aggregated import (
-    Estimator,
-    aggregated,
-    decomposition,
-    log_mixture_weights,
-)
+from jaxvae.objectives.aggregated import Estimator, aggregated, decomposition, log_mixture_weights
 from jaxvae.variants.kl import require_finite
 
 Terms = dict[str, jax.Array]
@@ -107,11 +102,10 @@ class DIP(Objective):
 
 @dataclass(frozen=True)
 class InfoVAE(Objective):
-    """loss = recon + (1 - alpha) kl + (alpha + lambda - 1) MMD(q(z), p(z)): Zhao et al. 2017, eq. 6
-    (arXiv:1706.02262).
+    """loss = recon + (1 - alpha) kl + (alpha + lambda - 1) MMD(q(z), p(z)).
 
-    The MMD is that of the codes and of as many draws of N(0, I), with a Gaussian kernel whose
-    bandwidth is the root of the number of latents. alpha = 1 is the MMD-VAE.
+    Zhao et al. 2017, eq. 6 (arXiv:1706.02262). The MMD is that of the codes and of as many draws of
+    N(0, I), with a Gaussian kernel of bandwidth sqrt(latents). alpha = 1 is the MMD-VAE.
     """
 
     alpha: float = 0.5
@@ -122,10 +116,9 @@ class InfoVAE(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(math.isfinite(self.alpha), "objective.alpha", self.alpha, "finite")
-        require(self.mmd_weight < math.inf, "objective.mmd_weight", self.mmd_weight, "finite")
-        allowed = f"at least 1 - alpha = {1 - self.alpha:g}: below it the discrepancy is maximised"
-        positive = self.alpha + self.mmd_weight >= 1
-        require(positive, "objective.mmd_weight", self.mmd_weight, allowed)
+        allowed = f"at least 1 - alpha = {1 - self.alpha:g}: below, the MMD is maximised; finite"
+        summed = self.alpha + self.mmd_weight
+        require(1 <= summed < math.inf, "objective.mmd_weight", self.mmd_weight, allowed)
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms, z = super().terms(output, batch, params), axis.gather(output.z)
@@ -159,11 +152,10 @@ class MatchedModel(Model):
 
 @dataclass(frozen=True)
 class WAEMMD(Objective):
-    """loss = |x - xhat|^2 + weight MMD(q(z), N(0, I)): Tolstikhin et al. 2018, algorithm 2
-    (arXiv:1711.01558).
+    """loss = |x - xhat|^2 + weight MMD(q(z), N(0, I)).
 
-    The kernel is a sum of inverse multiquadratics, the estimate without bias, so it may be below 0.
-    As `recon` and the loss are logged in nats, half of all this.
+    Tolstikhin et al. 2018, algorithm 2 (arXiv:1711.01558). The kernel is a sum of inverse
+    multiquadratics, the estimate unbiased: it may be below 0. Logged in nats, half of all this.
     """
 
     likelihood: Likelihood = "mse"
@@ -177,8 +169,8 @@ class WAEMMD(Objective):
     def discrepancy(self, z: jax.Array, batch: Any) -> Terms:
         """Between the batch's codes and draws of the prior, (), by its name."""
         kernel = discrepancies.inverse_multiquadratic(z.shape[1])
-        mmd = discrepancies.mmd(axis.gather(z), prior_draws(batch, z), kernel, unbiased=True)
-        return {"mmd": mmd}
+        codes, prior = axis.gather(z), prior_draws(batch, z)
+        return {"mmd": discrepancies.mmd(codes, prior, kernel, unbiased=True)}
 
     def terms(self, output: Any, batch: Any, params: Any) -> Terms:
         terms = super().terms(output, batch, params)
@@ -191,8 +183,7 @@ class WAEMMD(Objective):
 class SWAE(WAEMMD):
     """loss = |x - xhat|^2 + weight times a sliced Wasserstein distance of q(z) and N(0, I).
 
-    Its square, by the sorted projections on random directions: Kolouri et al. 2018, eq. 15
-    (arXiv:1804.01947).
+    Its square, by projections on random directions: Kolouri et al. 2018, eq. 15 (arXiv:1804.01947).
     """
 
     directions: int = 50
