@@ -1,14 +1,16 @@
-"""What is raced: the four benchmark models, and the variants of the family."""
+"""What is raced: the four benchmark models, published networks, and the variants of the family."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from torch_parity.speed.report import Target
 from torch_parity.speed.variants import ENTRANTS
 
-Name = Literal["mnist_vae", "mnist_vae_bn", "mnist_cae", "mnist_conv_vae"]
-GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+Benchmark = Literal["mnist_vae", "mnist_vae_bn", "mnist_cae", "mnist_conv_vae"]
+Published = Literal["antixk_vae", "burgess_vae"]
+BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
+GREY, COLOUR, PHOTO = (28, 28, 1), (32, 32, 3), (64, 64, 3)
 
 
 class Entry(NamedTuple):
@@ -23,6 +25,8 @@ class Entry(NamedTuple):
     """Of a variant; the others' are their names."""
     settings: dict[str, Any] | None = None
     """Of the experiment, where they are not its own."""
+    weight_map: str = "reference"
+    """From PyTorch's names, see `workers.Job`."""
 
 
 MODELS: dict[str, Entry] = {
@@ -30,6 +34,22 @@ MODELS: dict[str, Entry] = {
     "mnist_vae_bn": Entry("BatchNorm VAE", 60000, 12800, Target(128, 5.0, 1.2)),
     "mnist_cae": Entry("CAE", 16384, 6144, Target(64, 4.0, 2.0)),
     "mnist_conv_vae": Entry("conv VAE", 2048, 768, Target(64, 1.4, 1.0)),
+    "antixk_vae": Entry(
+        "AntixK's VAE",
+        *(1024, 512),
+        Target(64, None, 1.2),
+        PHOTO,
+        settings={"optimizer.schedule": "constant"},  # PyTorch's steps follow none here
+        weight_map="antixk",
+    ),
+    "burgess_vae": Entry(
+        "Burgess's VAE",
+        *(4096, 2048),
+        Target(64, None, 1.2),
+        PHOTO,
+        settings={"data.resize": (64, 64), "model.hidden_dims": (32, 32, 32, 32)},
+        weight_map="burgess_64",
+    ),
 }
 _LARGE = {"iwae_50": (3840, 1280), "vq_vae": (6400, 3840), "fsq_vae": (6400, 3840)}
 _DENSE = 25600, 12800

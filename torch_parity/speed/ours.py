@@ -15,6 +15,7 @@ from jaxvae.config import Experiment, Population, with_fields
 from jaxvae.data import Dataset, Split
 from jaxvae.data.decode import decode_lazily
 from jaxvae.data.headers import Encoded, Rules
+from jaxvae.interop.find import named_map
 from jaxvae.interop.maps import reference_map
 from jaxvae.interop.weights import to_flax, with_variables
 from jaxvae.training import members
@@ -47,7 +48,8 @@ def train(job: Job, mode: str) -> Iterator[Report]:
     if job.variant:
         state = maps.start(state, experiment, weights, maps.of(job.experiment))
     else:
-        weight_map = reference_map(experiment.model, dataset.train.images.shape[1:])
+        reference = reference_map(experiment.model, dataset.train.images.shape[1:])
+        weight_map = named_map(job.weight_map, reference)
         variables = to_flax(weights, weight_map, state.variables.model)
         state = with_variables(state, jax.tree.map(jnp.asarray, variables))
     yield from _epochs(program, state)

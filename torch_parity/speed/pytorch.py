@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from torch_parity import losses
-from torch_parity.recipes import RECIPES, Recipe
+from torch_parity.recipes import Recipe
+from torch_parity.speed.recipes import RACED
 from torch_parity.speed.variants import ENTRANTS
 from torch_parity.speed.workers import Job, Report, png
 from torch_parity.variants.parts import total as total_of
@@ -31,7 +32,7 @@ def tutorial(job: Job) -> Iterator[Report]:
     Yields the device, then after each epoch the mean `loss` in nats per image and `device_bytes`,
     the largest memory of a GPU (None on a CPU).
     """
-    recipe, device = RECIPES[job.experiment], device_to_use()
+    recipe, device = RACED[job.experiment], device_to_use()
     files = [png(image) for image in stored_images(job)]
     yield {"device": device_name()}
 
@@ -106,7 +107,7 @@ def groups(model: Any, job: Job) -> list[dict[str, Any]]:
     """The parameters of each optimizer, with its settings."""
     if job.variant:
         return ENTRANTS[job.variant].parameters(model)
-    [group] = RECIPES[job.experiment].optimizer(model.parameters()).param_groups
+    [group] = RACED[job.experiment].optimizer(model.parameters()).param_groups
     return [{"params": group["params"], "lr": group["lr"]}]
 
 
@@ -115,10 +116,10 @@ Losses = Callable[[torch.memory_format, Tensor], tuple[Tensor, Tensor]]
 
 
 def losses_on_logits(model: Any, job: Job) -> Losses:
-    """Of one of `RECIPES`, as its source scales them; a decoder loses its sigmoid."""
-    recipe = RECIPES[job.experiment]
+    """Of one of `RACED`, as its source scales them; a decoder loses its sigmoid."""
+    recipe = RACED[job.experiment]
     if job.bernoulli:
-        model.decoder.output_0 = nn.Identity()  # logits, not probabilities
+        model.decoder[-1] = nn.Identity()  # logits, not probabilities
 
     def losses_of(layout: torch.memory_format, stored: Tensor) -> tuple[Tensor, Tensor]:
         x = recipe.inputs(stored.float()).contiguous(memory_format=layout)
@@ -205,7 +206,7 @@ def _orders(job: Job) -> Iterator[Tensor]:
 def initial(job: Job) -> Any:
     """The model, with the weights that everybody starts from."""
     arrays = np.load(f"{job.folder}/weights.npz")
-    model = (ENTRANTS[job.variant] if job.variant else RECIPES[job.experiment]).model()
+    model = (ENTRANTS[job.variant] if job.variant else RACED[job.experiment]).model()
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     if hasattr(model, "number"):
         model.number = len(stored_images(job))  # of images, which the beta-TC's weights ask for

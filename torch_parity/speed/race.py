@@ -1,6 +1,7 @@
 """A race: one model at one batch size, its contestants trained in turn, each in its own process."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ import torch
 from jaxvae import noise
 from jaxvae.data.batches import epoch_order
 from torch_parity.experiments import experiment_of
-from torch_parity.recipes import PIXELS, RECIPES
 from torch_parity.speed.models import MODELS
+from torch_parity.speed.recipes import RACED
 from torch_parity.speed.report import Contestant, Line
 from torch_parity.speed.variants import ENTRANTS
 from torch_parity.speed.workers import Job, Report, Worker, WorkerError
@@ -55,7 +56,7 @@ def ways(name: str, is_gpu: bool, in_memory: bool) -> dict[str, list[str]]:
     if not in_memory:
         contestants = [f"tuned {option}".strip() for option in tuned]
         ours = {row: [contestant] for row, contestant in OURS.items()}
-        if entry.experiment:  # no tutorial has it, and decoding is as for the others
+        if entry.target.tutorial is None:  # and decoding is as for the others
             return {"tuned": contestants, "loop": ours["loop"]}
         return {"tutorial": ["tutorial"], "tuned": contestants, **ours}
     rows: dict[str, list[str]] = {}
@@ -98,27 +99,13 @@ def started(
         in_memory: see `ways`.
         against: a folder with another version of the packages: the two are all that is raced.
     """
-    entry = MODELS[name]
-    experiment = experiment_of(entry.experiment or name)
     rows = ways(name, torch.cuda.is_available(), in_memory)
     if against:
         rows = {"against": [AGAINST], "loop": rows["loop"]}
     together = {size: f"jaxvae population {size}" for size in populations}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        job = Job(
-            experiment.name,
-            batch_size,
-            folder,
-            experiment.objective.likelihood == "bernoulli",
-            1.0 if entry.experiment else experiment.objective.scale(PIXELS, batch_size),
-            name if entry.experiment else "",
-            entry.settings,
-        )
-        weights: Any = {n: x.numpy() for n, x in initial_weights(job, images).items()}
-        np.savez(f"{folder}/weights.npz", **weights)
-        np.save(f"{folder}/images.npy", images)
-        np.save(f"{folder}/orders.npy", orders(experiment.seed, len(images), epochs))
+        job = write_job(name, images, batch_size, epochs, folder)
         contestants = [c for tried in rows.values() for c in tried]
         workers = {
             contestant: stack.enter_context(contextlib.closing(Worker(contestant, job)))
@@ -131,11 +118,41 @@ def started(
         yield Race(name, batch_size, len(images), rows, together, workers)
 
 
+def write_job(name: str, images: np.ndarray, batch_size: int, epochs: int, folder: str) -> Job:
+    """What all contestants are told; the arrays that it names are written to the folder.
+
+    Args:
+        name: one of `MODELS`.
+        images: uint8 (n, *shape), n a multiple of the batch size: an epoch.
+        batch_size: of all contestants.
+        epochs: how many will be trained at most.
+        folder: an empty one.
+    """
+    entry = MODELS[name]
+    experiment = experiment_of(entry.experiment or name)
+    num_pixels = math.prod(images.shape[1:])
+    job = Job(
+        experiment.name,
+        batch_size,
+        folder,
+        experiment.objective.likelihood == "bernoulli",
+        1.0 if entry.experiment else experiment.objective.scale(num_pixels, batch_size),
+        name if entry.experiment else "",
+        entry.settings,
+        entry.weight_map,
+    )
+    weights: Any = {n: x.numpy() for n, x in initial_weights(job, images).items()}
+    np.savez(f"{folder}/weights.npz", **weights)
+    np.save(f"{folder}/images.npy", images)
+    np.save(f"{folder}/orders.npy", orders(experiment.seed, len(images), epochs))
+    return job
+
+
 def initial_weights(job: Job, images: np.ndarray) -> dict[str, torch.Tensor]:
     """What PyTorch initialises; code books begin at features of the first images."""
     torch.manual_seed(0)
     if not job.variant:
-        return RECIPES[job.experiment].model().state_dict()
+        return RACED[job.experiment].model().state_dict()
     entrant = ENTRANTS[job.variant]
     model = entrant.model()
     first = torch.from_numpy(images[: job.batch_size]).movedim(-1, 1)

@@ -50,6 +50,8 @@ class Job(NamedTuple):
     """Of `torch_parity.speed.variants`, where it is one of the family."""
     settings: dict[str, Any] | None = None
     """Of the experiment, where they are not those of its file."""
+    weight_map: str = "reference"
+    """Of `jaxvae.interop.find.known_maps`: the one that the weights' names are of."""
 
 
 class WorkerError(RunError):

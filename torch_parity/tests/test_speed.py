@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,15 +14,22 @@ torch = pytest.importorskip(
     "torch", reason="PyTorch is not installed: pip install 'jaxvae[parity]'"
 )
 
-from jaxvae import data  # noqa: E402
+from jaxvae import data, noise  # noqa: E402
 from jaxvae.checks import UsageError  # noqa: E402
 from jaxvae.config import Data  # noqa: E402
-from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.recipes import RECIPES  # noqa: E402
 from torch_parity.speed import __main__ as speed  # noqa: E402
 from torch_parity.speed import ours, pytorch, race  # noqa: E402
 from torch_parity.speed.limit import layer_shapes  # noqa: E402
-from torch_parity.speed.report import Contestant, Line, Target, draw, table  # noqa: E402
+from torch_parity.speed.models import MODELS, shaped  # noqa: E402
+from torch_parity.speed.report import (  # noqa: E402
+    TOLERANCE,
+    Contestant,
+    Line,
+    Target,
+    draw,
+    table,
+)
 from torch_parity.speed.workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
 
 
@@ -169,14 +177,8 @@ def test_peak_of_the_memory():
 @pytest.fixture
 def job(tmp_path) -> Job:
     """The CAE, which has no noise, on 64 digits in batches of 16."""
-    experiment = experiment_of("mnist_cae")
     digits, _ = data.whole(Data("digits"))
-    np.save(tmp_path / "images.npy", digits.images[:64])
-    np.save(tmp_path / "orders.npy", race.orders(experiment.seed, 64, epochs=5))
-    torch.manual_seed(0)
-    weights = RECIPES["mnist_cae"].model().state_dict()
-    np.savez(tmp_path / "weights.npz", **{key: value.numpy() for key, value in weights.items()})
-    return Job("mnist_cae", 16, str(tmp_path), False, experiment.objective.scale(784, 16))
+    return race.write_job("mnist_cae", digits.images[:64], 16, 5, str(tmp_path))
 
 
 @pytest.mark.slow
@@ -199,6 +201,29 @@ def test_all_contestants_train_the_same(job):
     assert losses["loop"][-1] < 0.99 * losses["loop"][0]  # they train
     for name in contestants:
         np.testing.assert_allclose(losses[name], losses["loop"], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize(("name", "rtol"), [("antixk_vae", TOLERANCE), ("burgess_vae", 1e-4)])
+def test_a_published_network_is_the_same_in_both(name, rtol, tmp_path, monkeypatch):
+    """Without noise, at its whole size: three epochs of two steps, from the same weights.
+
+    The first loss is equal to rounding, which BatchNorm of so few examples then enlarges.
+    """
+    monkeypatch.setattr(noise.Noise, "normal", lambda own, _, shape: zeros(own.index, shape))
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    digits = shaped(data.whole(Data("digits"))[0].images[:16], MODELS[name].image_shape)
+    job = race.write_job(name, digits, 8, 3, str(tmp_path))
+    contestants = [ours.train(job, "loop"), pytorch.tuned(job)]
+    own, theirs = ([report["loss"] for report in itertools.islice(c, 1, 4)] for c in contestants)
+    assert own[-1] < own[0]  # it trains
+    assert own[0] == pytest.approx(theirs[0], rel=1e-4)
+    np.testing.assert_allclose(own, theirs, rtol=rtol)
+
+
+def zeros(index, shape):
+    return jnp.zeros((len(index), *shape))
 
 
 def test_a_contestant_that_fails_says_why(job):

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,14 +25,8 @@ from torch_parity.variants.vqvae import VQVAE  # noqa: E402
 
 def job_of(name: str, folder, batch: int = 32, images: int = 128) -> Job:
     """A job as a race writes it, on digits."""
-    entry = MODELS[name]
-    digits = shaped(data.whole(Data("digits"))[0].images[:images], entry.image_shape)
-    job = Job(entry.experiment, batch, str(folder), True, 1.0, name, entry.settings)
-    np.save(folder / "images.npy", digits)
-    np.save(folder / "orders.npy", race.orders(0, images, epochs=3))
-    weights: Any = {n: x.numpy() for n, x in race.initial_weights(job, digits).items()}
-    np.savez(folder / "weights.npz", **weights)
-    return job
+    digits = shaped(data.whole(Data("digits"))[0].images[:images], MODELS[name].image_shape)
+    return race.write_job(name, digits, batch, 3, str(folder))
 
 
 def losses(epochs) -> list[float]:
