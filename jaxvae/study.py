@@ -5,6 +5,7 @@ The folder has the run of the `population`, its `members` as runs of their own, 
 """
 
 import csv
+import functools
 import json
 import logging
 import shutil
@@ -67,7 +68,7 @@ def study(
     require(limit is None or limit >= 1, "limit", limit, "None or at least 1")
     names = [TERMS, *groups.names_of(metrics)]
     everyone = members(experiment, population)
-    dataset = data.load(experiment.data, known=True)  # training says what is odd about them
+    dataset = data.load(experiment.data)  # once, for training and for every member's measures
     split = dataset.test
     if limit is not None:
         split = split.take(range(min(limit, len(split.images))))
@@ -75,10 +76,11 @@ def study(
     most = experiment.train.max_steps
     allowed = f"None or at least {epoch}, an epoch: members are measured at the end of one"
     require(most is None or most >= epoch, "train.max_steps", most, allowed)
+    held_out = functools.cache(data.held_out)
     if "all" not in metrics:
-        beforehand.refuse(names, experiment.data, dataset, split, settings)
+        beforehand.refuse(names, experiment.data, dataset, split, settings, held_out)
     with guards.held(folder):
-        trained = _train(experiment, folder / "population", population)
+        trained = _train(experiment, folder / "population", population, dataset)
         result = _standing(folder, everyone, [*population.values()])
         result |= {"experiment": experiment.name, "images": len(split.images)}
         # As they come back from study.json, which has no tuples.
@@ -96,7 +98,8 @@ def study(
             if not missing:
                 continue
             model, step = _member(entry["member"], member, folder)
-            subject = Subject(model, as_stored(model, split), lambda: dataset, settings)
+            stored = as_stored(model, split)
+            subject = Subject(model, stored, lambda: dataset, settings, held_out)
             for name in missing:
                 _measure(entry, name, subject)
                 entry["measuring"][name] = asked[name]
@@ -121,7 +124,9 @@ def _standing(folder: Path, everyone: Sequence[Experiment], swept: Sequence[str]
     return {"folder": str(folder), "sweep": list(swept), "members": entries}
 
 
-def _train(experiment: Experiment, folder: Path, population: Population) -> dict[str, Any]:
+def _train(
+    experiment: Experiment, folder: Path, population: Population, dataset: data.Dataset
+) -> dict[str, Any]:
     """Train it, or go on with it, as it was begun; its summary."""
     started = (folder / "config.json").exists()
     if started:
@@ -136,7 +141,9 @@ def _train(experiment: Experiment, folder: Path, population: Population) -> dict
             return dict(ended)
     elif not folder.exists():
         guards.refuse_existing(folder.parent)
-    return training.train(experiment, folder, resume=started, population=population)
+    return training.carry_out(
+        training.Task(experiment, folder, population, resume=started, dataset=dataset)
+    )
 
 
 def _measure(entry: dict[str, Any], name: str, subject: Subject) -> None:

@@ -5,11 +5,13 @@ import json
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxvae import Data, Experiment, Model, Objective, Population, Train, cli, runs
+from jaxvae import data as datasets
 from jaxvae import study as studies
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import groups, score
@@ -165,6 +167,35 @@ def test_interrupted_in_training_and_in_measuring(experiment, tmp_path, monkeypa
     )
     for name, value in alone["metrics"]["disentanglement"].items():
         assert row[f"disentanglement.{name}"] == value
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_data_are_read_once(experiment, tmp_path, monkeypatch, capsys, caplog):
+    """One line, for training and every measure of every member; of the anomalies another."""
+    np.save(tmp_path / "noise.npy", RNG.integers(0, 256, (20, 4, 4), np.uint8))
+    own, others = str(experiment.data.source), str(tmp_path / "noise.npy")
+    read, seen = datasets._read, []
+
+    def watched(found, settings):
+        seen.append(settings.source)
+        return read(found, settings)
+
+    monkeypatch.setattr(datasets, "_read", watched)
+    words = ["--anomalies", others, "--num-samples", 2, "--metrics", "anomaly", "disentanglement"]
+    words += ["--data.source", own, "--data.batch-size", 16, "--model.latent-dim", 2]
+    words += ["--model.hidden-dims", 8, "--train.epochs", 1, "--seeds", 2]
+    status, result, err = call(capsys, "study", "digits_vae", *words, "--out", tmp_path / "a")
+    assert status == 0, err
+    assert [set(each["measured"]) for each in result["members"]] == [
+        {"terms", "anomaly", "disentanglement"}
+    ] * 2
+    assert seen == [own, others]
+    said = [
+        caplog.text.count(f"{Path(name).name}: {n} images")
+        for name, n in ((own, 160), (others, 20))
+    ]
+    assert said == [1, 1]
 
 
 def test_what_cannot_be_a_study(experiment, tmp_path, capsys):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jaxvae import config, data
+from jaxvae import config
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation import importance, score
@@ -31,7 +31,9 @@ def anomaly(subject: Subject) -> Findings:
     truth, others = by_label(subject.split, settings), None
     if settings.anomalies is not None:
         reading = trained.experiment.data
-        others, named = read_others(reading, settings.anomalies, lambda x: as_stored(trained, x))
+        others, named = read_others(
+            reading, settings.anomalies, subject.held_out, lambda x: as_stored(trained, x)
+        )
         notes.append(f"{named}; rows per image are those of the split alone")
     refuse_one_kind(truth, others)
 
@@ -152,13 +154,17 @@ def by_label(split: Split, settings: Measuring) -> np.ndarray:
 
 
 def read_others(
-    own: config.Data, source: str, stored: Callable[[Split], Split]
+    own: config.Data,
+    source: str,
+    held_out: Callable[[config.Data], tuple[Split, str]],
+    stored: Callable[[Split], Split],
 ) -> tuple[Split, str]:
     """The examples of another source that are anomalous, and what they are called.
 
     Args:
         own: how the run's data are read.
         source: the other one.
+        held_out: as of a `Subject`.
         stored: brings them to the form of the run's.
 
     Raises:
@@ -166,7 +172,7 @@ def read_others(
     """
     settings = replace(own, source=source, batch_size=1, streaming=False, limit=None)
     try:
-        split, which = data.held_out(settings)
+        split, which = held_out(settings)
         split = stored(split)
     except (UsageError, FileNotFoundError) as error:
         says = str(error).removeprefix(f"data.source = {settings.source!r}: ")

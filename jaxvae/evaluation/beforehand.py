@@ -1,6 +1,6 @@
 """What is known of a group before there is a model: whether data and settings allow it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jaxvae.checks import UsageError
 from jaxvae.config import Data
@@ -12,7 +12,12 @@ from jaxvae.evaluation.views import labelled
 
 
 def refuse(
-    metrics: Sequence[str], own: Data, dataset: Dataset, split: Split, settings: Measuring
+    metrics: Sequence[str],
+    own: Data,
+    dataset: Dataset,
+    split: Split,
+    settings: Measuring,
+    held_out: Callable[[Data], tuple[Split, str]],
 ) -> None:
     """Refuse what no model could be measured by, as the groups themselves would after training.
 
@@ -22,6 +27,7 @@ def refuse(
         dataset: these data.
         split: its examples that are to be measured.
         settings: how.
+        held_out: as of a `Subject`.
 
     Raises:
         UsageError: there are no labels, or factors, that a group needs; nothing says what is
@@ -32,7 +38,7 @@ def refuse(
             if name == "anomaly":
                 truth, others = by_label(split, settings), None
                 if settings.anomalies is not None:
-                    others, _ = read_others(own, settings.anomalies, lambda x: x)
+                    others, _ = read_others(own, settings.anomalies, held_out, lambda x: x)
                 refuse_one_kind(truth, others)
             elif name in ("disentanglement", "dci"):
                 varying(split)

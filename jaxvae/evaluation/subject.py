@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvae import config, data
 from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation.trained import Trained
@@ -68,12 +69,14 @@ class Subject:
     split: its examples, stored as the run's own are (`as_stored`).
     load: reads the run's own data.
     settings: how it is measured.
+    held_out: reads the examples of another source, as `jaxvae.data.held_out` does.
     """
 
     trained: Trained
     split: Split
     load: Callable[[], Dataset]
     settings: Measuring = field(default_factory=Measuring)
+    held_out: Callable[[config.Data], tuple[Split, str]] = data.held_out
 
     @functools.cached_property
     def dataset(self) -> Dataset:

@@ -3,11 +3,13 @@
 import functools
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvae import data, runs
-from jaxvae.config import Experiment
+from jaxvae.config import Data, Experiment
+from jaxvae.data import Dataset
 from jaxvae.report import comparison
 from jaxvae.runs import listing
 from jaxvae.training.metrics import Rows, read_population, read_rows, rows_of
@@ -42,7 +44,11 @@ def write_comparison(given: Sequence[Given], out: Path, trust_code: bool = False
     """
     found = listing.compared([run.folder for run in given])
     # Runs that are compared often have the same data, which need not be read again.
-    read = functools.lru_cache(maxsize=1)(functools.partial(data.load, known=True))
+    load = functools.lru_cache(maxsize=1)(functools.partial(data.load, known=True))
+
+    def read(settings: Data) -> Dataset:  # the examples are the same in batches of any size
+        return load(replace(settings, batch_size=1, labelled=None))
+
     each = [
         _compared(run, standing.get("member"), trust_code, read)
         for run, standing in zip(given, found["runs"], strict=True)

@@ -63,6 +63,7 @@ class Task(NamedTuple):
     may_change: Collection[str] = ()
     init_from: start.Beginning | None = None
     listener: Listener | None = None  # of a run alone
+    dataset: datasets.Dataset | None = None  # that of the experiment, where it was read before
 
     @property
     def alone(self) -> bool:
@@ -180,7 +181,7 @@ def _train(
     """What `train` does, once it is known that it may, except for noting how it failed."""
     began, first = perf_counter(), processes.is_first()
     experiment, folder, resume = task.experiment, task.folder, task.resume
-    dataset = datasets.load(experiment.data)
+    dataset = datasets.load(experiment.data) if task.dataset is None else task.dataset
     stored_shape, images = dataset.train.images.shape[1:], datasets.fingerprint(dataset)
     _refuse_disagreement(task, images)
     if resume:

@@ -249,7 +249,8 @@ def test_the_commands(capsys, caplog, tmp_path):
     """A run, an AE, a population and one without checkpoints, from train to page."""
     top = tmp_path / "runs"
     run = jaxvae.train(SMALL, top / "a", quiet=True)
-    wide = replace(SMALL, model=replace(SMALL.model, family="AE"))
+    other = replace(SMALL.data, batch_size=12)
+    wide = replace(SMALL, data=other, model=replace(SMALL.model, family="AE"))
     jaxvae.train(wide, top / "ae", quiet=True)
     swept = Population(sweep=("objective.beta=0.1,1,8",))
     population = jaxvae.train(SMALL, top / "pop", population=swept, quiet=True)
@@ -258,7 +259,9 @@ def test_the_commands(capsys, caplog, tmp_path):
         path.unlink() if path.is_file() else path.rmdir()
     given = [top / name for name in ("a", "ae", "pop", "lost")]
     page = tmp_path / "compare.html"
+    caplog.clear()
     status, result, _ = call(capsys, "compare", *given, "--page", page)
+    assert caplog.text.count("digits: 1,797 images") == 1  # of all runs, in batches of any size
     assert status == 0 and result["bytes"] == page.stat().st_size and result["page"] == str(page)
     assert "lost: no pictures: " in caplog.text
     found = of_page(page.read_text())
