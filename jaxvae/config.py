@@ -588,8 +588,8 @@ class Train:
     checkpoint_steps: int | None = None
     """Also checkpoint every so many steps within an epoch (each epoch's end always is)."""
     figures_every: int | None = 10
-    """Epochs between figures while training; 0: only at the end (where the best checkpoint is
-    drawn); None: no figures."""
+    """Epochs between figures while training, of several members those of the best one then; 0: only
+    at the end (where the best checkpoint is drawn); None: no figures."""
     figure_formats: tuple[Literal["pdf", "svg"], ...] = ()
     """Also write the figures at the end in these formats, for papers, beside PNG."""
     figure_footer: bool = True

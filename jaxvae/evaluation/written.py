@@ -46,13 +46,22 @@ def epoch_of(rows: Rows, step: int) -> str:
 
 
 def write_progress(
-    trained: Trained, dataset: Dataset, rows: Rows, folder: Path, epoch: int
+    trained: Trained,
+    dataset: Dataset,
+    rows: Rows,
+    folder: Path,
+    epoch: int,
+    member: int | None = None,
 ) -> None:
-    """While training: the curves so far, and PNG files of figures of this epoch (`WHILE`)."""
-    _save({"curves": figures.training_curves(rows)}, trained, dataset, folder)
+    """While training: PNG files of figures of this epoch (`WHILE`), and of a run alone the curves
+    so far. `member` says which one of a population this is; so do its folder and the footers."""
+    when, of_epoch = f"epoch {epoch}", folder / f"epoch-{epoch:04d}"
+    if member is None:
+        _save({"curves": figures.training_curves(rows)}, trained, dataset, folder)
+    else:
+        when, of_epoch = f"member {member}, {when}", folder / f"{of_epoch.name}-member-{member}"
     made = {name: pictures.figure(name, trained, dataset, rows) for name in WHILE}
-    of_epoch = folder / f"epoch-{epoch:04d}"
-    _save(made, trained, dataset, of_epoch, f"epoch {epoch}")
+    _save(made, trained, dataset, of_epoch, when)
 
 
 def write_all(

@@ -39,7 +39,7 @@ class Reported(NamedTuple):
     folder: the run folder. trained: the model. rows: of metrics.csv, those of a run alone.
     summary: as summary.json has it; {} where there is none. step: of the checkpoint, None: not
     known. member: which of a population this is, in words. called: the run, as commands name it.
-    number: of the member, where `folder` is the population's.
+    number: of the member; the folder is the population's.
     """
 
     folder: Path
@@ -62,6 +62,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     found: Json = {
         "title": trained.experiment.name,
         "member": run.member,
+        "number": run.number,
         "by": f"jaxvae {__version__}",
         "kind": shown,
         "unit": f"nats per {'image' if is_images(trained) else 'example'}",

@@ -13,7 +13,7 @@ from jaxvae.report.contents import Json
 SCRIPTS = ("dom.js", "data.js", "open.js", "index.js")
 WIDTH = 360
 """Of a thumbnail, in pixels: twice as many as it has on the page, where its sides are cut."""
-SHOWN = ("reconstructions", "samples", "latents", "population", "curves")
+SHOWN = ("population", "reconstructions", "samples", "latents", "curves")
 """Figures of which the first that is there becomes the thumbnail."""
 LAST = ("summary.json", "metrics.csv", "config.json")
 """Files of a run of which the first that is there says when it ended, or last moved."""

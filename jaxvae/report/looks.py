@@ -255,22 +255,30 @@ def _used(counts: np.ndarray) -> dict[str, Any]:
 
 
 def over_time(folder: Path) -> list[dict[str, Any]]:
-    """The figures that were written while training, by epoch, as data URLs.
+    """The figures that were written while training, by epoch, as data URLs; of a population with
+    the number of the member, which may be another one at each epoch.
 
     Of many epochs so many as fit, evenly spaced, the last one among them.
     """
     folders = sorted(folder.glob("figures/epoch-*"))
-    every = [(int(path.name.rpartition("-")[2]), sorted(path.glob("*.png"))) for path in folders]
-    every = [(epoch, files) for epoch, files in every if files]
-    if not every:
-        return []
+    every = [(path.name, sorted(path.glob("*.png"))) for path in folders]
     packed = [
-        (epoch, [(file.stem, small_webp(file, 700)) for file in files]) for epoch, files in every
+        (name, [(file.stem, small_webp(file, 700)) for file in files])
+        for name, files in every
+        if files
     ]
+    if not packed:
+        return []
     size = max(sum(len(webp) for _, webp in files) for _, files in packed)
     number = min(len(packed), max(1, FIGURE_BYTES // size))
     places = np.unique(np.linspace(len(packed) - 1, 0, number).round().astype(int))
-    return [{"epoch": packed[i][0], "pictures": [*_urls(packed[i][1])]} for i in places]
+    return [_when(packed[i][0]) | {"pictures": [*_urls(packed[i][1])]} for i in places]
+
+
+def _when(name: str) -> dict[str, int | None]:
+    """What epoch-0012 says, or epoch-0012-member-3."""
+    _, epoch, *whose = name.split("-")
+    return {"epoch": int(epoch), "member": int(whose[1]) if whose else None}
 
 
 def _urls(files: list[tuple[str, bytes]]) -> Iterator[dict[str, str]]:

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
-
 from jaxvae.config import Experiment
 from jaxvae.data import Split
 from jaxvae.evaluation import Trained
 from jaxvae.evaluation.active import active_latents
+from jaxvae.training.members import one_of
 from jaxvae.training.monitor import Standing
 
 UNUSED = 0.005
@@ -52,11 +51,8 @@ def active_of_members(
     Where members are not `alone`, the variables of `trained` have an axis of them.
     """
     found: list[Active] = []
-    for i, (member, standing) in enumerate(zip(everyone, standings, strict=True)):
-        own = trained.variables
-        if not alone:
-            own = jax.tree.map(lambda x: x[i], own)  # noqa: B023
-        best = trained._replace(experiment=member, variables=own)
+    for i, standing in enumerate(standings):
+        best = trained if alone else one_of(trained, everyone, i)
         found.append(active_latents(best, split) if standing.monitor.best_epoch else None)
     return found
 

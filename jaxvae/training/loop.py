@@ -39,6 +39,7 @@ from jaxvae.training.metrics import (
     Rows,
     first_epochs,
     read_population,
+    rows_of,
     without_member,
     write_rows,
 )
@@ -280,11 +281,9 @@ def _train(
 
             state, best = _closed(run, state, best, progress, epoch)
             run.save(state, best, progress, epoch)
-            if task.alone and settings.figures_every and epoch % settings.figures_every == 0:
+            if settings.figures_every and epoch % settings.figures_every == 0:
                 if first:
-                    from jaxvae.evaluation import written  # Matplotlib takes 0.4 s to import
-
-                    written.write_progress(at(state), dataset, rows, folder / "figures", epoch)
+                    _draw_epoch(task, at(state), dataset, everyone, names, rows)
                     trackers.figures(folder / "figures" / f"epoch-{epoch:04d}", epoch)
                 processes.wait_for_all(f"figures of epoch {epoch}")
             if processes.any_process(reason is not None):
@@ -383,6 +382,30 @@ def _is_drawn(task: Task) -> bool:
     drawn = [last.with_suffix(f".{k}") for k in ("png", *task.experiment.train.figure_formats)]
     ended = (task.folder / "metrics.csv").stat().st_mtime_ns
     return all(file.is_file() and file.stat().st_mtime_ns >= ended for file in drawn)
+
+
+def _draw_epoch(
+    task: Task,
+    trained: Trained,
+    dataset: datasets.Dataset,
+    everyone: Sequence[Experiment],
+    names: Sequence[str],
+    rows: Rows,
+) -> None:
+    """The curves so far, and pictures of the model after the last epoch of `rows`; of a population
+    those of its best member at that epoch, the one that the table names."""
+    from jaxvae.evaluation import written  # Matplotlib takes 0.4 s to import
+
+    folder, epoch = task.folder / "figures", int(rows[-1]["epoch"])
+    if task.alone:
+        written.write_progress(trained, dataset, rows, folder, epoch)
+        return
+    population_curves(everyone, names, rows, folder)
+    best = runs.best_row([row for row in rows if row["epoch"] == epoch and row["finite"]])
+    if best is not None:
+        which = int(best["member"])
+        one, own = members.one_of(trained, everyone, which), rows_of(rows, which)
+        written.write_progress(one, dataset, own, folder, epoch, which)
 
 
 def _draw(

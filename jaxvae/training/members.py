@@ -13,6 +13,7 @@ from jaxvae import noise
 from jaxvae.batch import Examples
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population, with_number
+from jaxvae.evaluation import Trained
 from jaxvae.info import Info
 from jaxvae.training.state import AXES, TrainState, initial_state
 from jaxvae.training.step import Resident, TrainStep
@@ -164,6 +165,11 @@ def in_turn(advance: Advance) -> Advance:
 def taken(tree: Any, i: jax.Array | int) -> Any:
     """What member `i` has of arrays with a first axis of members."""
     return jax.tree.map(lambda x: x[i], tree)
+
+
+def one_of(trained: Trained, everyone: Sequence[Experiment], i: int) -> Trained:
+    """Member `i` of a model whose variables have an axis of members."""
+    return trained._replace(experiment=everyone[i], variables=taken(trained.variables, i))
 
 
 @functools.partial(jax.jit, donate_argnums=1)

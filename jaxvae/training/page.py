@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxvae import data, report, runs
 from jaxvae.checks import UsageError
 from jaxvae.config import Data, Experiment
@@ -15,6 +13,7 @@ from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained
 from jaxvae.training.extract import alone
 from jaxvae.training.load import load
+from jaxvae.training.members import one_of
 from jaxvae.training.metrics import Rows, read_population, rows_of
 
 
@@ -73,7 +72,7 @@ def reported(
         dataset = read(trained.experiment.data)
         rows = runs.read_metrics(own / "metrics.csv")
         called = _called(folder, which)
-        yield report.Reported(own, trained, dataset, rows, summary, step, words, called)
+        yield report.Reported(folder, trained, dataset, rows, summary, step, words, called, which)
 
 
 def page_at_end(
@@ -97,8 +96,7 @@ def page_at_end(
     which, words, called, number = 0, "", _called(folder), None
     if len(everyone) > 1:
         which = _best(summary)
-        variables = jax.tree.map(lambda x: x[which], final.variables)
-        final = final._replace(experiment=everyone[which], variables=variables)
+        final = one_of(final, everyone, which)
         words = _words(summary, which, chosen=True)
         summary = {**summary, **_of_member(summary, which)}
         called, number = _called(folder, which), which

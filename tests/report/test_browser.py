@@ -414,6 +414,24 @@ def test_measures_and_pictures_of_earlier_epochs(browser, tmp_path):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_pictures_of_a_population_say_whose_they_are(browser, tmp_path):
+    """The page is of member 1, whose curve it has; at its best epoch another one was the best."""
+    run = made.reported(tmp_path, made.trained(made.MODELS["dense"], STRIPES), STRIPES, number=1)
+    for epoch, member in ((1, 1), (2, 0)):
+        folder = tmp_path / "figures" / f"epoch-{epoch:04d}-member-{member}"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (40, 30)).save(folder / "samples.png")
+    with opened(browser, report.write(run, tmp_path / "report.html")) as page:
+        part = page.locator("#while-training")
+        assert "each of the member of the lowest validation loss at that epoch" in part.inner_text()
+        assert "The curve is that of member 1." in part.inner_text()
+        assert part.locator("output").inner_text() == "2, member 0"
+        page.locator("#epoch").press("ArrowLeft")
+        assert part.locator("output").inner_text() == "1, member 1"
+        assert part.locator("img").get_attribute("alt") == "samples after epoch 1, member 1"
+        assert page.locator("#epoch").get_attribute("aria-valuetext") == "epoch 1, member 1"
+
+
 RED = """async () => {
   const image = document.querySelector('#while-training img');
   await image.decode();

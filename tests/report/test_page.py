@@ -356,6 +356,17 @@ def test_figures_while_training_fit(tmp_path, monkeypatch):
     assert looks.over_time(tmp_path / "none") == []
 
 
+def test_figures_while_training_say_whose_they_are(tmp_path):
+    """Of a run alone nobody's; of a population they may be another member's at each epoch."""
+    from PIL import Image
+
+    for name in ("epoch-0001-member-12", "epoch-0010-member-3", "epoch-0002"):
+        (tmp_path / "figures" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 3)).save(tmp_path / "figures" / name / "samples.png")
+    found = [(each["epoch"], each["member"]) for each in looks.over_time(tmp_path)]
+    assert found == [(1, 12), (2, None), (10, 3)]
+
+
 # What was measured
 
 

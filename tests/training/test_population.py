@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxvae import Optimizer, Population, data, noise, runs
+from jaxvae import Model, Optimizer, Population, Train, data, noise, runs
 from jaxvae.checks import UsageError
-from jaxvae.evaluation import make_batch_sums, make_evaluate
+from jaxvae.evaluation import make_batch_sums, make_evaluate, written
 from jaxvae.figures import curves as figures
 from jaxvae.training import NonFiniteError, train
 from jaxvae.training.extract import extract
 from jaxvae.training.load import load
 from jaxvae.training.members import members
 from jaxvae.training.metrics import read_rows, rows_of
+from jaxvae.training.page import write_page
 from jaxvae.training.summary import population_curves
+from tests.report.test_page import of_page
 from tests.training.populations import (
     CAE,
     CLOSE,
@@ -27,6 +29,7 @@ from tests.training.populations import (
     SWEEPS,
     TIMES,
     assert_same_run,
+    digits,
     latest_state,
 )
 
@@ -235,14 +238,60 @@ def test_a_later_failure_keeps_the_best(tmp_path):
 @pytest.mark.slow
 def test_early_stopping_waits_for_every_member(tmp_path):
     """A rate that is far too high stops improving at once; the other goes on for a while."""
-    patient = replace(CAE, train=replace(CAE.train, epochs=60, early_stopping=1, figures_every=9))
+    patient = replace(CAE, train=replace(CAE.train, epochs=60, early_stopping=1))
     population = Population(sweep=("optimizer.learning_rate=0.2,1",))
     summary = train_population(patient, population, tmp_path / "run")
     best = [member["best"]["epoch"] for member in summary["members"]]
     assert best[0] != best[1]
     assert summary["status"].startswith("stopped early")
     assert summary["epochs"] == max(best) + 1
-    assert [path.name for path in (tmp_path / "run" / "figures").iterdir()] == ["population.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_figures_while_training_are_of_the_best_member_then(tmp_path, monkeypatch):
+    """Another one at each epoch here, also where a training was resumed. The page of any member
+    has them, each with the number of its own."""
+    drawn, below = [], {}
+
+    def progress(trained, dataset, rows, folder, epoch, member):
+        drawn.append((trained, [row["epoch"] for row in rows]))
+        write_progress(trained, dataset, rows, folder, epoch, member)
+
+    def saved(figure, stem, formats, text):
+        below[stem.relative_to(tmp_path / "run")] = text
+        return save(figure, stem, formats, text)
+
+    write_progress, save = written.write_progress, written.save
+    monkeypatch.setattr(written, "write_progress", progress)
+    monkeypatch.setattr(written, "save", saved)
+    model, optimizer = Model(hidden_dims=(12,), latent_dim=2), Optimizer("adam")
+    often = Train(epochs=1, figures_every=1, chunk_steps=3)
+    small = digits("small", model=model, optimizer=optimizer, train=often)
+    population = Population(sweep=("optimizer.learning_rate=0.03,0.1",))
+    for epochs, best in ((1, 1), (2, 0)):  # 459 to 490 nats, then 412 to 417
+        longer = replace(small, train=replace(often, epochs=epochs, report=epochs == 2))
+        train_population(longer, population, tmp_path / "run", resume=epochs > 1)
+        rows = read_rows(tmp_path / "run" / "metrics.csv")[-2:]
+        assert [row["val_loss"] for row in rows].index(min(r["val_loss"] for r in rows)) == best
+        extract(tmp_path / "run", best, tmp_path / f"own-{epochs}")
+        own, step = load(tmp_path / f"own-{epochs}", "latest")
+        (trained, epochs_before) = drawn[epochs - 1]
+        assert step == 5 * epochs and epochs_before == [*range(1, epochs + 1)]
+        assert trained.experiment.optimizer.learning_rate == (0.03, 0.1)[best]
+        jax.tree.map(np.testing.assert_array_equal, trained.variables, own.variables)
+    assert len(drawn) == 2
+    names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert names == {"epoch-0001-member-1", "epoch-0002-member-0", "population.png"}
+    whose = below[Path("figures/epoch-0001-member-1/samples")]
+    assert whose == "run: small \N{MIDDLE DOT} member 1, epoch 1 \N{MIDDLE DOT} digits, test split"
+
+    write_page(tmp_path / "run", tmp_path / "other.html", member=1)
+    for page, own in ((tmp_path / "run" / "report.html", 0), (tmp_path / "other.html", 1)):
+        found = of_page(page.read_text())
+        assert found["number"] == own and found["member"].startswith(f"member {own} of 2")
+        assert [(each["epoch"], each["member"]) for each in found["figures"]] == [(1, 1), (2, 0)]
+        assert {p["name"] for p in found["figures"][0]["pictures"]} == {*written.WHILE}
 
 
 @pytest.mark.parametrize(("seeds", "named"), [(2, 6), (4, 3)])
