@@ -42,8 +42,11 @@ INITIAL = 1000
 Validate = Callable[[Any], Mapping[str, jax.Array | float]]
 Chunks = Callable[[int, int], Generator[tuple[Resident | Streamed, int], None, None]]
 
-STREAMED_BYTES = 2**25
-"""Most that a chunk of streamed images takes on the devices, but for a single batch."""
+STREAMED_BYTES = 2**21
+"""Most that a chunk of streamed images takes on the devices, but for a single batch.
+
+The device waits for an epoch's first chunk, and then computes one while the next is read.
+"""
 
 
 class Program(NamedTuple):
