@@ -1,11 +1,14 @@
-"""What the site has besides documents: notebooks, a list of experiments, links to the code."""
+"""What the site has besides documents: notebooks, a list of experiments, links to the code,
+formulas."""
 
+import html
 import itertools
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+from math_core import LatexToMathML
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
@@ -17,6 +20,8 @@ RUNS = os.environ.get("SITE_RUNS", "true") == "true"
 """Whether notebooks are carried out, and experiments trained for their pages."""
 LIVE = ("digits_vae", "vq_vae", "conditional_vae")
 CODE = "https://github.com/jaxvae/jaxvae/blob/main/"
+FORMULA = re.compile(r'(<(span|div) class="arithmatex">)\\[([](.*?)\\[])](?=</)', re.DOTALL)
+"""As arithmatex leaves it: an element with TeX in it, between \\( and \\) or \\[ and \\]."""
 
 
 @event_priority(100)  # before the plugin that makes pages of notebooks
@@ -43,6 +48,19 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return f"]({CODE}{target})"
 
     return re.sub(r"\]\(\.\./([^)]*)\)", elsewhere, markdown)
+
+
+def on_page_content(content: str, **of: Any) -> str:
+    """Formulas become MathML, which browsers draw by themselves; what is no TeX is an error."""
+    converter = LatexToMathML()
+
+    def as_mathml(formula: re.Match[str]) -> str:
+        start, tag, tex = formula.groups()
+        return start + converter.convert_with_local_state(
+            html.unescape(tex), displaystyle=tag == "div"
+        )
+
+    return FORMULA.sub(as_mathml, content)
 
 
 def on_post_page(output: str, **of: Any) -> str:

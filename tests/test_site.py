@@ -12,6 +12,7 @@ import pytest
 from jaxvae.runs import names
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
@@ -28,7 +29,7 @@ def site(tmp_path_factory):
 
 
 def test_every_document_notebook_and_experiment_is_in_it(site):
-    for path in (ROOT / "docs").glob("*.md"):
+    for path in DOCUMENTS:
         page = "index.html" if path.stem == "index" else f"{path.stem}/index.html"
         assert (site / page).is_file(), page
     for path in (ROOT / "notebooks").glob("*.py"):
@@ -38,6 +39,37 @@ def test_every_document_notebook_and_experiment_is_in_it(site):
         assert f">{each.name.rpartition('/')[2]}</code>" in listed, each.name
     reference = (site / "api" / "objectives" / "index.html").read_text()
     assert 'id="jaxvae.objectives.divergences.gaussian_kl"' in reference
+
+
+def formulas(document: Path) -> tuple[list[str], list[str]]:
+    """In blocks, and in a line: what stands between dollars, in no code."""
+    text = document.read_text()
+    blocks = re.findall(r"^```math\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return blocks, re.findall(r"\$([^$\n]+)\$", re.sub(r"`[^`\n]*`", "", text))
+
+
+def test_formulas_are_drawn_without_a_script(site):
+    """As MathML, each of them and nothing else, those in tables too."""
+    number = 0
+    for path in DOCUMENTS:
+        blocks, inline = formulas(path)
+        page = (site / ("" if path.stem == "index" else path.stem) / "index.html").read_text()
+        assert page.count('<math display="block">') == len(blocks), path
+        assert page.count("<math>") == len(inline), path
+        assert not re.search(r'class="arithmatex">(?!<math)', page), path
+        number += len(blocks) + len(inline)
+    assert number >= 50
+    mathematics = (site / "mathematics" / "index.html").read_text()
+    for row in re.findall(r"<tr>(.*?)</tr>", mathematics, re.DOTALL):
+        assert row.count("<td>") in (0, 3), row  # a bar in a formula would begin another cell
+
+
+def test_formulas_in_a_line_are_read_by_github_too():
+    """Its Markdown takes the backslash from punctuation, and a bar for the end of a cell."""
+    for path in DOCUMENTS:
+        for formula in formulas(path)[1]:
+            assert not re.search(r"\\[^a-zA-Z]|\|", formula), f"{path.name}: ${formula}$"
 
 
 def test_search_finds(site):
