@@ -35,11 +35,15 @@ class FiniteScalars(FeatureMap):
         """A number of each channel, shaped like z."""
         return jnp.broadcast_to(jnp.asarray(numbers, z.dtype), z.shape)
 
-    def whole(self, z: jax.Array) -> jax.Array:
-        """Whole numbers from -floor(L/2) on, L of them, through which gradients pass."""
+    def bounds(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """half and offset, shaped like z: half tanh(.) - offset is what is rounded."""
         half = self.of_channels([level - 1 for level in self.levels], z) * (1 + BEYOND) / 2
         even = self.of_channels([1 - level % 2 for level in self.levels], z)
-        offset = 0.5 * even  # of an even number of values, which do not lie around 0
+        return half, 0.5 * even  # an even number of values does not lie around 0
+
+    def whole(self, z: jax.Array) -> jax.Array:
+        """Whole numbers from -floor(L/2) on, L of them, through which gradients pass."""
+        half, offset = self.bounds(z)
         bounded = half * jnp.tanh(z + jnp.arctanh(offset / half)) - offset
         return straight_through(bounded, jnp.round(bounded))
 

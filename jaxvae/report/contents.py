@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae import __version__, runs
+from jaxvae.config import Objective
 from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained, has_prior, is_images, knows_labels, prepare
-from jaxvae.evaluation.drawn import columns, kind
-from jaxvae.evaluation.trained import has_gaussian
+from jaxvae.evaluation.drawn import kind
+from jaxvae.evaluation.trained import codes_of, has_gaussian
 from jaxvae.figures.style import PALETTE, class_color
-from jaxvae.report import facts, looks, measures, weights
+from jaxvae.report import codebooks, facts, looks, measures, weights
 from jaxvae.report.blobs import Blobs
 from jaxvae.runs import measured
+from jaxvae.variants.categorical import Gumbel, JointModel
 
 Json = dict[str, Any]
 
@@ -27,7 +29,17 @@ PANELS = {"loss": "Loss", "recon": "Reconstruction", "kl": "KL divergence"}
 TITLES = {
     **PANELS,
     "mse": "Mean squared error",
+    "mi": "Mutual information of example and code",
     "tc": "Total correlation",
+    "dw_kl": "KL divergence, latent by latent",
+    "off_diagonal": "Covariances of latents",
+    "diagonal": "Variances of latents, from 1",
+    "kl_continuous": "KL divergence of the latents",
+    "kl_discrete": "KL divergence of the category",
+    "mmd": "Maximum mean discrepancy",
+    "from_capacity": "Distance from the capacity",
+    "lacking": "Nats that latents lack",
+    "critic": "Loss of the critic",
     "grad_norm": "Norm of the gradient",
     "beta_eff": "Effective beta",
 }
@@ -58,7 +70,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     trained, split = run.trained, run.dataset.test
     experiment = dataclasses.asdict(trained.experiment)  # a member's own
     config = runs.saved_config(run.folder) | {"experiment": experiment}
-    shown = kind(trained)
+    shown, objective = kind(trained), trained.experiment.objective
     found: Json = {
         "title": trained.experiment.name,
         "member": run.member,
@@ -67,11 +79,15 @@ def contents(run: Reported, blobs: Blobs) -> Json:
         "kind": shown,
         "unit": f"nats per {'image' if is_images(trained) else 'example'}",
         "shape": list(trained.info.shape),
-        "columns": list(columns(trained)),
+        "columns": list(trained.info.columns),
+        "center": list(trained.info.center),
+        "scale": list(trained.info.scale),
         "palette": list(PALETTE),
         "notes": [],
+        "noise": facts.noise(trained.experiment.data),
         **_words(run, config),
         "curves": curves(run.rows),
+        "scheduled": objective.warmup_steps > 0 or type(objective).at is not Objective.at,
         "measures": _measures(run, config),
         "figures": looks.over_time(run.folder),
     }
@@ -89,11 +105,11 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     network = weights.export(trained, few)
     found["notes"] += network.lacks
     found["network"] = weights.as_json(network, blobs) | _ends(trained)
-    found["latents"] = _latents(run, seen, blobs)
+    found["latents"] = _latents(run, seen, blobs) | _parts(trained, codes_of(trained, few))
     found["prior"] = "standard normal" if has_gaussian(trained) else None
     if has_prior(trained):
         found |= looks.samples(trained, run.dataset.train, blobs)
-    found["codebooks"] = looks.codebooks(trained, split, seen)
+    found["codebooks"], found["rounded"] = codebooks.use(trained, split, seen.rows)
     if network.decoder is None and seen.codes.shape[1] >= 2:
         found["grid"] = looks.grid(trained, seen, found["latents"]["plane"], blobs)
     return found
@@ -205,6 +221,16 @@ def _ends(trained: Trained) -> Json:
         },
         "labels": trained.info.num_classes if knows_labels(trained) else 0,
     }
+
+
+def _parts(trained: Trained, codes: Any) -> Json:
+    """What a code has to be told apart: `layers`, the first of which is shown, and `categories`,
+    where their one-hot vectors are `from` in the code, of which `size`; None: it has none."""
+    model, categories = trained.experiment.model, None
+    if isinstance(model, Gumbel):
+        before = model.latent_dim if isinstance(model, JointModel) else 0
+        categories = {"from": before, "size": model.categories}
+    return {"layers": [*codes] if isinstance(codes, dict) else [], "categories": categories}
 
 
 def _latents(run: Reported, seen: looks.Look, blobs: Blobs) -> Json:

@@ -1,18 +1,21 @@
 """What a page says of its run in words: where it came from, what it reached, how to repeat it."""
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxvae import runs
 from jaxvae.checks import UsageError
-from jaxvae.config import Experiment
+from jaxvae.config import Data, Experiment
 from jaxvae.held import PREFIX
 from jaxvae.runs import names
 from jaxvae.runs.classes import class_name
 from jaxvae.runs.listing import FREE
 
+PLACE = re.compile(r" in (?:/|[A-Z]:)[^;]*")
+"""Where data are on this machine, which is nothing to a page that is sent to others."""
 Settings = dict[str, Any]
 """Fields of an experiment by dotted name."""
 
@@ -101,6 +104,20 @@ def _option(name: str, value: Any) -> list[str]:
     return [f"--{flag}", str(value)]
 
 
+def noise(data: Data) -> str:
+    """What is done to the examples that a model is given, not to those that it is to return."""
+    kind = data.corruption.replace("_", " and ")
+    return "" if kind == "none" else f"{kind} of level {data.corruption_level:g}"
+
+
+def _variant(config: Mapping[str, Any], part: str) -> str:
+    """The class of a part that has fields of its own, and these."""
+    plain = dataclasses.asdict(getattr(Experiment("run"), part))
+    own = {name: v for name, v in config["experiment"][part].items() if name not in plain}
+    said = ", ".join(f"{name.replace('_', ' ')} {text(value)}" for name, value in own.items())
+    return f"; {config['classes'][part].rpartition('.')[2]}: {said}" if own else ""
+
+
 def facts(
     config: Mapping[str, Any], summary: Mapping[str, Any], basis: Basis, step: int | None
 ) -> list[tuple[str, str]]:
@@ -112,18 +129,21 @@ def facts(
     if basis.listed is not None:
         found.append(("About it", basis.listed.title))
     found.append(("Data", summary.get("dataset") or settings["data"]["source"]))
-    found += [("Data as understood", line) for line in summary.get("data", ())]
+    if data := summary.get("data"):
+        found.append(("Data as understood", PLACE.sub("", "; ".join(data))))
     if images := summary.get("images"):
-        same = ", the same images" if images["test_is_validation"] else f", {images['test']:,} test"
+        same = " and test alike" if images["test_is_validation"] else f", {images['test']:,} test"
         counts = f"{images['train']:,} training, {images['validation']:,} validation{same}"
         found.append(("Examples", counts))
-    found.append(("Model", f"{model['family']}, {model['network']} layers of {widths}{latents}"))
+    layers = f"{model['family']}, {model['network']} layers of {widths}{latents}"
+    found.append(("Model", layers + _variant(config, "model")))
     if "num_parameters" in summary:
         found.append(("Parameters", f"{summary['num_parameters']:,}"))
     objective = settings["objective"]
     beta = summary.get("beta_eff")
     weight = f", effective beta {beta:.4g}" if beta else ""
-    found.append(("Objective", f"{objective['likelihood']} likelihood{weight}"))
+    terms = f"{objective['likelihood']} likelihood{weight}"
+    found.append(("Objective", terms + _variant(config, "objective")))
     found.append(("Seed", str(settings["seed"])))
     if "epochs" in summary:
         steps = f", {summary['steps']:,} steps" if "steps" in summary else ""

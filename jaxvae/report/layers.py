@@ -10,7 +10,8 @@ A layer is a dict: `kind`, and the numbers and arrays of that kind. Kernels are 
     activation `name` of `jaxvae.models.layers.LayerSettings`, `slope` of leaky_relu
     label      the class as a one-hot vector is appended
     nearest    of `codes` (books, codes, length), at each position: the sum of the nearest one of
-               each book, the first's to the numbers, the next's to what that leaves, and so on
+               each book, the first's to the numbers, the next's to what that leaves, and so on;
+               rounding too, whose books are the values of each number (`report.codebooks`)
     keep, add  of a residual block, around its layers: what comes in is kept, and added at the end
 """
 
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.evaluation import Trained
+from jaxvae.evaluation.trained import has_gaussian
 from jaxvae.models import (
     ConvDecoder,
     ConvEncoder,
@@ -35,8 +37,8 @@ from jaxvae.models import (
 from jaxvae.models.convolution import conv, conv_transpose, output_padding_for
 from jaxvae.models.layers import EPSILON
 from jaxvae.models.vector_quantizer import nearest
+from jaxvae.report.codebooks import Layer, books_of, choice
 
-Layer = dict[str, Any]
 Layers = list[Layer]
 
 
@@ -207,21 +209,20 @@ def _heads(trained: Trained) -> dict[str, Layers]:
     params = variables["params"]
     own = params.keys() - {"encoder", "decoder"}
     if {"mean", "logvar"} <= own:
-        return {name: [_dense(params[name])] for name in ("mean", "logvar")}
+        mean, logvar = ([_dense(params[name])] for name in ("mean", "logvar"))
+        return {"mean": mean, "logvar": logvar} if has_gaussian(trained) else {"code": mean}
     if "code" in own:
         activates = getattr(model, "code_activation", None) is not None
         after = [_activation(model.encoder.settings)] if activates else []
         return {"code": [_dense(params["code"]), *after]}
-    book = variables.get("codebook", params).get("codes")
-    if "projection" in own and getattr(book, "ndim", 0) in (2, 3):
+    if "projection" in own and (books := books_of(trained)) is not None:
         kernel = params["projection"]["kernel"]
         features = _features(trained)
         code = (*features[:-1], kernel.shape[-1])
         taps = (1,) * (len(features) - 1)
         one = {"kernel": kernel.reshape(*taps, *kernel.shape), "bias": params["projection"]["bias"]}
-        books = _single(book).reshape(-1, *book.shape[-2:])
-        chosen = {"kind": "nearest", "codes": books, "count": len(books[0]), "length": code[-1]}
-        return {"code": [_convolution("conv", one, features, code, 1, 0), chosen]}
+        project = _convolution("conv", one, features, code, 1, 0)
+        return {"code": [project, *choice(trained, books)]}
     return {} if own else {"code": []}
 
 

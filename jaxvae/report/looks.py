@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxvae.batch import Batch
@@ -136,7 +135,8 @@ def errors_of(trained: Trained, batch: Batch, recon: np.ndarray) -> np.ndarray:
 
 
 def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict[str, Any]]:
-    """Groups of originals and reconstructions: any, those of the least error, of the largest."""
+    """Groups of originals and reconstructions: any, those of the least error, of the largest; of a
+    model that is given images with noise these too, `inputs`."""
     order = np.argsort(seen.error, kind="stable")
     groups = {
         "Any": np.arange(min(PAIRS, len(order))),
@@ -147,6 +147,8 @@ def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict
     batch = prepare(trained, split.take(index), index)
     originals = stored(trained, target(batch))
     recons = standard(trained, decode(trained, embed(trained, batch), batch.label))
+    noisy = trained.experiment.data.corruption != "none" and is_images(trained)
+    inputs = stored(trained, np.asarray(batch.input)) if noisy else None
     found, start = [], 0
     for name, points in groups.items():
         own = slice(start, start := start + len(points))
@@ -158,6 +160,7 @@ def pairs(trained: Trained, split: Split, seen: Look, blobs: Blobs) -> list[dict
                 "label": seen.label[points].tolist(),
                 "originals": blobs.add(f"originals-{name}", originals[own]),
                 "reconstructions": blobs.add(f"reconstructions-{name}", recons[own]),
+                "inputs": None if inputs is None else blobs.add(f"inputs-{name}", inputs[own]),
             }
         )
     return found
@@ -224,34 +227,6 @@ def grid(trained: Trained, seen: Look, plane: dict[str, Any], blobs: Blobs) -> d
         "high": high.tolist(),
         "images": blobs.add("grid", decoded),
     }
-
-
-def codebooks(trained: Trained, split: Split, seen: Look) -> list[dict[str, Any]]:
-    """How often each code of each codebook is chosen, over the points of the map; none: no books.
-
-    Returns:
-        Of a book `counts`, of all positions together, and the `perplexity` of their use.
-    """
-    variables = trained.variables.model
-    codes = variables.get("codebook", variables["params"]).get("codes")
-    if getattr(codes, "ndim", 0) not in (2, 3):
-        return []
-    books, count = (1, *codes.shape[:-1])[-2:]
-    indices_of = jax.jit(lambda v, batch: trained.model.apply(v, batch).aux.get("indices"))
-    total = np.zeros((books, count), int)
-    for batch, _ in batches(trained, split, seen.rows[:CARRIED]):
-        indices = indices_of(variables, batch)
-        if indices is None:
-            return []
-        for own, index in zip(total, np.asarray(indices).reshape(-1, books).T, strict=True):
-            own += np.bincount(index, minlength=count)
-    return [_used(own) for own in total]
-
-
-def _used(counts: np.ndarray) -> dict[str, Any]:
-    usage = counts[counts > 0] / counts.sum()
-    perplexity = float(np.exp(-(usage * np.log(usage)).sum()))
-    return {"counts": counts.tolist(), "perplexity": perplexity}
 
 
 def over_time(folder: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from jaxvae import Data, Experiment, Model, Objective, runs
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained
 from jaxvae.report import Reported
-from jaxvae.variants.codebooks import RQ, VQ, Quantisation, QuantisedModel
+from jaxvae.variants.codebooks import FSQ, RQ, VQ, Quantisation, QuantisedModel
 from tests.evaluation import subjects
 
 CONV = {"network": "conv", "hidden_dims": (4, 6), "latent_dim": 3}
@@ -27,6 +27,7 @@ MODELS: dict[str, Model] = {
     "cae": Model(family="CAE", hidden_dims=(4, 2), activation="sigmoid"),
     "vq": VQ(network="conv", hidden_dims=(4, 6), latent_dim=5, codes=8),
     "rq": RQ(network="conv", hidden_dims=(4, 6), latent_dim=5, codes=8, levels=3),
+    "fsq": FSQ(network="conv", hidden_dims=(4, 6), levels=(5, 2, 4)),
     "residual": VQ(
         **{"network": "conv", "hidden_dims": (4, 6), "latent_dim": 5, "codes": 8},
         **{"residual_blocks": 2, "residual_dim": 3},

@@ -14,6 +14,7 @@ from jaxvae import Data, Model, Objective, report, runs
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import decode, embed, prepare
 from jaxvae.evaluation.trained import gaussian_posterior
+from jaxvae.report.looks import FEW
 from jaxvae.runs import measured
 from tests.evaluation import subjects
 from tests.report import made
@@ -144,6 +145,34 @@ def test_a_conditional_model_has_a_choice_of_class(browser, write):
             page.select_option("#class", str(label))
             truth = decode(made.rounded(trained), z[None], [label])
             np.testing.assert_allclose(shown(page, ".decoded canvas"), truth.ravel(), atol=0.006)
+        # Samples are of each class in turn, and say of which: the first ones and new ones.
+        turn = [STRIPES.classes[i % subjects.CLASSES] for i in range(FEW)]
+        captions = page.locator("#samples figcaption")
+        assert captions.all_inner_texts() == turn
+        page.get_by_role("button", name="Draw new ones").click()
+        assert captions.all_inner_texts() == turn
+
+
+def test_a_row_of_a_table_is_told_in_its_own_units(browser, write):
+    """Decoded values by the names of their columns, which pictures are drawn in the order of."""
+    rng = np.random.default_rng(0)
+    rows = Split(rng.normal([5, -40, 0.1], [1, 20, 0.01], (40, 3)).astype(np.float32), None)
+    names = ("height", EVIL, "mass")
+    data = Dataset("table", rows, rows, rows, None, "table", columns=names)
+    model = Model(hidden_dims=(8,), latent_dim=2, output="linear")
+    trained, path = write("table", model, data, objective=Objective("gaussian"))
+    with opened(browser, path) as page:
+        page.get_by_text("Its values").click()
+        cells = page.locator(".decoded td")
+        for z in ([0.3, -0.7], [-1.2, 0.5]):
+            page.evaluate("(z) => report.explorer.show(z)", z)
+            page.wait_for_timeout(60)
+            found = [float(t.replace("\u2212", "-")) for t in cells.all_inner_texts()]
+            truth = decode(made.rounded(trained), np.array([z], np.float32)).ravel()
+            np.testing.assert_allclose(found, truth, rtol=0.006)
+        assert tuple(page.locator(".decoded th").all_inner_texts()) == names
+        said = page.locator("#reconstructions .hint").inner_text()
+        assert said.endswith(f"From left to right: {', '.join(names)}.")
 
 
 @pytest.mark.ci
@@ -242,26 +271,39 @@ def test_the_page_from_slider_to_drawing(browser, write):
         assert not np.array_equal(shown(page, "#samples canvas"), old)
 
 
-@pytest.mark.parametrize(("name", "books"), [("vq", 1), ("rq", 3)])
-def test_a_click_changes_a_code(browser, write, name, books):
-    """What is decoded then is what JAX decodes from the sum of the codes that are framed."""
+LEVELS = made.MODELS["fsq"].levels
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("vq", [8]), ("rq", [8] * 3), ("fsq", LEVELS)])
+def test_a_click_changes_a_code(browser, write, name, sizes):
+    """What is decoded then is what JAX decodes from the sum of the codes that are framed; of
+    rounded numbers, from these."""
     trained, path = write(name)
+    books, rounds = len(sizes), name == "fsq"
     same = made.rounded(trained)
     variables = same.variables.model
-    codes = np.asarray(variables["codebook"]["codes"]).reshape(books, 8, 5)
+
+    def summed(chosen):
+        if rounds:
+            half = np.asarray(sizes) // 2
+            return ((chosen - half) / half).astype(np.float32)
+        codes = np.asarray(variables["codebook"]["codes"]).reshape(books, 8, 5)
+        return codes[np.arange(books), chosen].sum(axis=2)
+
     with opened(browser, path) as page:
         part = page.locator("#codebook")
-        assert part.locator("h3", has_text="codes in use").count() == books
-        assert part.locator("button[aria-pressed]").count() == 8 * books
+        used = "values in use" if rounds else "codes in use"
+        assert part.locator("h3", has_text=used).count() == books
+        assert part.locator("button[aria-pressed]").count() == sum(sizes)
 
         def held():
             chosen = np.array(page.evaluate("Array.from(report.codes.chosen)"))
             return chosen.reshape(3, 3, books)
 
         def is_right():
-            z = codes[np.arange(books), held()].sum(axis=2)
             picture = shown(page, ".places canvas")
-            np.testing.assert_allclose(picture, decode(same, z[None]).ravel(), atol=0.006)
+            truth = decode(same, summed(held())[None]).ravel()
+            np.testing.assert_allclose(picture, truth, atol=0.006)
             return picture
 
         # The test example's own codes, as the model chooses them.
@@ -270,7 +312,10 @@ def test_a_click_changes_a_code(browser, write, name, books):
         )
         (index,) = np.flatnonzero([(i.ravel() == first).all() for i in STRIPES.test.images])
         batch = prepare(same, STRIPES.test.take(np.array([index])))
-        own = np.asarray(same.model.apply(variables, batch).aux["indices"]).reshape(3, 3, books)
+        own = np.asarray(same.model.apply(variables, batch).aux["indices"])
+        if rounds:
+            own = np.stack(np.unravel_index(own, sizes, order="F"), axis=-1)
+        own = own.reshape(3, 3, books)
         np.testing.assert_array_equal(held(), own)
         before = is_right()
 
@@ -285,8 +330,13 @@ def test_a_click_changes_a_code(browser, write, name, books):
         assert [code for _, code in framed] == own[2, 2].tolist()
 
         # A click on a code of the last book puts it there, and nowhere else.
-        other = (own[2, 2, -1] + 1) % 8
-        part.get_by_role("button", name=f"Code {other} of book {books},").click()
+        other = (own[2, 2, -1] + 1) % sizes[-1]
+        label = f"Code {other} of book {books},"
+        if rounds:
+            half = sizes[-1] // 2
+            value = f"{(other - half) / half:g}".replace("-", "\u2212")
+            label = f"Value {value} of number {books},"
+        part.get_by_role("button", name=label).click()
         expected = own.copy()
         expected[2, 2, -1] = other
         np.testing.assert_array_equal(held(), expected)
@@ -296,8 +346,8 @@ def test_a_click_changes_a_code(browser, write, name, books):
         np.testing.assert_array_equal(is_right(), before)
 
         said = page.locator("#latents").inner_text()
-        assert "Between the codes of a codebook there is nothing to decode" in said
-        assert ("the sum of one code of each codebook" in said) == (books > 1)
+        assert "Between codes there is nothing to decode" in said
+        assert ("the sum of one code of each codebook" in said) == (name == "rq")
 
 
 FRAMED = """report.codes.buttons.filter(({ made }) => made.getAttribute('aria-pressed') === 'true')
@@ -343,7 +393,7 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, select, canvas
   .map((e) => e.outerHTML.slice(0, 120))"""
 
 
-@pytest.mark.parametrize("name", ["dense", "vq", "rq", "conv", "cae"])
+@pytest.mark.parametrize("name", ["dense", "vq", "rq", "fsq", "conv", "cae"])
 def test_all_that_can_be_used_or_seen_has_a_name(browser, write, name):
     _, path = write(name)
     with opened(browser, path) as page:
@@ -444,7 +494,7 @@ RED = """async () => {
 @pytest.mark.parametrize("width", [360, 768, 1280, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_the_window(browser, write, width, scheme):
-    for name in ("dense", "conv", "vq", "rq"):
+    for name in ("dense", "conv", "vq", "rq", "fsq"):
         _, path = write(name)
         with opened(browser, path, width, scheme) as page:
             wide = page.evaluate("document.documentElement.scrollWidth")
@@ -493,6 +543,23 @@ def test_contrast_and_print(browser, write):
             width = page.evaluate("document.querySelector('.map-points').width")
             printed = re.findall(rb"/Width (\d+)", page.pdf())
             assert printed.count(str(width).encode()) >= 2
+
+
+def test_on_paper_the_map_is_on_the_first_page(browser, write):
+    """Beside the sliders of ten latents, with which it is moved as a whole."""
+    _, path = write("ten", Model(hidden_dims=(8,), latent_dim=12))
+    with opened(browser, path, width=round(180 * PER_MM)) as page:
+        page.emulate_media(media="print")
+        box = page.locator(".explorer").bounding_box()
+        assert box["y"] + box["height"] < 267 * PER_MM  # A4 within its margins of 15 mm
+        sliders = page.locator(".sliders .latent").all()[:10]
+        tops = [slider.bounding_box()["y"] for slider in sliders]
+        names = page.locator(".sliders .kl small").all()[:10]
+        ends = [sum(name.bounding_box()[side] for side in ("y", "height")) for name in names]
+        assert all(end <= top for end, top in zip(ends, tops[1:], strict=False))
+
+
+PER_MM = 96 / 25.4
 
 
 def test_axes_of_the_map_are_two_latents_or_two_components(browser, write):

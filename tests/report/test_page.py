@@ -22,6 +22,7 @@ from jaxvae.cli.parsing import parse
 from jaxvae.report import blobs, facts, html, looks, measures
 from jaxvae.report.contents import curves
 from jaxvae.runs import measured
+from jaxvae.runs.classes import class_name
 from jaxvae.runs.measured import Record
 from jaxvae.training import loop
 from tests.commands import call
@@ -227,9 +228,26 @@ def test_what_is_expected_comes_from_the_docstring():
 def test_facts_name_what_was_trained(run, page):
     found = dict(map(tuple, of_page(page)["facts"]))
     assert found["Trained"] == f"2 epochs, {run.summary['steps']} steps; finished"
-    assert found["Examples"] == "48 training, 12 validation, the same images"
+    assert found["Examples"] == "48 training, 12 validation and test alike"
     assert found["Versions"].startswith(f"jaxvae {jaxvae.__version__}, jax ")
     assert found["Model"] == "VAE, dense layers of 8, 2 latents"
+
+
+def test_facts_name_a_variant_by_what_it_alone_has_and_no_place_on_this_machine():
+    experiment = runs.load_experiment("beta_tc_vae")
+    config = {
+        "experiment": dataclasses.asdict(experiment),
+        "classes": {part: class_name(getattr(experiment, part)) for part in runs.PARTS},
+        "jaxvae": "1",
+        "jax": "2",
+    }
+    summary = {"data": ["set: 9 images; 1.0 of the archive in /home/me/set; 5 to train on", "odd"]}
+    found = dict(facts.facts(config, summary, facts.basis_of(config), None))
+    assert found["Model"] == "VAE, dense layers of 256, 10 latents"
+    own = "mi weight 1.0, tc weight 6.0, dw weight 1.0, estimator mws"
+    assert found["Objective"] == f"bernoulli likelihood; BetaTC: {own}"
+    said = "set: 9 images; 1.0 of the archive; 5 to train on; odd"
+    assert found["Data as understood"] == said
 
 
 # What it shows
@@ -250,6 +268,27 @@ def test_reconstructions_with_their_errors():
     np.testing.assert_array_equal(kept.read(groups["Any"]["originals"]), split.images[rows])
     shown = kept.read(groups["Any"]["reconstructions"]) / 255
     np.testing.assert_allclose(shown, recon[rows], atol=0.51 / 255)
+
+
+def test_what_a_denoising_model_is_given_is_shown(tmp_path):
+    data = Data("digits", batch_size=8, corruption="masking", corruption_level=0.5)
+    trained = made.trained(Model(family="AE", hidden_dims=(8,), latent_dim=2), data=data)
+    kept = blobs.Blobs()
+    found = report.contents(made.reported(tmp_path, trained), kept)
+    assert found["noise"] == "masking of level 0.5"
+    for group in found["reconstructions"]:
+        given, clean = kept.read(group["inputs"]), kept.read(group["originals"])
+        hidden = given != clean
+        assert 0.4 < hidden.mean() < 0.6 and not given[hidden].any()
+        recon = evaluation.decode(trained, evaluation.embed(trained, batch_at(trained, group)))
+        shown = kept.read(group["reconstructions"]) / 255
+        np.testing.assert_allclose(shown, recon, atol=0.51 / 255)
+
+
+def batch_at(trained, group):
+    """The test examples of a group, with the noise of their places."""
+    index = np.array(group["index"])
+    return evaluation.prepare(trained, subjects.dataset().test.take(index), index)
 
 
 def test_the_training_example_next_to_a_sample():
@@ -288,6 +327,44 @@ def test_codebooks_and_how_they_are_used(tmp_path, name, books):
         usage = counts[counts > 0] / (30 * 3 * 3)  # positions of all test images
         assert book["perplexity"] == pytest.approx(np.exp(-(usage @ np.log(usage))))
     assert found["prior"] is None and "samples" in found and found["notes"] == []
+
+
+@pytest.mark.slow
+def test_rounded_numbers_and_how_they_are_used(tmp_path):
+    """Each number's values by themselves, and the codes that all of them are together."""
+    trained = made.trained(made.MODELS["fsq"])
+    found = report.contents(made.reported(tmp_path, trained), blobs.Blobs())
+    assert found["notes"] == [] and found["prior"] is None
+    z = evaluation.embed(trained, evaluation.prepare(trained, subjects.dataset().test))
+    z = z.reshape(-1, 3)
+    assert [len(book["values"]) for book in found["codebooks"]] == [5, 2, 4]
+    for channel, book in zip(z.T, found["codebooks"], strict=True):
+        counts = [int(np.isclose(channel, value).sum()) for value in book["values"]]
+        assert book["counts"] == counts and sum(counts) == len(z)
+    _, counts = np.unique(z.round(6), axis=0, return_counts=True)
+    usage = counts / counts.sum()
+    perplexity = pytest.approx(np.exp(-(usage @ np.log(usage))))
+    assert found["rounded"] == {"codes": 40, "used": len(counts), "perplexity": perplexity}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parts", "scheduled"),
+    [
+        ("joint_vae", {"layers": [], "categories": {"from": 10, "size": 10}}, True),
+        ("gumbel_vae", {"layers": [], "categories": {"from": 0, "size": 10}}, True),
+        ("two_layer_vae", {"layers": ["z1", "z2"], "categories": None}, False),
+        ("warm_up_vae", {"layers": [], "categories": None}, True),
+    ],
+)
+def test_what_a_code_consists_of_and_whether_the_objective_changes(
+    tmp_path, name, parts, scheduled
+):
+    experiment = runs.load_experiment(name)
+    trained = subjects.trained(experiment, subjects.dataset())
+    found = report.contents(made.reported(tmp_path, trained), blobs.Blobs())
+    assert {part: found["latents"][part] for part in parts} == parts
+    assert found["scheduled"] == scheduled
 
 
 def test_a_decoder_that_the_page_has_not_is_a_grid(tmp_path, monkeypatch):

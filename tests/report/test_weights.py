@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import Model, Objective
+from jaxvae import Model, Objective, runs
 from jaxvae.batch import Batch
 from jaxvae.build import networks
 from jaxvae.evaluation import Trained, decode, embed, prepare
@@ -72,8 +72,6 @@ def test_of_colours_odd_sizes_and_signals():
 
 
 def test_a_conditional_model_is_told_the_class():
-    from jaxvae import runs
-
     model = runs.load_experiment("conditional_vae").model
     trained = made.trained(replace(model, hidden_dims=(16,), latent_dim=2))
     batch = batch_of(trained, subjects.images(8))
@@ -101,6 +99,15 @@ class Odd(Model):
 
     def build(self, info: Any) -> Any:
         return self.cls(**networks(self, info), latent_dim=self.latent_dim)
+
+
+def test_another_prior_leaves_the_code_of_an_example():
+    """Of a VampPrior the posterior's mean is the code; a posterior that a flow bends is not."""
+    for name, known in (("vamp_prior_vae", True), ("flow_vae", False)):
+        trained = subjects.trained(runs.load_experiment(name), subjects.dataset())
+        network = weights.export(trained, batch_of(trained, subjects.images(8)))
+        assert network.decoder is not None and (network.encoder is not None) == known
+        assert [*network.heads] == (["code"] if known else [])
 
 
 def test_what_is_no_longer_the_model_is_left_out():

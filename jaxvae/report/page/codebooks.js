@@ -8,37 +8,50 @@ const CODES = 64;
 /** Their section, added to the page. Returns the `Codes` of an example; null: the page cannot
  * compute them. */
 function showCodebooks(model, explorer) {
-  const books = contents.codebooks;
+  const { codebooks: books, rounded } = contents;
   if (!books.length) return null;
   const codes = model.quantiser && model.decoder ? new Codes(model, explorer) : null;
   const several = books.length > 1;
-  const sum = several ? 'A position has a code of each book: of the first the nearest to its features, of every other one the nearest '
-    + 'to what the books before it leave. The decoder is given their sum. ' : '';
-  const upon = several ? ', added to the mean code of each other book' : '';
-  const looks = codes ? ` Codes are shown as what is decoded where they stand at every position${upon}.` : '';
-  section('codebook', several ? 'Codebooks' : 'Codebook',
-    el('p', {}, `${sum}Below a code is its share of all positions of the test examples; a perplexity of n is that of n codes which are used `
-      + `alike.${looks}`),
+  const sum = 'A position has a code of each book: of the first the nearest to its features, of every other one the nearest '
+    + 'to what the books before it leave. The decoder is given their sum. ';
+  const scalars = rounded && `A position has ${several ? `${books.length} numbers, each` : 'a number'} rounded to one of a few values: `
+    + `of ${rounded.codes.toLocaleString('en')} codes ${rounded.used.toLocaleString('en')} are in use, perplexity ${number(rounded.perplexity, 3)}. `;
+  const [code, of] = rounded ? ['value', 'number'] : ['code', 'book'];
+  const upon = several ? `, ${rounded ? 'beside the mean' : 'added to the mean code'} of each other ${of}` : '';
+  const looks = codes ? ` A ${code} is shown as what is decoded where it stands at every position${upon}.` : '';
+  section('codebook', rounded ? 'Codes' : several ? 'Codebooks' : 'Codebook',
+    el('p', {}, `${scalars ?? (several ? sum : '')}Below a ${code} is its share of all positions of the test examples; a perplexity of n is `
+      + `that of n codes which are used alike.${looks}`),
     ...(codes?.parts ?? []), ...books.flatMap((_, book) => bookOf(book, codes)));
   codes?.take(0);
   return codes;
 }
 
-/** A book: its codes, the most used first. */
+/** What a code of a book is called: by its place in it, or as the value that it is. */
+function codeName(book, code) {
+  const { values } = contents.codebooks[book];
+  return values ? number(values[code], 2) : String(code);
+}
+
+/** A book: its codes, the most used first; of the values of a number the lowest first. */
 function bookOf(book, codes) {
-  const { counts, perplexity } = contents.codebooks[book];
+  const { counts, perplexity, values } = contents.codebooks[book];
   const total = counts.reduce((a, b) => a + b, 0);
-  const order = [...counts.keys()].sort((a, b) => counts[b] - counts[a]);
+  const most = Math.max(...counts);
+  const order = [...counts.keys()];
+  if (!values) order.sort((a, b) => counts[b] - counts[a]);
   const figure = (code) => {
-    const share = `${number((100 * counts[code]) / total, 2)} %`;
+    const percent = (100 * counts[code]) / total;
+    const share = percent > 0 && percent < 0.1 ? '< 0.1 %' : `${number(percent, 2)} %`;
     const bar = el('span', { className: 'use' }, el('span', {}));
-    bar.firstChild.style.width = `${(100 * counts[code]) / counts[order[0]]}%`;
-    return el('figure', { title: `Code ${code}: ${share} of all positions`, className: counts[code] ? '' : 'unused' },
-      codes?.button(book, code, share), bar, el('figcaption', {}, share));
+    bar.firstChild.style.width = `${(100 * counts[code]) / most}%`;
+    const name = codeName(book, code);
+    return el('figure', { title: `${values ? 'Value' : 'Code'} ${name}: ${share} of all positions`, className: counts[code] ? '' : 'unused' },
+      codes?.button(book, code, share), bar, el('figcaption', {}, values ? el('b', {}, name) : null, values ? el('br') : null, share));
   };
   const figures = (some) => el('div', { className: 'row small' }, ...some.map(figure));
   const used = counts.filter((n) => n > 0).length;
-  const name = contents.codebooks.length > 1 ? `Book ${book + 1}: ` : '';
+  const name = contents.codebooks.length > 1 ? `${values ? 'Number' : 'Book'} ${book + 1}: ` : '';
   const rest = order.slice(CODES);
   const more = el('details', {
     ontoggle: () => { // only then, since each has to be decoded
@@ -47,7 +60,7 @@ function bookOf(book, codes) {
       codes?.mark();
     },
   }, el('summary', {}, `${rest.length} more`));
-  return [el('h3', {}, `${name}${used} of ${counts.length} codes in use, perplexity ${number(perplexity, 3)}`),
+  return [el('h3', {}, `${name}${used} of ${counts.length} ${values ? 'values' : 'codes'} in use, perplexity ${number(perplexity, 3)}`),
     figures(order.slice(0, CODES)), rest.length ? more : null];
 }
 
@@ -67,9 +80,9 @@ class Codes {
     }, this.picture, this.outline);
     this.said = el('output', { 'aria-live': 'polite' });
     const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
-    const each = this.books > 1 ? ', one of each book' : '';
+    const each = this.books > 1 ? `, one of each ${contents.rounded ? 'number' : 'book'}` : '';
     this.parts = [el('h3', {}, 'Change a code'),
-      el('p', { className: 'hint' }, `Click a place of what is decoded, and then below the code that it is to have. Those that it has are framed${each}.`),
+      el('p', { className: 'hint' }, `Click a place of what is decoded, and then below the ${contents.rounded ? 'value' : 'code'} that it is to have. Those that it has are framed${each}.`),
       el('div', { className: 'bar' },
         button('Another test example', () => this.take(Math.floor(Math.random() * explorer.latents.carried.shape[0]))),
         button('Its own codes again', () => this.take(this.example))),
@@ -91,7 +104,7 @@ class Codes {
       });
     });
     const everywhere = Float32Array.from({ length: this.rows * this.columns * length }, (_, i) => sum[i % length]);
-    const label = `Code ${code} of book ${book + 1}, ${share}`;
+    const label = `${contents.rounded ? `Value ${codeName(book, code)} of number` : `Code ${code} of book`} ${book + 1}, ${share}`;
     const made = el('button', {
       type: 'button', className: 'code-of', 'aria-label': label, 'aria-pressed': 'false', onclick: () => this.put(book, code),
     }, picture(this.model.decode(everywhere, -1), label));
@@ -148,7 +161,9 @@ class Codes {
     this.outline.style.top = `${(100 * i) / this.rows}%`;
     for (const { book, code, made } of this.buttons) made.setAttribute('aria-pressed', String(own[book] === code));
     const where = this.rows > 1 ? `Row ${i + 1}, column ${j + 1}` : `Place ${j + 1}`;
-    this.said.textContent = `${where}: ${own.length > 1 ? 'codes' : 'code'} ${[...own].join(' + ')}. `
+    const names = [...own].map((code, book) => codeName(book, code));
+    const have = contents.rounded ? `code (${names.join(', ')})` : `${own.length > 1 ? 'codes' : 'code'} ${names.join(' + ')}`;
+    this.said.textContent = `${where}: ${have}. `
       + `Mean squared error ${number(meanSquaredError(this.values, this.decoded), 3)} ${PER_VALUE[contents.kind]}.`;
   }
 }

@@ -92,7 +92,7 @@ function showAllCurves() {
   if (part && contents.runs.some(({ member }) => member)) {
     part.querySelector('p').append(' Of a population the thin, pale curves are the other members\u2019; what is read is the best one\u2019s.');
   }
-  part?.querySelector('p').after(el('label', { className: 'check', for: 'training' }, training, ' training too, dotted'));
+  part?.querySelector('p').after(el('label', { className: 'check on-screen', for: 'training' }, training, ' training too, dotted'));
   if (contents.alone.length) {
     (part ?? section('curves', 'Training')).append(el('p', { className: 'hint' }, `Not drawn, since one run alone has it: ${contents.alone.join('; ')}.`));
   }
@@ -111,7 +111,7 @@ function showPlane() {
   if (!points.length) return;
   const title = (point) => [contents.runs[point.run].name, point.words].filter(Boolean).join(', ');
   const host = el('div', { role: 'img', 'aria-label': `Reconstruction against KL of ${points.length} models; a table of them is below.` });
-  const readout = el('div', { className: 'readout' }, 'Point at one to read it.');
+  const readout = el('div', { className: 'readout' }, onScreen('Point at one to read it.'));
   const figure = el('figure', { className: 'curve plane' }, host, readout);
   const shown = () => points.filter(({ run }) => !hiddenRuns.has(run));
   const read = (u) => {

@@ -68,7 +68,15 @@ function decodedPanel(explorer) {
     explorer.classes.value = String(explorer.label);
     buttons.before(el('label', { for: 'class', className: 'check' }, 'decoded as class ', explorer.classes));
   }
+  if (contents.columns.length) panel.append(valuesOf(explorer));
   return panel;
+}
+
+/** The values of a decoded row by the names of their columns, in the table's own units. */
+function valuesOf(explorer) {
+  explorer.cells = contents.columns.map(() => el('td', { className: 'number' }));
+  const rows = contents.columns.map((name, i) => el('tr', {}, el('th', { scope: 'row' }, name), explorer.cells[i]));
+  return el('details', {}, el('summary', {}, 'Its values'), el('table', {}, el('tbody', {}, ...rows)));
 }
 
 function sliderPanel(explorer) {
@@ -95,9 +103,20 @@ function sliderPanel(explorer) {
   const sorted = kl ? 'by their KL to the prior' : 'by the standard deviation of their codes';
   const grey = unused ? ` ${unused} of ${used.length} are not used (grey): the variance of their means is at most 0.01.` : '';
   const panel = el('div', { className: 'sliders' }, el('h3', {}, 'Latents'),
-    el('p', { className: 'hint' }, `Ordered ${sorted}, a mean over the test codes.${grey}`), ...rows.slice(0, FIRST_SLIDERS));
+    el('p', { className: 'hint' }, `Ordered ${sorted}, a mean over the test codes.${grey}${categories(explorer)}`), ...rows.slice(0, FIRST_SLIDERS));
   if (rows.length > FIRST_SLIDERS) {
     panel.append(el('details', {}, el('summary', {}, `${rows.length - FIRST_SLIDERS} more`), ...rows.slice(FIRST_SLIDERS)));
   }
   return panel;
+}
+
+/** Which numbers of a code are no latents of their own, but a category. */
+function categories({ length, latents }) {
+  if (!latents.categories) return '';
+  const { from, size } = latents.categories;
+  const z = (i) => `z${subscript(i + 1)}`;
+  const which = length - from > size
+    ? `Each ${size} numbers in a row, ${z(from)} to ${z(from + size - 1)} the first, are a category`
+    : `${z(from)} to ${z(length - 1)} are a category`;
+  return ` ${which}: in a code one of them is 1, the others 0.`;
 }

@@ -2,7 +2,8 @@
  * panels' cursors. */
 'use strict';
 
-const CURVES = { height: 220, spike: 3 };
+/** `epochs` are what may lie between two marks of an axis. */
+const CURVES = { height: 220, spike: 3, epochs: [0, 1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((m) => m * 10 ** power)) };
 
 /** Their section, added to the page; null where there is none. */
 function showCurves() {
@@ -10,8 +11,10 @@ function showCurves() {
   if (!epoch.length) return null;
   const holder = el('div', { className: 'curves' });
   const marked = best === null ? '' : ` The dashed line is the best epoch by validation loss, ${best}.`;
+  const scheduled = contents.scheduled
+    ? ' The objective changes while it trains: a training loss is of what it was then, a validation loss of what it ends as.' : '';
   const part = section('curves', 'Training', el('p', {},
-    `Losses in ${contents.unit}.${marked}`, onScreen(' Point at a curve to read it; drag to zoom, double click to go back.')), holder);
+    `Losses in ${contents.unit}.${marked}${scheduled}`, onScreen(' Point at a curve to read it; drag to zoom, double click to go back.')), holder);
   for (const panel of panels) holder.append(curve(panel, epoch, best));
   const still = constant.map(({ name, value }) => `${name.toLowerCase()} ${number(value, 5)}`).join(', ');
   if (still) part.append(el('p', { className: 'hint' }, `The same in every epoch: ${still}.`));
@@ -77,8 +80,8 @@ function curve({ title, series }, epoch, best, chosen = null) {
     const at = index ?? (own < 0 ? last : own);
     const values = loud.map((one) => (one.hidden ? null : one.values[at]));
     const what = loud.length < series.length ? 'some' : 'early';
-    readout.replaceChildren(`epoch ${epoch[at]}: `, ...loud.flatMap(({ name }, i) => (values[i] === null ? [] : [
-      swatch(inkOf(loud, i)), `${loud.length > 1 ? `${name} ` : ''}${number(values[i], 5)} `])),
+    readout.replaceChildren(`epoch ${epoch[at]}: `, ...loud.flatMap(({ name }, i) => (values[i] === null ? [] : [el('span', { className: 'read' },
+      swatch(inkOf(loud, i)), `${loud.length > 1 ? `${name} ` : ''}${number(values[i], 5)}`), ' '])),
     cut ? el('span', { className: 'hint' }, `(${what} values are above the panel)`) : '');
   };
   chart(figure, host, () => {
@@ -88,7 +91,7 @@ function curve({ title, series }, epoch, best, chosen = null) {
     return {
       cursor: { sync: { key: 'epochs' }, y: false },
       scales: { x: { time: false }, y: { range: [low, high] } },
-      axes: [axis((t) => (Number.isInteger(t) ? t : ''), { size: 32 }), axis((t) => number(t, 4), { size: 56 })],
+      axes: [axis(String, { size: 32, incrs: CURVES.epochs }), axis((t) => number(t, 6), { size: 56 })],
       series: [{}, ...series.map(({ name, hidden, quiet, values, width, dash }, i) => ({
         label: name, show: !hidden, stroke: resolved(inkOf(series, i)), width: width ?? 2, dash,
         points: { show: !quiet && values.filter((v) => v !== null).length < 25, size: 5, fill: resolved(inkOf(series, i)) },

@@ -51,7 +51,7 @@ function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
   const size = Math.abs(value);
   const text = size !== 0 && (size < 1e-3 || size >= 1e6)
-    ? value.toExponential(Math.max(0, digits - 2))
+    ? value.toExponential(Math.max(0, digits - 2)).replace(/\.?0+e/, 'e')
     : String(Number(value.toPrecision(digits)));
   return text.replace('-', '\u2212');
 }

@@ -33,8 +33,10 @@ const LINES = { width: 240, height: 160, pad: 8 };
 
 function drawLines(canvas, values, behind, form) {
   const { width, height, pad } = LINES;
-  if (canvas.width !== width) Object.assign(canvas, { width, height });
+  const fine = canvas.classList.contains('large') ? 2 : 1;
+  if (canvas.width !== fine * width) Object.assign(canvas, { width: fine * width, height: fine * height });
   const context = canvas.getContext('2d');
+  context.setTransform(fine, 0, 0, fine, 0, 0);
   const channels = form.kind === 'signal' ? form.shape[1] : 1;
   const finite = [...values, ...(behind ?? [])].filter(Number.isFinite);
   const low = Math.min(-1, ...finite);

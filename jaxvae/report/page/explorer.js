@@ -38,8 +38,9 @@ class Explorer {
     const which = count === of ? `All ${of}` : `${count} of the ${of}`;
     const how = this.moves
       ? ' Drag anywhere to decode that place; click two points to walk between them.'
-      : contents.codebooks.length ? ' Between the codes of a codebook there is nothing to decode.' : '';
-    const sums = contents.codebooks.length > 1 ? ', at each position the sum of one code of each codebook' : '';
+      : contents.codebooks.length ? ' Between codes there is nothing to decode.' : '';
+    const layers = this.latents.layers.length ? `, that of ${this.latents.layers[0]}, of the layers ${this.latents.layers.join(' and ')}` : '';
+    const sums = contents.codebooks.length > 1 && !contents.rounded ? ', at each position the sum of one code of each codebook' : '';
     const circles = contents.prior === 'standard normal' && this.length > 1 && this.latents.std.length
       ? ` Dashed circles${this.length > 2 ? ', where both axes are latents' : ''}: 1, 2 and 3 standard deviations of the prior.` : '';
     const hold = `Shift and drag to move the map; zoom by the buttons, two fingers, or Ctrl and the wheel.${circles}`;
@@ -53,7 +54,7 @@ class Explorer {
     if (this.moves) side.append(decodedPanel(this));
     if (this.moves && this.model.decoder && this.latents.std.length) side.append(sliderPanel(this));
     section('latents', 'Latent space',
-      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : sums}.`,
+      el('p', {}, `${which} test examples by their code${contents.latents.kl ? ', the mean of q(z|x)' : `${sums}${layers}`}.`,
         onScreen(` Point at one to see it.${how}`)),
       this.model.grid ? el('p', { className: 'note' },
         `The page does not hold the decoder: what is shown comes from a grid of ${this.model.grid.side} by `
@@ -164,12 +165,14 @@ class Explorer {
   decode() {
     if (!this.moves) return;
     const began = performance.now();
-    draw(this.picture, this.model.decode(this.z, this.label));
+    const example = this.model.decode(this.z, this.label);
+    draw(this.picture, example);
     this.milliseconds = performance.now() - began;
     const listed = [...this.z.slice(0, 4)].map((value) => value.toFixed(2).replace('-', '\u2212')).join(', ');
     const text = `z = (${listed}${this.length > 4 ? ', …' : ''})`;
     this.said.textContent = text;
     this.picture.setAttribute('aria-label', `Decoded from ${text}`);
+    this.cells?.forEach((cell, i) => { cell.textContent = number(example[i] * (contents.scale[i] ?? 1) + (contents.center[i] ?? 0), 3); });
     for (const { latent, input, value } of this.sliders) {
       input.value = this.z[latent];
       value.textContent = this.z[latent].toFixed(2).replace('-', '\u2212');

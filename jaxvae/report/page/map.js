@@ -146,9 +146,9 @@ class LatentMap {
     context.fillStyle = color('--muted');
     context.font = '11px system-ui, sans-serif';
     context.lineWidth = 1;
-    const rough = this.span / 5;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+    const most = this.span / 3; // so that an axis has three steps at least
+    const power = 10 ** Math.floor(Math.log10(most));
+    const step = [5, 2, 1].map((m) => m * power).find((s) => s <= most);
     const [left, bottom] = this.toPlane(pad, height - pad);
     const [right, top] = this.toPlane(width, 0);
     const digits = Math.max(0, -Math.floor(Math.log10(step)));

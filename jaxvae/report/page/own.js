@@ -29,9 +29,9 @@ class Own {
         el('figure', {}, own.recon, el('figcaption', {}, 'Reconstruction'))),
       el('div', { className: 'bar' }, button('Clear', () => own.clear()),
         button('Take a test example', () => own.takeAny()),
-        el('label', { className: 'check', for: 'own-file' }, 'Image file ', own.file),
         el('label', { className: 'check', for: 'own-centre' }, own.centred, ' centre it'),
-        el('label', { className: 'check', for: 'own-invert' }, own.inverted, ' invert')),
+        el('label', { className: 'check', for: 'own-invert' }, own.inverted, ' invert'),
+        el('label', { className: 'check', for: 'own-file' }, 'Image file ', own.file)),
       own.said);
     own.listen(area);
     own.clear();

@@ -10,13 +10,13 @@ function showHeader() {
     el('b', {}, value), el('span', {}, label), note ? el('small', {}, note) : null);
   const tiles = [];
   if (best) {
-    tiles.push(tile(number(best.val_loss, 5), 'validation loss', `${unit}, epoch ${best.epoch}`));
+    tiles.push(tile(number(best.val_loss, 5), 'validation loss', `${unit}, epoch\u00a0${best.epoch}`));
     if (best.val_kl) {
       tiles.push(tile(number(best.val_recon, 5), 'reconstruction', unit), tile(number(best.val_kl, 3), 'KL divergence', unit));
     }
-    if (best.val_mse !== undefined && !best.val_kl) tiles.push(tile(number(best.val_mse, 3), 'mean squared error', 'per value'));
+    if (best.val_mse !== undefined && !best.val_kl) tiles.push(tile(number(best.val_mse, 3), 'mean squared error', contents.kind === 'image' ? 'per pixel' : 'per value'));
   }
-  if (active?.of) tiles.push(tile(`${active.active} of ${active.of}`, 'latents in use'));
+  if (active?.of) tiles.push(tile(`${active.active} of ${active.of}`, contents.latents?.categories ? 'numbers of the code in use' : 'latents in use'));
   if (contents.num_parameters) tiles.push(tile(contents.num_parameters.toLocaleString('en'), 'parameters'));
   if (contents.seconds) tiles.push(tile(duration(contents.seconds), 'to train'));
   document.getElementById('header').append(

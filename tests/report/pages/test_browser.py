@@ -207,6 +207,27 @@ def test_in_print(browser, page):
         assert pdf.startswith(b"%PDF") and len(pdf) > 20_000
 
 
+LONG = """() => {
+  for (const cell of document.querySelector('.side tbody').querySelectorAll('td:not(.thumbnail)')) {
+    cell.append('jaxvae.variants.categorical.Of_a_very_long_name');
+  }
+}"""
+
+
+def test_nothing_is_cut_off_on_paper(browser, page, index):
+    """Words of tables are broken where they are longer than paper is wide; nothing there asks to be
+    pointed at."""
+    paper = 680  # A4 within its margins
+    for path in (page, index):
+        with opened(browser, path, paper) as shown:
+            shown.evaluate(LONG)
+            shown.emulate_media(media="print")
+            box = "(table) => table.getBoundingClientRect().right"
+            ends = f"[...document.querySelectorAll('table')].map({box})"
+            assert 0 < max(shown.evaluate(ends)) <= paper, path
+            assert "Point at" not in shown.locator("body").inner_text()
+
+
 @pytest.mark.ci
 def test_an_index(browser, index):
     with opened(browser, index) as shown:

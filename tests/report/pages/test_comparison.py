@@ -108,6 +108,14 @@ def test_what_is_not_drawn_is_refused(tmp_path):
 # What it says of the runs
 
 
+def test_classes_are_called_without_their_modules(top):
+    """Their whole names are wider than a table has room for."""
+    each = [several.folder_of(top / name, made.MODELS[name]) for name in ("vq", "rq", "fsq")]
+    runs_of = [several.compared(run, seen="not looked at") for run in each]
+    settings = of_page(several.page(top, runs_of).read_text())["settings"]
+    assert {s["name"]: s["values"] for s in settings}["model"] == ["VQ", "RQ", "FSQ"]
+
+
 def test_numbers_are_those_of_the_files(top, four, said):
     found, _ = said
     assert [run["name"] for run in found["runs"]] == ["a", four[1].folder.name, "ae", "waves"]
