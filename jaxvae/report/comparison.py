@@ -162,7 +162,7 @@ def contents(found: Mapping[str, Any], each: Sequence[Compared], out: Path, blob
             for i, (name, run, standing) in enumerate(zip(names, each, standings, strict=True))
         ],
         "settings": [
-            {"name": name, "values": [None if v is None else text(v) for v in values]}
+            {"name": name, "values": [None if v is None else _setting(name, v) for v in values]}
             for name, values in found["settings"].items()
         ],
         **_shared(each, names),
@@ -199,6 +199,11 @@ def _names(folders: Sequence[Path]) -> list[str]:
     places = [folder.resolve() for folder in folders]
     top = os.path.commonpath([place.parent for place in places])
     return [Path(os.path.relpath(place, top)).as_posix() for place in places]
+
+
+def _setting(name: str, value: Any) -> str:
+    """A setting in words; of the class of a part its own name, without those of its modules."""
+    return text(value).rpartition(".")[2] if name in runs.PARTS else text(value)
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -208,10 +208,19 @@ def test_in_print(browser, page):
 
 
 LONG = """() => {
-  for (const cell of document.querySelector('.side tbody').querySelectorAll('td:not(.thumbnail)')) {
+  const named = '.side:not(.index, .looks) tbody td, .index tbody :is(th, td:nth-child(3))';
+  for (const cell of document.querySelectorAll(named)) {
     cell.append('jaxvae.variants.categorical.Of_a_very_long_name');
   }
 }"""
+
+
+LINES = """(cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size;
+}"""
+"""How many lines of text an element has."""
 
 
 def test_nothing_is_cut_off_on_paper(browser, page, index):
@@ -226,6 +235,10 @@ def test_nothing_is_cut_off_on_paper(browser, page, index):
             ends = f"[...document.querySelectorAll('table')].map({box})"
             assert 0 < max(shown.evaluate(ends)) <= paper, path
             assert "Point at" not in shown.locator("body").inner_text()
+            # Numbers of the index are whole.
+            numbers = shown.locator(".index tbody td:nth-child(n+5):not(:last-child)").all()
+            heights = {cell.evaluate(LINES) for cell in numbers}
+            assert heights <= {1}
 
 
 @pytest.mark.ci
