@@ -20,8 +20,9 @@ sys.path.insert(0, str(HERE.parents[1]))  # `tests`, which is not installed
 from tests.report.browsing import chromium, opened  # noqa: E402
 
 OUT = HERE / "report"
+COVERAGE = Image.Quantize.MAXCOVERAGE  # so that the colours of rare classes stay
 MARGIN = 10  # pixels
-COLORS = 192  # of a picture, which is a third as large then
+COLORS = 256  # of a picture, which is half as large then
 RUNS: dict[str, dict[str, Any]] = {
     "vae": {"epochs": 15},
     "beta4": {"epochs": 20, "beta": 4.0},
@@ -101,7 +102,7 @@ def main(folder: Path) -> None:
         compare(browser, page)
     for name in ("mnist", "phone", "compare"):
         with Image.open(OUT / f"{name}.png") as image:
-            few = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+            few = image.convert("RGB").quantize(COLORS, COVERAGE, dither=Image.Dither.NONE)
         few.save(OUT / f"{name}.png", optimize=True)
 
 
