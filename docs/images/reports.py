@@ -92,7 +92,7 @@ def main(folder: Path) -> None:
     run.report()
     digits = folder / "digits"
     for name, settings in RUNS.items():
-        if not (digits / name).exists():
+        if not (digits / name / "summary.json").exists():
             jaxvae.train("digits_vae", digits / name, figures_every=None, **settings)
     page = digits / "compare.html"
     jaxvae.compare(*(digits / name for name in RUNS), path=page)

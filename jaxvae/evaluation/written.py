@@ -1,5 +1,6 @@
 """The figures of a run as files: in which formats, and what stands below them."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def epoch_of(rows: Rows, step: int) -> str:
     return f"step {step:,}" if step else ""
 
 
+def epoch_and_member(folder: Path) -> tuple[int, int | None]:
+    """The epoch that epoch-0012 names, or epoch-0012-member-3, and the member."""
+    _, epoch, *whose = folder.name.split("-")
+    return int(epoch), int(whose[1]) if whose else None
+
+
+def by_epoch(folder: Path) -> list[Path]:
+    """The folders that `write_progress` wrote in RUN/figures, the first epoch first."""
+    return sorted(folder.glob("epoch-[0-9]*"), key=lambda each: epoch_and_member(each)[0])
+
+
 def write_progress(
     trained: Trained,
     dataset: Dataset,
@@ -59,6 +71,9 @@ def write_progress(
     if member is None:
         _save({"curves": figures.training_curves(rows)}, trained, dataset, folder)
     else:
+        # An epoch that is repeated may have another best member.
+        for before in folder.glob(f"{of_epoch.name}-member-*"):
+            shutil.rmtree(before)
         when, of_epoch = f"member {member}, {when}", folder / f"{of_epoch.name}-member-{member}"
     made = {name: pictures.figure(name, trained, dataset, rows) for name in WHILE}
     _save(made, trained, dataset, of_epoch, when)
@@ -123,7 +138,8 @@ def write_films(folder: Path, kind: str) -> list[Path]:
     """
     written = []
     for name in WHILE:
-        frames = sorted(folder.glob(f"epoch-*/{name}.png"))
+        drawn = [each / f"{name}.png" for each in by_epoch(folder)]
+        frames = [frame for frame in drawn if frame.exists()]
         if len(frames) > 1:
             written.append(folder / f"training-{name}.{kind}")
             figures.save_film(frames, written[-1])

@@ -12,7 +12,7 @@ from jaxvae import __version__, runs
 from jaxvae.config import Objective
 from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained, has_prior, is_images, knows_labels, prepare
-from jaxvae.evaluation.drawn import kind
+from jaxvae.evaluation.drawn import columns, kind
 from jaxvae.evaluation.trained import codes_of, has_gaussian
 from jaxvae.figures.style import PALETTE, class_color
 from jaxvae.report import codebooks, facts, looks, measures, weights
@@ -79,7 +79,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
         "kind": shown,
         "unit": f"nats per {'image' if is_images(trained) else 'example'}",
         "shape": list(trained.info.shape),
-        "columns": list(trained.info.columns),
+        "columns": list(columns(trained)),
         "center": list(trained.info.center),
         "scale": list(trained.info.scale),
         "palette": list(PALETTE),
@@ -110,6 +110,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     if has_prior(trained):
         found |= looks.samples(trained, run.dataset.train, blobs)
     found["codebooks"], found["rounded"] = codebooks.use(trained, split, seen.rows)
+    found["counted"] = min(len(seen.rows), codebooks.MOST)
     if network.decoder is None and seen.codes.shape[1] >= 2:
         found["grid"] = looks.grid(trained, seen, found["latents"]["plane"], blobs)
     return found

@@ -14,8 +14,8 @@ from jaxvae.runs import names
 from jaxvae.runs.classes import class_name
 from jaxvae.runs.listing import FREE
 
-PLACE = re.compile(r" in (?:/|[A-Z]:)[^;]*")
-"""Where data are on this machine, which is nothing to a page that is sent to others."""
+PLACE = re.compile(r"(?<= of TensorFlow Datasets) in .*?(?=; |$)")
+"""Where prepared sets are on this machine, which is nothing to those a page is sent to."""
 Settings = dict[str, Any]
 """Fields of an experiment by dotted name."""
 

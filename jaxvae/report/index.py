@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae import __version__
+from jaxvae.evaluation.written import by_epoch
 from jaxvae.report import html, looks
 from jaxvae.report.blobs import Blobs
 from jaxvae.report.contents import Json
@@ -61,7 +62,7 @@ def _changed(run: Path) -> float:
 
 def _thumbnail(run: Path) -> Json | None:
     """A figure, small: of the end of the training, or else of the last epoch that has one."""
-    folders = [run / "figures", *sorted(run.glob("figures/epoch-*"), reverse=True)]
+    folders = [run / "figures", *reversed(by_epoch(run / "figures"))]
     for name in SHOWN:
         for folder in folders:
             file = folder / f"{name}.png"

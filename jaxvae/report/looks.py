@@ -22,6 +22,7 @@ from jaxvae.evaluation import (
 )
 from jaxvae.evaluation.trained import batches
 from jaxvae.evaluation.views import chosen
+from jaxvae.evaluation.written import by_epoch, epoch_and_member
 from jaxvae.figures.latents import pca
 from jaxvae.report.blobs import Blobs, Reference
 
@@ -235,11 +236,10 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
 
     Of many epochs so many as fit, evenly spaced, the last one among them.
     """
-    folders = sorted(folder.glob("figures/epoch-*"))
-    every = [(path.name, sorted(path.glob("*.png"))) for path in folders]
+    every = [(path, sorted(path.glob("*.png"))) for path in by_epoch(folder / "figures")]
     packed = [
-        (name, [(file.stem, small_webp(file, 700)) for file in files])
-        for name, files in every
+        (epoch_and_member(path), [(file.stem, small_webp(file, 700)) for file in files])
+        for path, files in every
         if files
     ]
     if not packed:
@@ -247,13 +247,8 @@ def over_time(folder: Path) -> list[dict[str, Any]]:
     size = max(sum(len(webp) for _, webp in files) for _, files in packed)
     number = min(len(packed), max(1, FIGURE_BYTES // size))
     places = np.unique(np.linspace(len(packed) - 1, 0, number).round().astype(int))
-    return [_when(packed[i][0]) | {"pictures": [*_urls(packed[i][1])]} for i in places]
-
-
-def _when(name: str) -> dict[str, int | None]:
-    """What epoch-0012 says, or epoch-0012-member-3."""
-    _, epoch, *whose = name.split("-")
-    return {"epoch": int(epoch), "member": int(whose[1]) if whose else None}
+    kept = [packed[i] for i in places]
+    return [{"epoch": e, "member": m, "pictures": [*_urls(files)]} for (e, m), files in kept]
 
 
 def _urls(files: list[tuple[str, bytes]]) -> Iterator[dict[str, str]]:

@@ -46,7 +46,9 @@ def write_comparison(given: Sequence[Given], out: Path, trust_code: bool = False
     # Runs that are compared often have the same data, which need not be read again.
     load = functools.lru_cache(maxsize=1)(functools.partial(data.load, known=True))
 
-    def read(settings: Data) -> Dataset:  # the examples are the same in batches of any size
+    # Test examples, which are all that is drawn, are the same in batches of any size, whatever
+    # labels the training examples keep.
+    def read(settings: Data) -> Dataset:
         return load(replace(settings, batch_size=1, labelled=None))
 
     each = [

@@ -37,6 +37,8 @@ PAINTED = """() => {
   }
   return count;
 }"""
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""What was asked to be drawn is drawn."""
 EVIL = "</script><b onclick='alert(1)'>&"
 STRIPES = subjects.dataset()._replace(classes=(EVIL, "even", "odd"))
 
@@ -153,20 +155,21 @@ def test_a_conditional_model_has_a_choice_of_class(browser, write):
         assert captions.all_inner_texts() == turn
 
 
-def test_a_row_of_a_table_is_told_in_its_own_units(browser, write):
+@pytest.mark.parametrize("columns", [("height", EVIL, "mass"), ()], ids=["named", "nameless"])
+def test_a_row_of_a_table_is_told_in_its_own_units(browser, write, columns):
     """Decoded values by the names of their columns, which pictures are drawn in the order of."""
     rng = np.random.default_rng(0)
     rows = Split(rng.normal([5, -40, 0.1], [1, 20, 0.01], (40, 3)).astype(np.float32), None)
-    names = ("height", EVIL, "mass")
-    data = Dataset("table", rows, rows, rows, None, "table", columns=names)
+    data = Dataset("table", rows, rows, rows, None, "table", columns=columns)
     model = Model(hidden_dims=(8,), latent_dim=2, output="linear")
-    trained, path = write("table", model, data, objective=Objective("gaussian"))
+    trained, path = write(f"table-{len(columns)}", model, data, objective=Objective("gaussian"))
+    names = columns or ("1", "2", "3")
     with opened(browser, path) as page:
         page.get_by_text("Its values").click()
         cells = page.locator(".decoded td")
         for z in ([0.3, -0.7], [-1.2, 0.5]):
             page.evaluate("(z) => report.explorer.show(z)", z)
-            page.wait_for_timeout(60)
+            page.evaluate(FRAMES)
             found = [float(t.replace("\u2212", "-")) for t in cells.all_inner_texts()]
             truth = decode(made.rounded(trained), np.array([z], np.float32)).ravel()
             np.testing.assert_allclose(found, truth, rtol=0.006)
@@ -184,7 +187,7 @@ def test_the_page_from_slider_to_drawing(browser, write):
         compare(page, trained, STRIPES.test)
 
         def is_right():
-            page.wait_for_timeout(60)  # a frame
+            page.evaluate(FRAMES)
             z = np.array(page.evaluate("Array.from(report.explorer.z)"), np.float32)
             picture = shown(page, ".decoded canvas")
             np.testing.assert_allclose(picture, decode(same, z[None]).ravel(), atol=0.006)
@@ -249,7 +252,7 @@ def test_the_page_from_slider_to_drawing(browser, write):
         page.mouse.down()
         page.mouse.move(sheet["x"] + 90, sheet["y"] + 180, steps=5)
         page.mouse.up()
-        page.wait_for_timeout(60)
+        page.evaluate(FRAMES)
         pixels = np.array(page.evaluate("Array.from(report.own.pixels())"), np.float32)
         assert pixels.max() > 0.5
         weight = pixels.reshape(12, 12) / pixels.sum()
@@ -292,7 +295,7 @@ def test_a_click_changes_a_code(browser, write, name, sizes):
 
     with opened(browser, path) as page:
         part = page.locator("#codebook")
-        used = "values in use" if rounds else "codes in use"
+        used = "levels in use" if rounds else "codes in use"
         assert part.locator("h3", has_text=used).count() == books
         assert part.locator("button[aria-pressed]").count() == sum(sizes)
 
@@ -335,7 +338,7 @@ def test_a_click_changes_a_code(browser, write, name, sizes):
         if rounds:
             half = sizes[-1] // 2
             value = f"{(other - half) / half:g}".replace("-", "\u2212")
-            label = f"Value {value} of number {books},"
+            label = f"Level {value} of channel {books},"
         part.get_by_role("button", name=label).click()
         expected = own.copy()
         expected[2, 2, -1] = other
@@ -364,6 +367,25 @@ def test_many_codes_are_behind_a_line(browser, write):
         assert codes.count() == 70
 
 
+def test_axes_have_marks_at_every_zoom(browser, write):
+    """Also where a third of the span is a power of ten but for rounding: 0.1 below that."""
+    _, path = write("dense")
+    marks = """(span) => {
+      const { map } = report.explorer;
+      const written = [];
+      const context = new Proxy({}, {
+        get: (_, name) => (name === 'fillText' ? (text) => written.push(text) : () => {}),
+        set: () => true,
+      });
+      map.span = span;
+      map.paintAxes(context);
+      return written.length - map.names.filter(Boolean).length;
+    }"""
+    with opened(browser, path) as page:
+        for span in (0.3, 3, 4.9, 30 - 1e-9, 7.1):
+            assert 5 <= page.evaluate(marks, span) <= 24, span
+
+
 def test_the_keyboard(browser, write):
     _, path = write("dense")
     with opened(browser, path) as page:
@@ -373,7 +395,7 @@ def test_the_keyboard(browser, write):
         before = page.evaluate("[Array.from(report.explorer.z), report.explorer.map.span]")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowUp")
-        page.wait_for_timeout(100)
+        page.evaluate(FRAMES)
         z = np.array(page.evaluate("Array.from(report.explorer.z)"))
         np.testing.assert_allclose(z - before[0], before[1] / 60, rtol=1e-3)
         assert "z = (" in page.locator(".decoded output").inner_text()
@@ -580,7 +602,7 @@ def test_axes_of_the_map_are_two_latents_or_two_components(browser, write):
         # Moving in the plane of the components keeps what is at right angles to it.
         before = np.array(page.evaluate("Array.from(report.explorer.z)"))
         page.evaluate("report.explorer.moveTo(0.3, -0.2)")
-        page.wait_for_timeout(60)
+        page.evaluate(FRAMES)
         step = np.array(page.evaluate("Array.from(report.explorer.z)")) - before
         directions = np.array(page.evaluate("contents.latents.plane.directions"))
         np.testing.assert_allclose(step, directions.T @ (directions @ step), atol=1e-5)
@@ -606,13 +628,11 @@ def test_a_file_is_encoded(browser, write, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with opened(browser, path) as page:
         page.set_input_files("#own-file", tmp_path / "white.png")
-        page.wait_for_timeout(200)
-        assert page.evaluate("Math.min(...report.own.pixels())") == pytest.approx(1)
+        page.wait_for_function("Math.min(...report.own.pixels()) > 0.999")
         page.locator("#own-invert").check()
         assert page.evaluate("Math.max(...report.own.pixels())") == pytest.approx(0)
         page.set_input_files("#own-file", tmp_path / "text.png")
-        page.wait_for_timeout(200)
-        assert "not an image" in page.locator("#own output").inner_text()
+        page.get_by_text("not an image").wait_for()
 
 
 def test_the_largest_usual_decoder_is_fast(browser, write):

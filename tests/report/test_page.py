@@ -241,13 +241,20 @@ def test_facts_name_a_variant_by_what_it_alone_has_and_no_place_on_this_machine(
         "jaxvae": "1",
         "jax": "2",
     }
-    summary = {"data": ["set: 9 images; 1.0 of the archive in /home/me/set; 5 to train on", "odd"]}
-    found = dict(facts.facts(config, summary, facts.basis_of(config), None))
+    prepared = "9 images; mnist/3.0.1 of TensorFlow Datasets"
+
+    def facts_of(*data):
+        return dict(facts.facts(config, {"data": data}, facts.basis_of(config), None))
+
+    found = facts_of(f"set: {prepared} in /home/me/a, b; 5 to train on", "odd")
     assert found["Model"] == "VAE, dense layers of 256, 10 latents"
     own = "mi weight 1.0, tc weight 6.0, dw weight 1.0, estimator mws"
     assert found["Objective"] == f"bernoulli likelihood; BetaTC: {own}"
-    said = "set: 9 images; 1.0 of the archive; 5 to train on; odd"
-    assert found["Data as understood"] == said
+    assert found["Data as understood"] == f"set: {prepared}; 5 to train on; odd"
+    for place in ("~/data/mnist", r"C:\\data", r"\\\\host\data"):
+        assert facts_of(f"{prepared} in {place}")["Data as understood"] == prepared
+    other = "labels in A: the rest; 5 to train on"  # what else is said stays
+    assert facts_of(other)["Data as understood"] == other
 
 
 # What it shows
@@ -437,11 +444,11 @@ def test_figures_while_training_say_whose_they_are(tmp_path):
     """Of a run alone nobody's; of a population they may be another member's at each epoch."""
     from PIL import Image
 
-    for name in ("epoch-0001-member-12", "epoch-0010-member-3", "epoch-0002"):
+    for name in ("epoch-0001-member-12", "epoch-9999-member-3", "epoch-10000", "epoch-0002"):
         (tmp_path / "figures" / name).mkdir(parents=True)
         Image.new("RGB", (4, 3)).save(tmp_path / "figures" / name / "samples.png")
     found = [(each["epoch"], each["member"]) for each in looks.over_time(tmp_path)]
-    assert found == [(1, 12), (2, None), (10, 3)]
+    assert found == [(1, 12), (2, None), (9999, 3), (10000, None)]
 
 
 # What was measured

@@ -281,6 +281,10 @@ def test_figures_while_training_are_of_the_best_member_then(tmp_path, monkeypatc
         assert trained.experiment.optimizer.learning_rate == (0.03, 0.1)[best]
         jax.tree.map(np.testing.assert_array_equal, trained.variables, own.variables)
     assert len(drawn) == 2
+    # An epoch that is repeated leaves no picture of another member.
+    folder, (last, _) = tmp_path / "run" / "figures", drawn[-1]
+    write_progress(last, data.load(small.data), rows, folder, 2, 7)
+    write_progress(last, data.load(small.data), rows, folder, 2, 0)
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     assert names == {"epoch-0001-member-1", "epoch-0002-member-0", "population.png"}
     whose = below[Path("figures/epoch-0001-member-1/samples")]

@@ -36,7 +36,8 @@ MODELS: dict[str, Entry] = {
     "mnist_conv_vae": Entry("conv VAE", 2048, 768, Target(64, 1.4, 1.0)),
     "antixk_vae": Entry(
         "AntixK's VAE",
-        *(1024, 512),
+        1024,
+        512,
         Target(64, None, 1.2),
         PHOTO,
         settings={"optimizer.schedule": "constant"},  # PyTorch's steps follow none here
@@ -44,7 +45,8 @@ MODELS: dict[str, Entry] = {
     ),
     "burgess_vae": Entry(
         "Burgess's VAE",
-        *(4096, 2048),
+        4096,
+        2048,
         Target(64, None, 1.2),
         PHOTO,
         settings={"data.resize": (64, 64), "model.hidden_dims": (32, 32, 32, 32)},

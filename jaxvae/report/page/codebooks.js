@@ -14,13 +14,13 @@ function showCodebooks(model, explorer) {
   const several = books.length > 1;
   const sum = 'A position has a code of each book: of the first the nearest to its features, of every other one the nearest '
     + 'to what the books before it leave. The decoder is given their sum. ';
-  const scalars = rounded && `A position has ${several ? `${books.length} numbers, each` : 'a number'} rounded to one of a few values: `
+  const scalars = rounded && `A position has ${several ? `${books.length} channels, each` : 'a channel'} rounded to one of a few levels: `
     + `of ${rounded.codes.toLocaleString('en')} codes ${rounded.used.toLocaleString('en')} are in use, perplexity ${number(rounded.perplexity, 3)}. `;
-  const [code, of] = rounded ? ['value', 'number'] : ['code', 'book'];
+  const [code, of] = rounded ? ['level', 'channel'] : ['code', 'book'];
   const upon = several ? `, ${rounded ? 'beside the mean' : 'added to the mean code'} of each other ${of}` : '';
   const looks = codes ? ` A ${code} is shown as what is decoded where it stands at every position${upon}.` : '';
   section('codebook', rounded ? 'Codes' : several ? 'Codebooks' : 'Codebook',
-    el('p', {}, `${scalars ?? (several ? sum : '')}Below a ${code} is its share of all positions of the test examples; a perplexity of n is `
+    el('p', {}, `${scalars ?? (several ? sum : '')}Below a ${code} is its share of all positions of ${contents.counted.toLocaleString('en')} test examples; a perplexity of n is `
       + `that of n codes which are used alike.${looks}`),
     ...(codes?.parts ?? []), ...books.flatMap((_, book) => bookOf(book, codes)));
   codes?.take(0);
@@ -33,7 +33,7 @@ function codeName(book, code) {
   return values ? number(values[code], 2) : String(code);
 }
 
-/** A book: its codes, the most used first; of the values of a number the lowest first. */
+/** A book: its codes, the most used first; of the levels of a channel the lowest first. */
 function bookOf(book, codes) {
   const { counts, perplexity, values } = contents.codebooks[book];
   const total = counts.reduce((a, b) => a + b, 0);
@@ -46,12 +46,12 @@ function bookOf(book, codes) {
     const bar = el('span', { className: 'use' }, el('span', {}));
     bar.firstChild.style.width = `${(100 * counts[code]) / most}%`;
     const name = codeName(book, code);
-    return el('figure', { title: `${values ? 'Value' : 'Code'} ${name}: ${share} of all positions`, className: counts[code] ? '' : 'unused' },
+    return el('figure', { title: `${values ? 'Level' : 'Code'} ${name}: ${share} of all positions`, className: counts[code] ? '' : 'unused' },
       codes?.button(book, code, share), bar, el('figcaption', {}, values ? el('b', {}, name) : null, values ? el('br') : null, share));
   };
   const figures = (some) => el('div', { className: 'row small' }, ...some.map(figure));
   const used = counts.filter((n) => n > 0).length;
-  const name = contents.codebooks.length > 1 ? `${values ? 'Number' : 'Book'} ${book + 1}: ` : '';
+  const name = contents.codebooks.length > 1 ? `${values ? 'Channel' : 'Book'} ${book + 1}: ` : '';
   const rest = order.slice(CODES);
   const more = el('details', {
     ontoggle: () => { // only then, since each has to be decoded
@@ -60,7 +60,7 @@ function bookOf(book, codes) {
       codes?.mark();
     },
   }, el('summary', {}, `${rest.length} more`));
-  return [el('h3', {}, `${name}${used} of ${counts.length} ${values ? 'values' : 'codes'} in use, perplexity ${number(perplexity, 3)}`),
+  return [el('h3', {}, `${name}${used} of ${counts.length} ${values ? 'levels' : 'codes'} in use, perplexity ${number(perplexity, 3)}`),
     figures(order.slice(0, CODES)), rest.length ? more : null];
 }
 
@@ -82,7 +82,7 @@ class Codes {
     const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
     const each = this.books > 1 ? `, one of each ${contents.rounded ? 'number' : 'book'}` : '';
     this.parts = [el('h3', {}, 'Change a code'),
-      el('p', { className: 'hint' }, `Click a place of what is decoded, and then below the ${contents.rounded ? 'value' : 'code'} that it is to have. Those that it has are framed${each}.`),
+      el('p', { className: 'hint' }, `Click a place of what is decoded, and then below the ${contents.rounded ? 'level' : 'code'} that it is to have. Those that it has are framed${each}.`),
       el('div', { className: 'bar' },
         button('Another test example', () => this.take(Math.floor(Math.random() * explorer.latents.carried.shape[0]))),
         button('Its own codes again', () => this.take(this.example))),
@@ -104,7 +104,7 @@ class Codes {
       });
     });
     const everywhere = Float32Array.from({ length: this.rows * this.columns * length }, (_, i) => sum[i % length]);
-    const label = `${contents.rounded ? `Value ${codeName(book, code)} of number` : `Code ${code} of book`} ${book + 1}, ${share}`;
+    const label = `${contents.rounded ? `Level ${codeName(book, code)} of channel` : `Code ${code} of book`} ${book + 1}, ${share}`;
     const made = el('button', {
       type: 'button', className: 'code-of', 'aria-label': label, 'aria-pressed': 'false', onclick: () => this.put(book, code),
     }, picture(this.model.decode(everywhere, -1), label));

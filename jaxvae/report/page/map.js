@@ -148,7 +148,7 @@ class LatentMap {
     context.lineWidth = 1;
     const most = this.span / 3; // so that an axis has three steps at least
     const power = 10 ** Math.floor(Math.log10(most));
-    const step = [5, 2, 1].map((m) => m * power).find((s) => s <= most);
+    const step = [5, 2, 1, 0.5].map((m) => m * power).find((s) => s <= most);
     const [left, bottom] = this.toPlane(pad, height - pad);
     const [right, top] = this.toPlane(width, 0);
     const digits = Math.max(0, -Math.floor(Math.log10(step)));

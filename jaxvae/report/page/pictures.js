@@ -20,7 +20,7 @@ async function showReconstructions() {
       if (contents.kind !== 'image') painted(() => draw(second, recon, original));
       return el('figure', { title: what },
         contents.kind === 'image' ? picture(original, what) : null,
-        inputs ? picture(row(inputs, group.inputs, i), `The same with noise`) : null, second,
+        inputs ? picture(row(inputs, group.inputs, i), 'The same with noise') : null, second,
         el('figcaption', {}, number(error, 2)));
     });
     part.append(el('h3', {}, group.name), el('div', { className: 'row' }, ...figures));
