@@ -103,6 +103,8 @@ def _start(command: Command, folder: Path) -> subprocess.Popen:
             stderr=err,
             env={**os.environ, **command.environment},
             start_new_session=True,  # a process group of its own, which can be killed as a whole
+            # In a shell's background SIGINT is ignored, and would be by what is started here.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 

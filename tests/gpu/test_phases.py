@@ -140,10 +140,15 @@ def test_a_phase_ends_at_its_limit_with_all_that_it_started(setting):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_commands_run_at_once_and_are_asked_before_they_are_killed(tmp_path):
-    deadline = time.monotonic() + 12  # time enough to start on a busy machine
-    polite, quick = run_together(
-        [python("polite", POLITE), python("quick", "pass")], deadline, tmp_path, grace=2
-    )
+    """Also where the parent ignores SIGINT, as a job in a shell's background does."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        deadline = time.monotonic() + 12  # time enough to start on a busy machine
+        polite, quick = run_together(
+            [python("polite", POLITE), python("quick", "pass")], deadline, tmp_path, grace=2
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "polite.out").read_text() == "saved\n"
     assert not polite.in_time and (polite.failure or "").startswith("polite: stopped at its limit")
     assert quick.failure is None and quick.seconds < 10 <= polite.seconds
