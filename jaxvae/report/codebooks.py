@@ -94,12 +94,16 @@ def use(trained: Trained, split: Split, rows: np.ndarray) -> tuple[list[Json], J
         for own, values in zip(digits, values_of(model.levels), strict=True)
     ]
     number = math.prod(model.levels)
-    used, perplexity = len(np.unique(chosen)), _counted(chosen, number)["perplexity"]
-    return channels, {"codes": number, "used": used, "perplexity": perplexity}
+    _, counts = np.unique(chosen, return_counts=True)
+    return channels, {"codes": number, "used": len(counts), "perplexity": _perplexity(counts)}
 
 
 def _counted(chosen: np.ndarray, codes: int) -> Json:
     counts = np.bincount(chosen, minlength=codes)
-    usage = counts[counts > 0] / counts.sum()
-    perplexity = float(np.exp(-(usage * np.log(usage)).sum()))
-    return {"counts": counts.tolist(), "perplexity": perplexity}
+    return {"counts": counts.tolist(), "perplexity": _perplexity(counts[counts > 0])}
+
+
+def _perplexity(counts: np.ndarray) -> float:
+    """exp of the entropy of the use of codes, each of which was chosen."""
+    usage = counts / counts.sum()
+    return float(np.exp(-(usage * np.log(usage)).sum()))
