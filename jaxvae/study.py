@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from jaxvae.atomic import atomic
 from jaxvae.checks import UsageError, require
 from jaxvae.config import Experiment, Population
 from jaxvae.data.batches import steps_per_epoch
-from jaxvae.evaluation import Trained, as_stored, beforehand, groups, score
+from jaxvae.evaluation import as_stored, beforehand, groups, score
 from jaxvae.evaluation.subject import Measuring, Subject
 from jaxvae.runs import guards, measured
-from jaxvae.training.extract import extract
+from jaxvae.training.extract import extract_each
 from jaxvae.training.load import load
 from jaxvae.training.members import members, value_of
 from jaxvae.training.metrics import read_population
@@ -89,15 +89,19 @@ def study(
         before = [each["measuring"] for each in result["members"]]
         if left := sorted({n for e in before for n in e if n not in names and e[n] != of_groups}):
             log.warning("%s: left as measured before, with other settings", ", ".join(left))
-        for entry, member in zip(result["members"], everyone, strict=True):
-            known = entry["measuring"]
-            missing = [name for name in names if known.get(name) != asked[name]]
+        missing_of = {}
+        for entry in result["members"]:
             if trained["members"][entry["member"]]["best"] is None:
                 entry["refused"][TERMS] = "not finite in its first epoch"
                 continue
-            if not missing:
-                continue
-            model, step = _member(entry["member"], member, folder)
+            known = entry["measuring"]
+            if missing := [name for name in names if known.get(name) != asked[name]]:
+                missing_of[entry["member"]] = missing
+        _take_out(missing_of, experiment, folder)
+        for number, missing in missing_of.items():
+            entry = result["members"][number]
+            model, step = load(_own(folder, number), like=everyone[number])
+            model = model._replace(experiment=everyone[number])  # which may hold arrays
             stored = as_stored(model, split)
             subject = Subject(model, stored, lambda: dataset, settings, held_out)
             for name in missing:
@@ -105,7 +109,7 @@ def study(
                 entry["measuring"][name] = asked[name]
                 runs.write_json(folder / "study.json", result)
                 _keep(folder, entry, name, subject, {"limit": limit, "step": step})
-            log.info("member %d of %d is measured", entry["member"], len(everyone))
+            log.info("member %d of %d is measured", number, len(everyone))
         result["settings"] = _settings(result)
         _write(folder, result)
     return result
@@ -176,18 +180,22 @@ def _keep(
     values, notes = entry["measured"][name], tuple(entry["notes"].get(name, ()))
     n = len(subject.split.images)
     record = measured.Record(name, options | own, values, notes, how["step"], n)
-    measured.keep(folder / "members" / str(entry["member"]), [record])
+    measured.keep(_own(folder, entry["member"]), [record])
 
 
-def _member(number: int, member: Experiment, folder: Path) -> tuple[Trained, int]:
-    """A member's model, from a run folder of its own, which is made where it is missing, and the
-    step of its checkpoint."""
-    own = folder / "members" / str(number)
-    if not (own / "config.json").exists():  # it is written last
-        shutil.rmtree(own, ignore_errors=True)
-        extract(folder / "population", number, own, like=member)
-    trained, step = load(own, like=member)
-    return trained._replace(experiment=member), step  # which may hold arrays
+def _own(folder: Path, number: int) -> Path:
+    """The run folder of a member."""
+    return folder / "members" / str(number)
+
+
+def _take_out(numbers: Iterable[int], experiment: Experiment, folder: Path) -> None:
+    """Give members run folders of their own, those that have none."""
+    outs = {number: _own(folder, number) for number in numbers}
+    outs = {n: out for n, out in outs.items() if not (out / "config.json").exists()}
+    for out in outs.values():
+        shutil.rmtree(out, ignore_errors=True)  # config.json is written last
+    if outs:
+        extract_each(folder / "population", outs, like=experiment)
 
 
 def rows_of(result: dict[str, Any]) -> list[dict[str, float]]:

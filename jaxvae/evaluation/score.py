@@ -33,7 +33,7 @@ class Program(NamedTuple):
     at_once: int
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def _program(experiment: Experiment, model: Any, info: Info, sampled: bool) -> Program:
     terms = jax.jit(make_batch_terms(experiment, model, info, sampled))
     across = has_terms_across(experiment, model, info)
@@ -43,10 +43,12 @@ def _program(experiment: Experiment, model: Any, info: Info, sampled: bool) -> P
 
 
 def program_for(trained: Trained, sampled: bool) -> Program:
-    """The same one for every state of a model, so that what evaluates each epoch compiles once."""
-    # Not with arrays in memory, which would be kept as long as the program is.
-    name = {"data.source": str(trained.experiment.data.source)}
-    settings = with_fields(trained.experiment, name), trained.model, trained.info
+    """The same one for every state and seed of a model: what evaluates each epoch, or the members
+    of a study, compiles once."""
+    # Not with arrays in memory, which would be kept as long as the program is; and without the
+    # seed, which is in the keys.
+    of_all = {"data.source": str(trained.experiment.data.source), "seed": 0}
+    settings = with_fields(trained.experiment, of_all), trained.model, trained.info
     try:
         hash(settings)
     except TypeError:  # a class of one's own may hold a list, or an array

@@ -20,12 +20,14 @@ libraries' kernels for few channels are slower than a matrix product too:
     xla      XLA's convolution and gradients: the choice on a TPU.
     matmul   one matrix product over all taps, and no convolution even in the gradients: the choice
              on CPUs and GPUs. Its products hold k^2 pixels (of a signal k) for each one of the
-             smaller image. The transposed convolution is its adjoint.
+             smaller image. The transposed convolution is its adjoint. On a CPU rows of taps whose
+             length is bad for its caches are a little longer, see `STEP`.
 
 The platform that counts is the one a program is lowered for, which need not be the one at hand.
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from itertools import product
@@ -37,8 +39,15 @@ from jax import lax
 
 from jaxvae.checks import require
 
+STEP = 128
+"""Values, 512 bytes: columns of a matrix whose rows are a multiple of that apart share few sets of
+a cache, and the kernel's gradient, for which XLA reads columns, takes up to 4 times as long."""
+APART = 16
+"""Zeros at the end of such rows, a line of a cache."""
+
 Method = Literal["xla", "matmul"]
 Formulation = Callable[[jax.Array, jax.Array], jax.Array]  # of image and kernel
+ByProduct = Callable[[jax.Array, jax.Array, int], jax.Array]  # and of zeros after a row of taps
 
 
 def conv_output_size(size: int, kernel_size: int, stride: int, padding: int) -> int:
@@ -97,9 +106,10 @@ def conv(
     return _by(
         method,
         lambda x, kernel: _conv_xla(x, kernel, stride, padding),
-        lambda x, kernel: _conv_matmul(x, kernel, stride, padding),
+        lambda x, kernel, apart: _conv_matmul(x, kernel, stride, padding, apart),
         x,
         kernel,
+        channels=kernel.shape[-2],
     )
 
 
@@ -141,9 +151,10 @@ def conv_transpose(
     return _by(
         method,
         lambda x, kernel: _conv_transpose_xla(x, kernel, stride, padding, output_padding),
-        lambda x, kernel: _conv_transpose_matmul(x, kernel, stride, padding, sizes),
+        lambda x, kernel, apart: _conv_transpose_matmul(x, kernel, stride, padding, sizes, apart),
         x,
         kernel,
+        channels=kernel.shape[-1],
     )
 
 
@@ -165,13 +176,31 @@ def _check_arguments(x: jax.Array, kernel: jax.Array, method: Method | None) -> 
 
 
 def _by(
-    method: Method | None, xla: Formulation, matmul: Formulation, x: jax.Array, kernel: jax.Array
+    method: Method | None,
+    xla: Formulation,
+    matmul: ByProduct,
+    x: jax.Array,
+    kernel: jax.Array,
+    channels: int,
 ) -> jax.Array:
-    """The convolution in the formulation of the method; None: in that of the platform."""
+    """The convolution in the formulation of the method; None: in that of the platform.
+
+    `channels` are those of the image whose taps are the rows of the product.
+    """
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return matmul(x, kernel, 0)
+
+    def spread(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return matmul(x, kernel, APART)
+
     method = method or _everywhere.get()
-    if method is None:
-        return lax.platform_dependent(x, kernel, default=matmul, tpu=xla)
-    return (xla if method == "xla" else matmul)(x, kernel)
+    if method is not None:
+        return (xla if method == "xla" else plain)(x, kernel)
+    taps = math.prod(kernel.shape[:-2])
+    if taps == 1 or taps * channels % STEP:
+        return lax.platform_dependent(x, kernel, default=plain, tpu=xla)
+    return lax.platform_dependent(x, kernel, default=plain, tpu=xla, cpu=spread)
 
 
 LAYOUTS = {3: ("NWC", "WIO", "NWC"), 4: ("NHWC", "HWIO", "NHWC")}  # by rank, in XLA's letters
@@ -231,19 +260,25 @@ def _split(x: jax.Array, parts: int, axes: tuple[int, ...]) -> Iterator[jax.Arra
         yield from _split(part, parts, axes[1:])
 
 
-def _conv_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _conv_matmul(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: int, apart: int
+) -> jax.Array:
     k, features = kernel.shape[0], kernel.shape[-1]
-    patches = jnp.concatenate(_taps(x, k, stride, padding), axis=-1)
+    taps, rows = _taps(x, k, stride, padding), kernel.reshape(-1, features)
+    if apart:
+        taps.append(jnp.zeros((*taps[0].shape[:-1], apart), x.dtype))
+        rows = jnp.concatenate([rows, jnp.zeros((apart, features), kernel.dtype)])
+    patches = jnp.concatenate(taps, axis=-1)
     # Reshaped to rows because XLA's CPU backend is slower at products of arrays with more axes.
-    out = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, features)
+    out = patches.reshape(-1, patches.shape[-1]) @ rows
     return out.reshape(*patches.shape[:-1], features)
 
 
 def _conv_transpose_matmul(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: int, sizes: Sequence[int]
+    x: jax.Array, kernel: jax.Array, stride: int, padding: int, sizes: Sequence[int], apart: int
 ) -> jax.Array:
     image = jax.ShapeDtypeStruct((x.shape[0], *sizes, kernel.shape[-1]), x.dtype)
     adjoint = jax.linear_transpose(
-        lambda y: _conv_matmul(y, kernel.swapaxes(-2, -1), stride, padding), image
+        lambda y: _conv_matmul(y, kernel.swapaxes(-2, -1), stride, padding, apart), image
     )
     return adjoint(x)[0]

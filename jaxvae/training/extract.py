@@ -3,10 +3,10 @@
 import contextlib
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -25,6 +25,7 @@ from jaxvae.training.members import (
     root_keys,
     stacked,
     swept,
+    taken,
 )
 from jaxvae.training.metrics import Rows, read_population, read_rows, rows_of
 from jaxvae.training.monitor import Monitor, Standing
@@ -65,15 +66,27 @@ def extract(
         FileNotFoundError: the population has no complete checkpoint.
         RunError: the member was not finite in its first epoch.
     """
-    folder, out = Path(folder), Path(out)
+    return extract_each(folder, {member: out}, like, trust_code)[member]
+
+
+def extract_each(
+    folder: str | Path,
+    outs: Mapping[int, str | Path],
+    like: Experiment | None = None,
+    trust_code: bool = False,
+) -> dict[int, dict[str, Any]]:
+    """`extract` of several members, each to a folder: the checkpoint, which is that of all members,
+    is read once."""
+    folder = Path(folder)
     population = read_population(folder)
     if population is None:
         raise UsageError(f"{folder}: a single run, not a population")
     like = code.experiment_for(folder, like, trust_code)
     experiment, stored_shape, info = runs.read_config(folder, like)
     everyone = members(experiment, population)
-    require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
-    guards.refuse_existing(out)
+    for member, out in outs.items():
+        require(0 <= member < len(everyone), "member", member, f"in 0..{len(everyone) - 1}")
+        guards.refuse_existing(Path(out))
 
     base, keys = everyone[0], root_keys(everyone)
     module = base.model.build(info)
@@ -84,16 +97,49 @@ def extract(
 
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
         states, record = checkpoints.restore("latest", jax.eval_shape(beginning))
-    progress = from_json(Progress({}, []), record, "progress.")
-    everything = read_rows(folder / "metrics.csv")
-    if not everything:
-        raise runs.RunError(f"{folder}: no epoch has ended yet")
-    steps = int(everything[0]["step"] // everything[0]["epoch"])
+    whole = _Whole(
+        folder,
+        [*population.values()],
+        info.shape,
+        states,
+        from_json(Progress({}, []), record, "progress."),
+        read_rows(folder / "metrics.csv"),
+    )
+    found = {}
+    for member, out in outs.items():
+        own, out = everyone[member], Path(out)
+        found[member] = _write_checkpoints(whole, own, member, out)
+        config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
+        config["sub_batch"] = own.train.sub_batch or guards.parts_as_before(own, folder)
+        if (origin := runs.origin_of(folder)) is not None:
+            config["init_from"] = origin
+        config |= code.carry(folder, out)
+        runs.write_json(out / "config.json", config)  # now it is a run
+        measured.carry(folder, out, member)
+    return found
+
+
+class _Whole(NamedTuple):
+    """A population as it stands: its latest checkpoint, what is recorded with it, its metrics."""
+
+    folder: Path
+    sweep: list[str]
+    shape: tuple[int, ...]
+    states: States
+    progress: Progress
+    rows: Rows
+
+
+def _write_checkpoints(whole: _Whole, own: Experiment, member: int, out: Path) -> dict[str, Any]:
+    """A member's checkpoints, metrics.csv and summary.json, which is returned."""
+    states = whole.states
+    if not whole.rows:
+        raise runs.RunError(f"{whole.folder}: no epoch has ended yet")
+    steps = int(whole.rows[0]["step"] // whole.rows[0]["epoch"])
     epochs = int(states.step) // steps
-    rows = [row for row in rows_of(everything, member) if row["epoch"] <= epochs]
+    rows = [row for row in rows_of(whole.rows, member) if row["epoch"] <= epochs]
     if not rows:
-        raise runs.RunError(f"{folder}: member {member} was not finite in epoch 1")
-    own = everyone[member]
+        raise runs.RunError(f"{whole.folder}: member {member} was not finite in epoch 1")
     monitors = monitors_of(rows, own.optimizer)
     kept = {monitors[-1].best_epoch * steps: states.best}
     if len(rows) == epochs:
@@ -105,17 +151,17 @@ def extract(
             monitor = monitors[step // steps - 1]
             sums = {
                 name: [values[member] if step == int(states.step) else 0.0]
-                for name, values in progress.sums.items()
+                for name, values in whole.progress.sums.items()
             }
-            alone = jax.tree.map(lambda x: x[member], state)
+            alone = taken(state, member)
             is_best = step == monitor.best_epoch * steps
             checkpoints.save(alone, asdict(Progress(sums, [Standing(monitor)])), is_best)
     summary = {
         "experiment": own.name,
-        "status": f"member {member} of {folder}",
+        "status": f"member {member} of {whole.folder}",
         "folder": str(out),
-        **swept(own, [*population.values()]),
-        "beta_eff": own.beta_eff(math.prod(info.shape)),
+        **swept(own, whole.sweep),
+        "beta_eff": own.beta_eff(math.prod(whole.shape)),
         "epochs": len(rows),
         "steps": int(rows[-1]["step"]),
         "best": rows[monitors[-1].best_epoch - 1],
@@ -123,13 +169,6 @@ def extract(
     }
     runs.write_metrics(out / "metrics.csv", rows)
     runs.write_json(out / "summary.json", summary)
-    config = runs.describe(own, stored_shape, info, runs.saved_config(folder).get("images"))
-    config["sub_batch"] = own.train.sub_batch or guards.parts_as_before(own, folder)
-    if (origin := runs.origin_of(folder)) is not None:
-        config["init_from"] = origin
-    config |= code.carry(folder, out)
-    runs.write_json(out / "config.json", config)  # now it is a run
-    measured.carry(folder, out, member)
     return summary
 
 

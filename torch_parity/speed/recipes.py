@@ -33,6 +33,6 @@ class Burgess(BurgessVAE):
 
 
 RACED = RECIPES | {
-    "antixk_vae": Recipe(Antixk, LOSSES["antixk_train"], adam(5e-3), channels=3),
+    "antixk_vae": Recipe(Antixk, LOSSES["antixk_train"], adam(5e-4), channels=3),
     "burgess_vae": Recipe(partial(Burgess, (3, 64, 64)), LOSSES["flax"], adam(5e-4), channels=3),
 }
