@@ -17,6 +17,7 @@ from jaxvae.checks import UsageError
 from jaxvae.evaluation import groups, score
 from jaxvae.evaluation.subject import Findings, Measuring
 from jaxvae.runs import measured
+from jaxvae.runs.checkpoint import Checkpoints
 from jaxvae.training import loop
 from tests.commands import call
 
@@ -61,7 +62,17 @@ def counted(monkeypatch):
 def test_each_member_is_measured_once(experiment, tmp_path, monkeypatch):
     seen, folder, terms = counted(monkeypatch), tmp_path / "study", score.terms
     population = Population(2, SWEEP)
+    restored, restore = [], Checkpoints.restore
+
+    def counting(self, *args):
+        restored.append(self._folder.parent.name)
+        return restore(self, *args)
+
+    monkeypatch.setattr(Checkpoints, "restore", counting)
+    score._program.cache_clear()
     result = studies.study(experiment, folder, population, ["elbo"])
+    assert restored == ["population", "0", "1", "2", "3"]  # what all share is read once
+    assert score._program.cache_info().misses == 2  # and members of one beta share a program
     everyone = [(seed, beta) for seed in (0, 1) for beta in (0.5, 4.0)]
     assert seen == [("elbo", *member) for member in everyone]
     assert [(m["seed"], m["objective.beta"]) for m in result["members"]] == everyone

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jaxvae.models.convolution import (
+    APART,
     conv,
     conv_output_size,
     conv_transpose,
@@ -176,6 +177,36 @@ def test_method_follows_the_platform_that_is_lowered_for(members):
 @pytest.mark.parametrize("members", [(), (3,)])
 def test_nothing_of_the_choice_is_left_when_it_is_compiled(members):
     assert "conditional" not in traced_gradient(members).lower().compile().as_text()
+
+
+@pytest.mark.parametrize(("axes", "channels"), [(2, 8), (1, 32)])
+def test_rows_of_taps_stand_apart_on_a_cpu(axes, channels):
+    """Where they are of 128 values, and by the platform's choice alone: the numbers are the same."""
+    x, g = normal(0, 2, *(6,) * axes, channels), normal(1, 2, *(3,) * axes, 5)
+    kernel, extra = normal(2, *(4,) * axes, channels, 5), (0,) * axes
+
+    def both(x, kernel, g, method):
+        """The convolution, its transpose, and the gradients of each."""
+        out, back = jax.vjp(partial(conv, stride=2, padding=1, method=method), x, kernel)
+        up = partial(conv_transpose, stride=2, padding=1, output_padding=extra, method=method)
+        image, forth = jax.vjp(up, g, kernel.swapaxes(-1, -2))
+        return out, back(g), image, forth(x)
+
+    traced = {m: jax.jit(partial(both, method=m)) for m in (None, "matmul")}
+    with jax.enable_x64(True):
+        jax.tree.map(
+            partial(np.testing.assert_allclose, **TOLERANCE),
+            *(f(x, kernel, g) for f in traced.values()),
+        )
+
+    def longer(method, platform):
+        lowered = traced[method].trace(x, kernel, g).lower(lowering_platforms=(platform,))
+        return f"x{128 + APART}xf" in lowered.as_text()
+
+    assert longer(None, "cpu")
+    assert not longer(None, "cuda") and not longer("matmul", "cpu")
+    taps_of_three = jax.jit(partial(conv, stride=2, padding=1)).lower(x, kernel[(slice(3),) * axes])
+    assert f"x{3**axes * channels + APART}xf" not in taps_of_three.as_text()
 
 
 @pytest.mark.parametrize("method", METHODS)
