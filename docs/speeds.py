@@ -18,6 +18,7 @@ from jaxvae.atomic import atomic
 KEPT = Path(__file__).with_name("speeds.json")
 OTHERS = {
     "tutorial": "tutorial PyTorch",
+    "workers": "with 2 workers",
     "tuned": "tuned PyTorch",
     "streamed": "from PNGs",
     "step": "step by step",

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
     images: int
     quick_images: int
     target: Target
+    """At the batch size of --quick."""
     image_shape: tuple[int, int, int] = GREY
     experiment: str = ""
     """Of a variant; the others' are their names."""
@@ -27,13 +28,29 @@ class Entry(NamedTuple):
     """Of the experiment, where they are not its own."""
     weight_map: str = "reference"
     """From PyTorch's names, see `workers.Job`."""
+    further: tuple[Target, ...] = ()
+    """At other batch sizes."""
+
+    def target_at(self, batch_size: int) -> Target | None:
+        """What is expected there."""
+        targets = {target.batch_size: target for target in (self.target, *self.further)}
+        return targets.get(batch_size)
 
 
 MODELS: dict[str, Entry] = {
-    "mnist_vae": Entry("MLP VAE", 60000, 12800, Target(128, 6.0, 1.2, 0.75)),
+    "mnist_vae": Entry("MLP VAE", 60000, 12800, Target(128, 6.0, 1.2, 0.75, streamed=1.5)),
     "mnist_vae_bn": Entry("BatchNorm VAE", 60000, 12800, Target(128, 5.0, 1.2)),
-    "mnist_cae": Entry("CAE", 16384, 6144, Target(64, 4.0, 2.0)),
-    "mnist_conv_vae": Entry("conv VAE", 2048, 768, Target(64, 1.4, 1.0)),
+    "mnist_cae": Entry("CAE", 16384, 6144, Target(64, 4.0, 1.8)),
+    "mnist_conv_vae": Entry(
+        "conv VAE",
+        2048,
+        768,
+        Target(64, 1.4, 1.25),
+        further=(
+            *(Target(size, None, 1.5) for size in (256, 512)),
+            Target(1024, None, 1.5, mebibytes=800),
+        ),
+    ),
     "antixk_vae": Entry(
         "AntixK's VAE",
         1024,

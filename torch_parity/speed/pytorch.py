@@ -25,12 +25,16 @@ from torch_parity.speed.workers import Job, Report, png
 from torch_parity.variants.parts import total as total_of
 
 
-def tutorial(job: Job) -> Iterator[Report]:
+def tutorial(job: Job, *options: str) -> Iterator[Report]:
     """As tutorials train: a PNG decoded by Pillow per item, a DataLoader, eager, BCE on
     probabilities, Adam, `loss.item()` in each step.
 
     Yields the device, then after each epoch the mean `loss` in nats per image and `device_bytes`,
     the largest memory of a GPU (None on a CPU).
+
+    Args:
+        job: what is trained.
+        options: `workers`: two processes decode, and stay from epoch to epoch.
     """
     recipe, device = RACED[job.experiment], device_to_use()
     files = [png(image) for image in stored_images(job)]
@@ -44,7 +48,15 @@ def tutorial(job: Job) -> Iterator[Report]:
         loss_fn = losses.pythae_vae_bce
     decoded: Any = _Decoded(files, recipe)
     order: list[int] = []
-    loader = DataLoader(decoded, job.batch_size, sampler=order, drop_last=True)
+    workers = 2 if "workers" in options else 0
+    loader = DataLoader(
+        decoded,
+        job.batch_size,
+        sampler=order,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
     for shuffled in _orders(job):
         order[:] = shuffled.tolist()  # as the sampler of shuffle=True does
         total = 0.0

@@ -58,7 +58,8 @@ def ways(name: str, is_gpu: bool, in_memory: bool) -> dict[str, list[str]]:
         ours = {row: [contestant] for row, contestant in OURS.items()}
         if entry.target.tutorial is None:  # and decoding is as for the others
             return {"tuned": contestants, "loop": ours["loop"]}
-        return {"tutorial": ["tutorial"], "tuned": contestants, **ours}
+        read = {"tutorial": ["tutorial"], "workers": ["tutorial workers"]}
+        return {**read, "tuned": contestants, **ours}
     rows: dict[str, list[str]] = {}
     for option in tuned:
         way = option.replace("channels_last", "").split()
@@ -257,8 +258,7 @@ def measure(
             contestants[row] = contestant_of(working[0], layout)
 
     limits = found["limit"]
-    target = MODELS[race.name].target
-    expected = race.batch_size == target.batch_size and "tuned" in race.rows
+    expected = "tuned" in race.rows and not torch.cuda.is_available()
     return Line(
         model=race.name,
         title=MODELS[race.name].title,
@@ -271,7 +271,7 @@ def measure(
         bytes_per_second=median(report["bytes_per_second"] for report in limits),
         rejected=rejected,
         populations={size: contestant_of(c) for size, c in race.populations.items()},
-        target=target if expected and not torch.cuda.is_available() else None,
+        target=MODELS[race.name].target_at(race.batch_size) if expected else None,
     )
 
 

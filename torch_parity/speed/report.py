@@ -20,6 +20,7 @@ TOLERANCES = {"aae": 0.15}
 NOISY = 1.5  # slowest / fastest round
 NAMES = {
     "tutorial": "PyTorch, tutorial",
+    "workers": "PyTorch, tutorial, 2 workers",
     "tuned": "PyTorch, tuned",
     "eager": "PyTorch, eager",
     "compiled": "PyTorch, compiled",
@@ -32,6 +33,7 @@ NAMES = {
 }
 COLORS = {
     "tutorial": "0.75",
+    "workers": "0.6",
     "tuned": "0.5",
     "eager": "0.8",
     "compiled": "0.65",
@@ -54,6 +56,10 @@ class Target(NamedTuple):
     """At least so many times as fast as tuned PyTorch."""
     limit: float | None = None
     """At least this share of what the machine could do."""
+    streamed: float | None = None
+    """From PNG files at least so many times as fast as a tutorial's PyTorch with workers."""
+    mebibytes: float | None = None
+    """At most so much memory of the process."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +104,10 @@ class Line:
     target: Target | None
     """What is expected here."""
 
-    def times_as_fast(self, as_what: str) -> float:
-        """How many times as fast the compiled loop is: the median over the rounds."""
-        pairs = zip(
-            self.contestants[as_what].seconds, self.contestants["loop"].seconds, strict=True
-        )
+    def times_as_fast(self, as_what: str, name: str = "loop") -> float:
+        """How many times as fast `name` is, by default the compiled loop: the median over the
+        rounds."""
+        pairs = zip(self.contestants[as_what].seconds, self.contestants[name].seconds, strict=True)
         return median(theirs / ours for theirs, ours in pairs)
 
     def population_gain(self, size: int) -> float:
@@ -155,6 +160,12 @@ class Line:
         ]
         if self.target.limit is not None:
             found.append(("of the estimated limit", self.limit_share("loop"), self.target.limit))
+        if self.target.streamed is not None:
+            times = self.times_as_fast("workers", "streamed")
+            found.append((f"times {NAMES['workers']}, from PNG files", times, self.target.streamed))
+        if self.target.mebibytes is not None:
+            share = self.target.mebibytes * 2**20 / self.contestants["loop"].peak_bytes
+            found.append((f"times its memory fits {self.target.mebibytes:.0f} MiB", share, 1.0))
         return found
 
     def as_dict(self) -> dict[str, Any]:

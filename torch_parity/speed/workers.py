@@ -61,7 +61,7 @@ class WorkerError(RunError):
 class Worker:
     """A contestant's process, as its parent sees it.
 
-    `contestant` is `tutorial`, `tuned` and its options, `jaxvae loop`, `jaxvae step`,
+    `contestant` is `tutorial` with or without `workers`, `tuned` and its options, `jaxvae loop`, `jaxvae step`,
     `jaxvae streamed`, `jaxvae population SIZE` or `limit`; `tree` is where else the packages are,
     such as another version of them.
     """
@@ -170,7 +170,7 @@ def _contestant(words: list[str], job: Job) -> Iterator[Report]:
     from torch_parity.speed import pytorch
 
     if kind == "tutorial":
-        return pytorch.tutorial(job)
+        return pytorch.tutorial(job, *options)
     return pytorch.tuned(job, *options)
 
 

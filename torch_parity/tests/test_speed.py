@@ -71,6 +71,17 @@ def test_ratios_are_medians_over_rounds():
     assert line(target=None).verdicts() == []
 
 
+def test_targets_of_other_batch_sizes_of_memory_and_of_files():
+    """Memory that fits four times is a 4; of two workers' 12, 12, 12 seconds files take 4."""
+    workers = line().contestants | {"workers": Contestant("", [12.0] * 3, 100.0, 1.0, 1, None)}
+    files = Target(128, None, 1.0, streamed=1.5, mebibytes=4)
+    found = line(contestants=workers, target=files).verdicts()
+    assert [(reached, wanted) for _, reached, wanted in found] == [(1.5, 1.0), (3, 1.5), (4, 1)]
+    conv = MODELS["mnist_conv_vae"]
+    assert conv.target_at(64).tuned == 1.25 and conv.target_at(128) is None
+    assert conv.target_at(1024).tuned == 1.5 and conv.target_at(1024).mebibytes == 800
+
+
 def test_losses_that_differ_or_are_no_numbers_do_not_agree():
     assert line().losses_agree and line().loss_difference == pytest.approx(0.01)
     for loss in (106.0, 94.0, math.nan, math.inf):
@@ -260,7 +271,7 @@ def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     assert code == 0 and figure.is_file() and report["data"].startswith("scikit-learn's digits")
     [found] = report["lines"]
     assert found["images"] == 320 and found["losses_agree"]
-    assert list(found["contestants"]) == ["tutorial", "tuned", "streamed", "step", "loop"]
+    assert list(found["contestants"]) == ["tutorial", "workers", "tuned", "streamed", "step", "loop"]
     for contestant in found["contestants"].values():
         assert len(contestant["seconds"]) == 2 and min(contestant["seconds"]) > 0
         assert contestant["peak_bytes"] > 2**26  # NumPy and a framework take more
