@@ -2,6 +2,7 @@
 
     python -m torch_parity.speed --variant all --json > found.json
     python docs/speeds.py variants found.json --where "Intel Xeon, 2 virtual cores"
+    python docs/speeds.py benchmarks *.json ...      lines of several files, in their order
     python docs/speeds.py --table                    as docs/performance.md has it
 
 tests/test_speeds.py compares the two.
@@ -71,7 +72,7 @@ def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", nargs="?", help="under which it is kept")
-    parser.add_argument("found", nargs="?", type=Path, help="what the command printed")
+    parser.add_argument("found", nargs="*", type=Path, help="what the command printed")
     parser.add_argument("--where", help="the machine")
     parser.add_argument("--table", action="store_true", help="print what is kept")
     given = parser.parse_args()
@@ -81,9 +82,12 @@ def main() -> None:
         return
     if not (given.name and given.found and given.where):
         parser.error("a name, a file and --where are needed, or --table")
-    found = json.loads(given.found.read_text())
-    record = {key: found[key] for key in ("device", "data", "jax", "torch")}
-    record |= {"where": given.where, "lines": [kept(line) for line in found["lines"]]}
+    found = [json.loads(path.read_text()) for path in given.found]
+    abouts = [{key: each[key] for key in ("device", "data", "jax", "torch")} for each in found]
+    if any(about != abouts[0] for about in abouts):
+        parser.error("the files are of different machines, data or versions")
+    lines = [kept(line) for each in found for line in each["lines"]]
+    record = abouts[0] | {"where": given.where, "lines": lines}
     with atomic(KEPT) as temporary:
         temporary.write_text(json.dumps(read() | {given.name: record}, indent=1) + "\n")
 

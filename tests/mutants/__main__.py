@@ -71,7 +71,8 @@ def main() -> None:
             importlib.import_module(library)
         # An example is enough that fails; the smallest one is not looked for.
         phases = [p for p in Phase if p not in (Phase.shrink, Phase.explain)]
-        settings.register_profile("mutants", derandomize=True, phases=phases)
+        # Nor is a slow example a fault that is found: compiling takes longer than any deadline.
+        settings.register_profile("mutants", derandomize=True, phases=phases, deadline=None)
         os.environ["HYPOTHESIS_PROFILE"] = "mutants"
         if given.whole:
             sys.exit(whole(tree, list(dict.fromkeys(fault.tests for fault in chosen))))

@@ -271,7 +271,14 @@ def test_processes_take_turns(monkeypatch, tmp_path, capsys):
     assert code == 0 and figure.is_file() and report["data"].startswith("scikit-learn's digits")
     [found] = report["lines"]
     assert found["images"] == 320 and found["losses_agree"]
-    assert list(found["contestants"]) == ["tutorial", "workers", "tuned", "streamed", "step", "loop"]
+    assert list(found["contestants"]) == [
+        "tutorial",
+        "workers",
+        "tuned",
+        "streamed",
+        "step",
+        "loop",
+    ]
     for contestant in found["contestants"].values():
         assert len(contestant["seconds"]) == 2 and min(contestant["seconds"]) > 0
         assert contestant["peak_bytes"] > 2**26  # NumPy and a framework take more
