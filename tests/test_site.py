@@ -42,7 +42,9 @@ def test_every_document_notebook_and_experiment_is_in_it(site):
     assert 'id="jaxvae.objectives.divergences.gaussian_kl"' in reference
 
 
-@pytest.mark.parametrize("room", ["data", "evaluation", "figures", "models", "objectives", "training"])
+@pytest.mark.parametrize(
+    "room", ["data", "evaluation", "figures", "models", "objectives", "training"]
+)
 def test_what_a_room_offers_is_in_the_reference(site, room):
     page = (site / "api" / room / "index.html").read_text()
     for name in importlib.import_module(f"jaxvae.{room}").__all__:
