@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-if find_spec("hypothesis"):  # a borrowed machine may lack it
+if find_spec("hypothesis"):  # the machine of `python3 -m gpu` may lack it
     from hypothesis import settings
 
     # The same examples in every run: what new ones find is for whoever looks for it, with

@@ -39,10 +39,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Links that leave docs/ lead to the repository."""
+    """Links that leave docs/ lead to the page of a notebook, or to the repository."""
 
     def elsewhere(link: re.Match[str]) -> str:
         target = link[1]
+        if files.get_file_from_path(target) is not None:
+            return f"]({target})"
         known = (ROOT / target).exists()
         assert known, f"{page.file.src_uri}: {link[0]}: no such file"
         return f"]({CODE}{target})"

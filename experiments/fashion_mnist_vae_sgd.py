@@ -7,7 +7,8 @@ beta_eff = 784 / (2 x 20) = 19.6. SGD 1e-3, momentum 0.7, batch 32, 300 epochs.
 Expect: lowest validation loss 917.3 nats per image at epoch 292 (recon 715.0, kl 10.32), as the
     first of four seeds; in the source's own units, where the loss is 2/784 of that, 2.340. Seeds
     0 to 3: 915.7 to 922.5.
-Run: jaxvae train fashion_mnist_vae_sgd   (61 min for the four seeds at once, on a shared Xeon)
+Run: jaxvae train fashion_mnist_vae_sgd --population.seeds 4 --train.figures-every None   (61 min on
+    a shared Xeon)
 Import: jaxvae import-torch vae.pth --as fashion_mnist_vae_sgd
     (the model of ssakhash/Autoencoders-using-PyTorch)
 

@@ -10,7 +10,7 @@ Expect: lowest validation loss 17.88 nats per image at epoch 50 (17.91 at epoch 
     of an Intel Xeon 5 epochs gave 19.27 (recon 17.07, kl 4.40), and seed 2 19.53 (recon 17.36, kl
     4.34): seeds differ by some tenths of a nat.
 Run: jaxvae train mnist_conv_vae   (0.4 s an epoch on an NVIDIA H100 that did other
-    work too, with --train.chunk-steps 750; 77 to 107 s on 2 CPU cores; seed 0)
+    work too, with --train.chunk-steps 750; 77 to 107 s an epoch on 2 CPU cores; seed 0)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Optimizer, Train

@@ -4,7 +4,7 @@ BCE and KL summed over everything; PyTorch's initialisation; Adam 1e-3, batch 12
 Reconstructions and samples every epoch. Published test loss: 105.56 to 105.61 nats per image.
 
 Expect: test loss 105.51 nats per image after 10 epochs (recon 80.78, kl 24.74; z sampled), the same
-    on an AMD EPYC and 105.53 on an NVIDIA H100; seeds 0 to 3 give 105.5 to 105.8.
+    on an AMD EPYC; seeds 0 to 3 give 105.5 to 105.8, an NVIDIA H100 105.53 and 105.56 in two runs.
 Run: jaxvae train pytorch_examples_vae   (28 s on 2 cores of an Intel Xeon, seed 0)
 
 The last partial batch of an epoch is dropped here, and trained on there.

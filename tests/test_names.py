@@ -148,6 +148,13 @@ def test_the_readme_reads_right_on_a_package_index():
     assert "experiments/" not in README and "notebooks/" not in README.partition("\n[")[0]
 
 
+def test_the_readme_counts_the_variants():
+    """Those of the families; tests/test_results.py sees that docs/variants.md has each."""
+    others = ("", "jobs", "studies", "published")
+    variants = [item for item in names.listed() if item.family not in others]
+    assert f"and {len(variants)} published variants," in " ".join(README.split())
+
+
 def test_expectations_are_those_of_the_recipes_table():
     """By their numbers, to the digits that the docstring has."""
     recipes = (ROOT / "docs" / "recipes.md").read_text()

@@ -39,8 +39,7 @@ def entry_of(name: str) -> dict[str, Any]:
     if name in LEDGER:
         return dict(LEDGER[name])
     seeds = LEDGER[f"{name}/seeds"]
-    first = {"best": seeds["best"][0], "last": seeds["best"][0], "command": f"jaxvae train {name}"}
-    return seeds | first
+    return seeds | {"best": seeds["best"][0], "last": seeds["best"][0]}
 
 
 def says(text: str, value: float) -> bool:

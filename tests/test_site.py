@@ -1,5 +1,6 @@
 """The documentation as a site: no warning, everything in it, nothing from elsewhere."""
 
+import importlib
 import json
 import os
 import re
@@ -39,6 +40,18 @@ def test_every_document_notebook_and_experiment_is_in_it(site):
         assert f">{each.name.rpartition('/')[2]}</code>" in listed, each.name
     reference = (site / "api" / "objectives" / "index.html").read_text()
     assert 'id="jaxvae.objectives.divergences.gaussian_kl"' in reference
+
+
+@pytest.mark.parametrize(
+    "room", ["data", "evaluation", "figures", "models", "objectives", "training"]
+)
+def test_what_a_room_offers_is_in_the_reference(site, room):
+    """Functions and classes: constants stand with those that use them."""
+    page = (site / "api" / room / "index.html").read_text()
+    module = importlib.import_module(f"jaxvae.{room}")
+    for name in module.__all__:
+        if callable(getattr(module, name)):
+            assert re.search(rf'id="jaxvae\.{room}\.([\w.]+\.)?{name}"', page), name
 
 
 def formulas(document: Path) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""Every experiment against its PyTorch counterpart, and the table that says how they differ."""
+"""Every recipe against its PyTorch counterpart, and the table that says how they differ."""
 
 import sys
 from collections.abc import Callable, Sequence

@@ -6,7 +6,8 @@ mirrored.
 
 Expect: validation loss 292.5 nats at epoch 22 of 50 (recon 282.39, adversarial 1.01, critic 0.98).
     Seeds 0 to 3: 282.9 to 303.7, mean 295.2, sd 9.58.
-Run: jaxvae train aae   (50 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train aae --population.seeds 4 --train.figures-every None   (50 s on a core of a shared
+    Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

@@ -6,7 +6,8 @@ loss = recon + MI + 6 TC + dwKL, with log q(z) by minibatch-weighted sampling. C
 
 Expect: validation loss 635.3 nats at epoch 44 of 50 (recon 294.07, kl 5.41, tc 67.17). Seeds 0 to
     3: 633.8 to 635.3, mean 634.7, sd 0.69.
-Run: jaxvae train beta_tc_vae   (60 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train beta_tc_vae --population.seeds 4 --train.figures-every None   (60 s on 2 cores of
+    a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -6,7 +6,8 @@ mirrored.
 
 Expect: validation loss 284.2 nats at epoch 42 of 50 (recon 271.33, kl 17.27, mmd 0.043). Seeds 0 to
     3: 283.7 to 284.3, mean 284.0, sd 0.30.
-Run: jaxvae train info_vae   (96 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train info_vae --population.seeds 4 --train.figures-every None   (96 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

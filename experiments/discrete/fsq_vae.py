@@ -5,7 +5,8 @@ loss = recon. Three channels of 8, 6 and 5 values: 240 codes. Mentzer et al. 202
 
 Expect: validation loss 263.1 nats at epoch 50 of 50 (perplexity 18.7). Seeds 0 to 3: 262.0 to
     263.5, mean 263.0, sd 0.69.
-Run: jaxvae train fsq_vae   (93 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train fsq_vae --population.seeds 4 --train.figures-every None   (93 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

@@ -6,7 +6,8 @@ steps; the category is soft in training, at temperature 0.67. Dupont 2018 (arXiv
 
 Expect: validation loss 299.9 nats at epoch 45 of 50 (recon 295.13, kl 7.09). Seeds 0 to 3: 299.9 to
     301.9, mean 300.6, sd 0.92.
-Run: jaxvae train joint_vae   (49 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train joint_vae --population.seeds 4 --train.figures-every None   (49 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

@@ -8,7 +8,8 @@ smoothed; the prior is uniform over them. van den Oord et al. 2017, eq. 3 and ap
 
 Expect: validation loss 261.9 nats at epoch 50 of 50 (recon 259.81, commitment 8.37, perplexity
     20.7). Seeds 0 to 3: 261.1 to 261.9, mean 261.6, sd 0.43.
-Run: jaxvae train vq_vae   (119 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train vq_vae --population.seeds 4 --train.figures-every None   (119 s on 2 cores of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

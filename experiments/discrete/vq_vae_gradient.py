@@ -5,7 +5,8 @@ loss = recon + |sg(z) - e|^2 + 0.25 |z - sg(e)|^2. van den Oord et al. 2017, eq.
 
 Expect: validation loss 271.2 nats at epoch 49 of 50 (recon 259.90, commitment 9.02, codebook 9.02,
     perplexity 25.6). Seeds 0 to 3: 270.5 to 273.2, mean 271.9, sd 1.28.
-Run: jaxvae train vq_vae_gradient   (138 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train vq_vae_gradient --population.seeds 4 --train.figures-every None   (138 s on 2
+    cores of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

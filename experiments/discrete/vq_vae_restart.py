@@ -6,7 +6,8 @@ lucidrains/vector-quantize-pytorch, to van den Oord et al. 2017 (arXiv:1711.0093
 
 Expect: validation loss 259.7 nats at epoch 49 of 50 (recon 258.46, commitment 5.11, perplexity
     51.9). Seeds 0 to 3: 259.1 to 260.1, mean 259.6, sd 0.42.
-Run: jaxvae train vq_vae_restart   (112 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train vq_vae_restart --population.seeds 4 --train.figures-every None   (112 s on 2 cores
+    of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Train

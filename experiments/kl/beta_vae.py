@@ -6,7 +6,8 @@ VAE.
 
 Expect: validation loss 315.6 nats at epoch 49 of 50 (recon 291.55, kl 6.00). Seeds 0 to 3: 314.5 to
     315.6, mean 315.1, sd 0.42.
-Run: jaxvae train beta_vae   (61 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train beta_vae --population.seeds 4 --train.figures-every None   (61 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Train

@@ -6,7 +6,8 @@ mirrored.
 
 Expect: validation loss 300.2 nats at epoch 49 of 50 (recon 283.16, kl 9.84). Seeds 0 to 3: 300.2 to
     302.1, mean 301.4, sd 0.85.
-Run: jaxvae train capacity_per_example_vae   (78 s for the four seeds at once, on a core of a Xeon)
+Run: jaxvae train capacity_per_example_vae --population.seeds 4 --train.figures-every None   (78 s
+    on a core of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

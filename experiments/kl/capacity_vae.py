@@ -5,7 +5,8 @@ steps; gamma = 30. Burgess et al. 2018, eq. 8 (arXiv:1804.03599). 784-256-20, Re
 
 Expect: validation loss 293.2 nats at epoch 49 of 50 (recon 286.53, kl 10.09). Seeds 0 to 3: 292.9
     to 295.7, mean 294.3, sd 1.38.
-Run: jaxvae train capacity_vae   (68 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train capacity_vae --population.seeds 4 --train.figures-every None   (68 s on a core of
+    a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

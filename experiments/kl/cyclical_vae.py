@@ -6,7 +6,8 @@ mirrored.
 
 Expect: validation loss 289.4 nats at epoch 43 of 50 (recon 272.82, kl 16.55). Seeds 0 to 3: 288.4
     to 289.4, mean 288.8, sd 0.43.
-Run: jaxvae train cyclical_vae   (49 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train cyclical_vae --population.seeds 4 --train.figures-every None   (49 s on a core of
+    a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -5,7 +5,8 @@ loss = recon + sum_j max(0.5, KL_j), KL_j the batch's mean of latent j, in nats.
 
 Expect: validation loss 289.9 nats at epoch 49 of 50 (recon 272.76, kl 17.05). Seeds 0 to 3: 289.7
     to 289.9, mean 289.8, sd 0.08.
-Run: jaxvae train free_bits_vae   (52 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train free_bits_vae --population.seeds 4 --train.figures-every None   (52 s on a core of
+    a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -5,7 +5,8 @@ loss = 1/a sum log cosh(a (x - xhat)) + beta kl, a = 10, beta = 0.05. Chen, Wang
 
 Expect: validation loss 10.42 nats at epoch 48 of 50 (recon 7.51, kl 58.26). Seeds 0 to 3: 10.23 to
     10.62, mean 10.38, sd 0.18.
-Run: jaxvae train log_cosh_vae   (42 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train log_cosh_vae --population.seeds 4 --train.figures-every None   (42 s on a core of
+    a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Train

@@ -6,7 +6,8 @@ mirrored. Sigmoid outputs.
 
 Expect: validation loss -1249.7 nats at epoch 48 of 50 (recon -1323.76, kl 74.09, sigma 0.045).
     Seeds 0 to 3: -1270.9 to -1249.7, mean -1256.6, sd 9.85.
-Run: jaxvae train optimal_sigma_vae   (38 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train optimal_sigma_vae --population.seeds 4 --train.figures-every None   (38 s on a
+    core of a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -6,7 +6,8 @@ outputs.
 
 Expect: validation loss -100.2 nats at epoch 50 of 50 (recon -116.14, kl 15.89). Seeds 0 to 3:
     -100.8 to -98.8, mean -100.1, sd 0.90.
-Run: jaxvae train sigma_vae   (38 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train sigma_vae --population.seeds 4 --train.figures-every None   (38 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Train

@@ -5,7 +5,8 @@ Sonderby et al. 2016 (arXiv:1602.02282). Evaluation has beta = 1. 784-256-20, Re
 
 Expect: validation loss 289.1 nats at epoch 49 of 50 (recon 272.86, kl 16.20). Seeds 0 to 3: 288.4
     to 289.1, mean 288.6, sd 0.30.
-Run: jaxvae train warm_up_vae   (38 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train warm_up_vae --population.seeds 4 --train.figures-every None   (38 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Objective, Train

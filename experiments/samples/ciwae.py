@@ -5,7 +5,8 @@ loss = -(b 1/K sum_k log w_k + (1 - b) log 1/K sum_k w_k), b = 0.05 and K = 5. R
 
 Expect: validation loss 286.1 nats at epoch 48 of 50 (recon 275.43, kl 13.97). Seeds 0 to 3: 286.0
     to 286.4, mean 286.1, sd 0.17.
-Run: jaxvae train ciwae   (58 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train ciwae --population.seeds 4 --train.figures-every None   (58 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

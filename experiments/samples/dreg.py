@@ -6,7 +6,8 @@ normalised weights, whose noise does not drown it as K grows. Tucker et al. 2019
 
 Expect: validation loss 285.6 nats at epoch 48 of 50 (recon 275.01, kl 14.02). Seeds 0 to 3: 285.1
     to 285.7, mean 285.5, sd 0.25.
-Run: jaxvae train dreg   (74 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train dreg --population.seeds 4 --train.figures-every None   (74 s on a core of a shared
+    Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

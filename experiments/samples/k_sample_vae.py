@@ -5,7 +5,8 @@ Grosse and Salakhutdinov 2016, eq. 7 (arXiv:1509.00519). 784-256-20, ReLU, mirro
 
 Expect: validation loss 286.9 nats at epoch 49 of 50 (recon 271.48, kl 15.47). Seeds 0 to 3: 286.6
     to 286.9, mean 286.8, sd 0.20.
-Run: jaxvae train k_sample_vae   (58 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train k_sample_vae --population.seeds 4 --train.figures-every None   (58 s on a core of
+    a shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

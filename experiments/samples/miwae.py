@@ -5,7 +5,8 @@ loss = -1/M sum_m log 1/K sum_k w_mk, M = 2 and K = 4. Rainforth et al. 2018 (ar
 
 Expect: validation loss 285.6 nats at epoch 48 of 50 (recon 274.17, kl 14.23). Seeds 0 to 3: 285.5
     to 285.7, mean 285.6, sd 0.10.
-Run: jaxvae train miwae   (73 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train miwae --population.seeds 4 --train.figures-every None   (73 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -5,7 +5,8 @@ loss = -1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha), alpha = 0.5 and K = 5. Li a
 
 Expect: validation loss 286.3 nats at epoch 48 of 50 (recon 273.72, kl 14.76). Seeds 0 to 3: 286.3
     to 286.6, mean 286.4, sd 0.13.
-Run: jaxvae train renyi_vae   (59 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train renyi_vae --population.seeds 4 --train.figures-every None   (59 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -6,7 +6,8 @@ mirrored.
 
 Expect: validation loss 285.3 nats at epoch 48 of 50 (recon 273.76, kl 14.57). Seeds 0 to 3: 285.2
     to 285.3, mean 285.3, sd 0.06.
-Run: jaxvae train stl_vae   (83 s for the four seeds at once, on a core of a shared Xeon)
+Run: jaxvae train stl_vae --population.seeds 4 --train.figures-every None   (83 s on a core of a
+    shared Xeon)
 """
 
 from jaxvae import Data, Experiment, Model, Train

@@ -1,9 +1,9 @@
 """The command line: `jaxvae train|evaluate|reconstruct|sample|...`.
 
 Results go to stdout, for a person where that is a terminal, and as JSON elsewhere and with --json;
-everything else goes to stderr. Exit status: 0; 1 when the command failed, `doctor` found something
-wrong, or nobody reads what is printed; 2 when it was used wrongly; 75 when training was asked to
-stop (SIGTERM, SIGINT) and can be resumed.
+everything else goes to stderr. Exit status: 0; 1 when the command failed or `doctor` found
+something wrong; 2 when it was used wrongly; 75 when training was asked to stop (SIGTERM, SIGINT)
+and can be resumed; 141 when nobody reads what is printed.
 The commands are in `commands` and `draw`, what they share in `options`, how they are parsed in
 `parsing`, and what they say of themselves in `help`, `completion` and `closing`.
 """

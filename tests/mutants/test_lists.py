@@ -1,5 +1,6 @@
 """The lists of `python -m tests.mutants` fit the source, and its page fits the lists."""
 
+import re
 from collections import Counter
 
 from tests.mutants.__main__ import HEAD, NONE, PAGE, read_page
@@ -29,3 +30,10 @@ def test_the_page_has_rows_of_these_faults_alone():
     rows = read_page()
     assert rows.keys() <= {fault.name for fault in FAULTS} and len(rows) >= 120
     assert not [name for name, row in rows.items() if row.found_by == NONE]
+
+
+def test_the_tests_that_the_page_names_are_there():
+    for name, row in read_page().items():
+        if not row.found_by.startswith(NONE):
+            file, test = re.findall(r"`(\S+)`", row.found_by)
+            assert f"def {test}(" in (ROOT / "tests" / file).read_text(), name
