@@ -181,7 +181,7 @@ def test_nothing_of_the_choice_is_left_when_it_is_compiled(members):
 
 @pytest.mark.parametrize(("axes", "channels"), [(2, 8), (1, 32)])
 def test_rows_of_taps_stand_apart_on_a_cpu(axes, channels):
-    """Where they are of 128 values, and by the platform's choice alone: the numbers are the same."""
+    """Where they are of 128 values, and by the platform's choice alone: numbers are the same."""
     x, g = normal(0, 2, *(6,) * axes, channels), normal(1, 2, *(3,) * axes, 5)
     kernel, extra = normal(2, *(4,) * axes, channels, 5), (0,) * axes
 

@@ -61,8 +61,8 @@ class WorkerError(RunError):
 class Worker:
     """A contestant's process, as its parent sees it.
 
-    `contestant` is `tutorial` with or without `workers`, `tuned` and its options, `jaxvae loop`, `jaxvae step`,
-    `jaxvae streamed`, `jaxvae population SIZE` or `limit`; `tree` is where else the packages are,
+    `contestant` is `tutorial` with or without `workers`, `tuned` and its options, `jaxvae loop`,
+    `jaxvae step`, `jaxvae streamed`, `jaxvae population SIZE` or `limit`; `tree` is where else the packages are,
     such as another version of them.
     """
 
