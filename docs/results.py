@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -151,6 +152,19 @@ def machine() -> str:
     return f"{cores} core{'s' * (cores > 1)} of {' '.join(short.split())}"
 
 
+def record(began: float | None) -> dict[str, Any]:
+    """Where, with what and when something was measured, and its seconds since `began`.
+
+    None: it went on where an earlier call had stopped, so that its seconds are not known.
+    """
+    found = {
+        "device": machine(),
+        "versions": {name: version(name) for name in ("jaxvae", "jax")},
+        "date": date.today().isoformat(),
+    }
+    return found if began is None else found | {"seconds": round(perf_counter() - began, 1)}
+
+
 def run(name: str, options: Sequence[str]) -> dict[str, Any]:
     """Train it as a user would, in a folder that goes away again."""
     with tempfile.TemporaryDirectory() as folder:
@@ -276,13 +290,8 @@ def job(name: str) -> dict[str, Any]:
         began = perf_counter()
         command = [sys.executable, str(ROOT / script), "--out", folder]
         subprocess.run(command, check=True, stdout=2)
-        return {
-            "command": f"python {script}",
-            "device": machine(),
-            "seconds": round(perf_counter() - began, 1),
-            "versions": {"jaxvae": version("jaxvae"), "jax": version("jax")},
-            "results": runs.read_json(Path(folder, "results.json")),
-        }
+        found = runs.read_json(Path(folder, "results.json"))
+        return {"command": f"python {script}", "results": found} | record(began)
 
 
 def write(ledger: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from results import record
+
 from jaxvae.atomic import atomic
 from jaxvae.figures import save
 from jaxvae.figures.style import LABEL, PALETTE, SINGLE, plot_figure, style_axes
@@ -55,13 +57,13 @@ def read() -> dict[str, Any]:
 
 
 def study(swept: Swept, folder: Path, quick: bool) -> dict[str, Any]:
-    """Train and measure the members of one objective: of each the weight and what was measured."""
+    """Train and measure the members of one objective: of each its weight and measures; where."""
     values, seeds = (swept.values[:2], 2) if quick else (swept.values, SEEDS)
     named = f"{swept.field}={','.join(f'{value:g}' for value in values)}"
     command = [swept.experiment, "--sweep", named, "--seeds", str(seeds)]
     command += ["--metrics", "disentanglement", "--out", str(folder)]
     command += QUICK.split() if quick else []
-    began = time.perf_counter()
+    began = None if folder.exists() else time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "jaxvae", "study", *command], check=True, stdout=sys.stderr
     )
@@ -72,7 +74,7 @@ def study(swept: Swept, folder: Path, quick: bool) -> dict[str, Any]:
         | {name: round(row[f"disentanglement.{name}"], 4) for name in MEASURES}
         for row in rows
     ]
-    return {"members": members, "seconds": round(time.perf_counter() - began)}
+    return {"members": members} | record(began)
 
 
 def lines_of(found: dict[str, Any]) -> str:

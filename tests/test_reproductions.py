@@ -1,5 +1,8 @@
 """docs/variants.md says what docs/reproductions.json has; what a difference by seed comes to."""
 
+import json
+import sys
+
 import pytest
 
 from tests.scripts import DOCS, script
@@ -40,3 +43,19 @@ def test_differences_are_paired_by_seed(higher, verdict):
     if verdict == "as published":
         assert found["difference"] == pytest.approx(2.0)
         assert found["se"] == pytest.approx(3**-0.5)
+
+
+def test_a_measurement_says_where_and_in_what_time(tmp_path, monkeypatch, capsys):
+    """Not its seconds where an earlier call had begun; what is there already stays as it is."""
+    kept = {"iwae": {"claims": []}}
+    (tmp_path / "found.json").write_text(json.dumps(kept))
+    monkeypatch.setattr(reproductions, "FOUND", tmp_path / "found.json")
+    monkeypatch.setattr(reproductions, "arm", lambda *_: [{"nll.nll": x} for x in (1.0, 2.0, 3.0)])
+    monkeypatch.setattr(sys, "argv", ["x", "iwae", "equal_cost", "several", "--out", str(tmp_path)])
+    (tmp_path / "several").mkdir()
+    reproductions.main()
+    found = reproductions.read()
+    assert found.keys() == {"iwae", "equal_cost", "several"} and found["iwae"] == kept["iwae"]
+    where = {"claims", "device", "versions", "date"}
+    assert found["equal_cost"].keys() == where | {"seconds"} and found["several"].keys() == where
+    assert "| NLL of DReG below IWAE at equal cost (Tucker 2019) |" in capsys.readouterr().out

@@ -2,7 +2,9 @@
 
 import math
 import re
+from datetime import date
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -167,6 +169,29 @@ def test_tables():
             assert cells[-1].endswith(" nats") and says(cells[-1].removesuffix(" nats"), mnist)
         seconds = next(c for c in cells if re.match(r"[\d.]+ (s|min)", c))
         assert duration(seconds) == pytest.approx(entry["seconds"], rel=0.1, abs=0.6), line
+
+
+def test_reached_and_published():
+    """Each of our numbers with decimals is one of the reproductions or of the row's variants."""
+    text = (ROOT / "docs" / "variants.md").read_text()
+    section = text.partition("\n### Reached and published\n")[2].partition("\n## ")[0]
+    claims = [c for one in script("reproductions").read().values() for c in one["claims"]]
+    known = [numbers_in([claim["lower"], claim["higher"]]) for claim in claims]
+    table = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
+    assert len(table) > 10
+    for variants, _, here, _ in table:
+        names = re.findall(r"`(\w+)`", variants)
+        own = [entry for key, entry in LEDGER.items() if key.partition("/")[0] in names]
+        assert names and {*names} <= {*FILES}
+        for number in re.findall(r"(?<![\d.])\d+\.\d+", here):
+            assert any(says(number, x) for x in numbers_in([known, own])), (variants, number)
+
+
+def test_where_and_when():
+    found = results.record(perf_counter() - 90)
+    assert found["device"] == results.machine() and found["date"] == date.today().isoformat()
+    assert found["versions"].keys() == {"jaxvae", "jax"} and 90 <= found["seconds"] < 95
+    assert "seconds" not in results.record(None)
 
 
 def numbers_in(value: Any) -> list[float]:

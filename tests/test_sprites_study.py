@@ -1,5 +1,9 @@
 """docs/variants.md says what docs/study.json has; how a measure's variance is divided."""
 
+import csv
+import re
+import subprocess
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +15,32 @@ study = script("study")
 
 def test_the_tables_are_in_the_document():
     assert study.table(study.read()) in (DOCS / "variants.md").read_text()
+
+
+def test_the_time_is_in_the_document():
+    minutes = sum(one["seconds"] for one in study.read().values()) / 60
+    said = re.search(r"\bmembers\s+took\s+(\d+)\s+minutes", (DOCS / "variants.md").read_text())
+    assert said is not None and int(said[1]) == round(minutes)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_measurement_says_where_and_in_what_time(interrupted, tmp_path, monkeypatch):
+    """Not its seconds where an earlier call had begun."""
+    swept, folder = study.STUDIES[0], tmp_path / "study"
+    if interrupted:
+        folder.mkdir()
+
+    def trained(*_, **__):
+        folder.mkdir(exist_ok=True)
+        names = ["seed", "recon", swept.field, *(f"disentanglement.{n}" for n in study.MEASURES)]
+        with (folder / "study.csv").open("w") as file:
+            csv.writer(file).writerows([names, range(len(names))])
+
+    monkeypatch.setattr(subprocess, "run", trained)
+    found = study.study(swept, folder, quick=True)
+    assert found["members"][0] | {"mig": 3.0, "sap": 5.0} == found["members"][0]
+    expected = {"members", "device", "versions", "date"} | (set() if interrupted else {"seconds"})
+    assert found.keys() == expected
 
 
 def test_the_figure_is_of_what_was_found(tmp_path):

@@ -25,12 +25,22 @@ FILES = {
     if path.suffix == ".py"
 }
 NAMES = [*FILES]
-ONE_OF_EACH = ("free_bits_vae", "iwae", "factor_vae", "vq_vae", "joint_vae")
+ONE_PER_FAMILY = ("free_bits_vae", "iwae", "factor_vae", "vq_vae")
+"""Of the KL, of many samples, of the aggregated posterior, of discrete codes."""
+ONE_OF_EACH = (*ONE_PER_FAMILY, "joint_vae")
 ONE_OF_EACH += ("conditional_vae", "two_layer_vae", "vamp_prior_vae", "flow_vae")
 MOSTLY_SLOW = [
     pytest.param(name, marks=[] if name in ONE_OF_EACH else [pytest.mark.slow]) for name in NAMES
 ]
 """All of them, of which `make test` has one of each kind."""
+SLOW = [
+    pytest.param(
+        name,
+        marks=[pytest.mark.slow, pytest.mark.ci] if name in ONE_PER_FAMILY else [pytest.mark.slow],
+    )
+    for name in NAMES
+]
+"""All of them, of which `make test-ci` has one of each of four families."""
 SHAPE, CLASSES, BATCH = (8, 8, 1), 3, 16
 INFO = Info(SHAPE, num_classes=CLASSES, num_examples=48, num_labelled=48)
 

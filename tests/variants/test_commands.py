@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.commands import call
-from tests.variants.small import FILES, NAMES, SMALL
+from tests.variants.small import FILES, ONE_PER_FAMILY, SLOW, SMALL
 
 SHRINK = ["--train.epochs", "2", "--data.limit", "96", "--data.batch-size", "32"]
 SHRINK += ["--data.source", "digits", "--data.resize", "8", "8", "--train.figures-every", "0"]
@@ -20,10 +20,12 @@ def options(name: str) -> list[str]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.ci] if n == "vq_vae" else []) for n in NAMES]
-)
+def test_ci_has_one_of_each_family():
+    families = [FILES[name].parent.name for name in ONE_PER_FAMILY]
+    assert families == ["kl", "samples", "aggregated", "discrete"]
+
+
+@pytest.mark.parametrize("name", SLOW)
 def test_every_command(name, tmp_path, capsys):
     file, run, again = FILES[name], tmp_path / "run", tmp_path / "again"
     status, summary, err = call(capsys, "train", file, *options(name), "--out", run)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.variants.small import NAMES
+from tests.variants.small import SLOW
 
 RUNNERS = (("jit", 1), ("sharded", 4), ("shard_map", 4), ("pmap", 4))
 
@@ -36,11 +36,8 @@ def main(name: str, out: str) -> None:
     np.savez(out, **found)
 
 
-@pytest.mark.slow
 @pytest.mark.numeric
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.ci] if n == "factor_vae" else []) for n in NAMES]
-)
+@pytest.mark.parametrize("name", SLOW)
 def test_four_devices_compute_what_one_does(name, tmp_path):
     """In float64: sums over devices are taken in another order, and nothing else differs."""
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "4"}

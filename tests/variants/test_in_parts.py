@@ -23,7 +23,10 @@ ACROSS = {
     **dict.fromkeys(("vq_vae", "vq_vae_restart", "residual_vq_vae", "cifar_vq_vae"), "codebook"),
     **dict.fromkeys(("vq_vae_gradient", "fsq_vae"), "over the batch"),
 }
-"""What cannot be in parts by its mathematics, and what of the error says why."""
+"""What needs the whole batch at once, and what of the error says why.
+
+Not by its mathematics: two passes over the parts, or sums over them, would do (docs/training.md).
+"""
 
 
 def examples() -> Examples:
