@@ -62,8 +62,8 @@ class Worker:
     """A contestant's process, as its parent sees it.
 
     `contestant` is `tutorial` with or without `workers`, `tuned` and its options, `jaxvae loop`,
-    `jaxvae step`, `jaxvae streamed`, `jaxvae population SIZE` or `limit`; `tree` is where else the packages are,
-    such as another version of them.
+    `jaxvae step`, `jaxvae streamed`, `jaxvae population SIZE` or `limit`; `tree` is where else the
+    packages are, such as another version of them.
     """
 
     def __init__(self, contestant: str, job: Job, tree: Path | None = None):
