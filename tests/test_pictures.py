@@ -7,6 +7,7 @@ from statistics import NormalDist
 import jax
 import numpy as np
 import pytest
+from matplotlib.patches import Circle
 
 from jaxvae import Data, Experiment, Model, Objective, evaluation, noise
 from jaxvae.batch import Examples
@@ -20,12 +21,15 @@ from jaxvae.info import Info
 from jaxvae.noise import Noise
 from jaxvae.training import Variables
 from jaxvae.training.state import dummy
+from jaxvae.variants.aggregated import MatchedModel
 
 
-def untrained(shape, num_classes: int = 0, likelihood: str = "bernoulli", **model) -> Trained:
+def untrained(
+    shape, num_classes: int = 0, likelihood: str = "bernoulli", kind: type[Model] = Model, **model
+) -> Trained:
     """Of images; of other examples where they have another rank."""
     data, objective = Data("x.npy"), Objective(likelihood)
-    experiment = Experiment("x", data=data, model=Model(**model), objective=objective)
+    experiment = Experiment("x", data=data, model=kind(**model), objective=objective)
     info = Info(shape, num_classes, maximum=255 if len(shape) == 3 else None)
     module = experiment.model.build(info)
     variables = jax.jit(module.init)(jax.random.key(0), dummy(info))
@@ -158,6 +162,18 @@ def test_manifold_lies_at_the_quantiles_of_the_prior():
     np.testing.assert_allclose(arrays["z1"], normal_quantiles, rtol=1e-6)
     corner = evaluation.decode(trained, np.array([[arrays["z1"][3], arrays["z2"][0]]]))
     np.testing.assert_allclose(arrays["images"][0, 3], corner[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "standard"), [(MatchedModel, True), (Model, False)])
+def test_the_prior_of_a_deterministic_encoder_is_drawn_where_it_has_one(kind, standard):
+    """A WAE's is N(0, I), as a VAE's; an AE has none."""
+    trained = untrained((6, 5, 1), kind=kind, family="AE", hidden_dims=(7,), latent_dim=2)
+    images = random_images(9, (6, 5, 1))
+    dataset = Dataset("x", images, images, images, None, "x")
+    codes = pictures.figure("latents", trained, dataset, []).axes[0]
+    assert sum(isinstance(patch, Circle) for patch in codes.patches) == (2 if standard else 0)
+    decoded = pictures.figure("manifold", trained, dataset, []).axes[0]
+    assert ("at quantiles of the prior" in decoded.get_xlabel()) == standard
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jaxvae.checks import UsageError, require
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import Trained, drawn, ranges
 from jaxvae.evaluation.density import Density
-from jaxvae.evaluation.trained import gaussian_posterior, has_gaussian
+from jaxvae.evaluation.trained import gaussian_posterior, has_gaussian, has_standard_prior
 
 Picture = tuple[dict[str, np.ndarray], Figure | None]
 """Arrays, and their figure; None of what is neither image nor signal nor row of a table."""
@@ -104,7 +104,7 @@ def embedding(
     title = None
     if (kind := drawn.kind(trained)) != "image":
         title = f"Codes of {len(codes):,} {kind or 'example'}{'s' if len(codes) > 1 else ''}"
-    prior = codes.shape[1:] == (2,) and has_gaussian(trained)
+    prior = codes.shape[1:] == (2,) and has_standard_prior(trained)
     return arrays, figures.latent_scatter(arrays["codes"], labels, classes, title, prior)
 
 
@@ -259,7 +259,7 @@ def figure(
         case "traversals" if code.ndim == 2:
             return traversals(trained, first(test, 1000))[1]
         case "manifold" if code.shape[1:] == (2,) and not evaluation.knows_labels(trained):
-            standard = evaluation.kl_per_latent(trained, one) is not None
+            standard = has_standard_prior(trained)
             if not standard:  # the grid lies where the codes are
                 code = evaluation.embed(
                     trained, evaluation.prepare(trained, first(test, scattered))

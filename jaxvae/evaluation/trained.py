@@ -325,7 +325,7 @@ def sample(
         UsageError: the model has no prior.
     """
     labels = labels_for(trained, n, label)
-    z = _prior(trained, labels, seed)
+    _, z = from_prior(trained, labels, seed)
     return np.asarray(z), decode(trained, z, labels)
 
 
@@ -340,19 +340,28 @@ def labels_for(trained: Trained, n: int, label: int | None) -> np.ndarray:
     return np.full(n, label, np.int32)
 
 
-def _prior(trained: Trained, labels: np.ndarray, seed: int) -> jax.Array:
+def from_prior(trained: Trained, labels: np.ndarray, seed: int) -> tuple[Noise, jax.Array]:
+    """Codes from the model's prior, (n, ...), one per label, and the noise that draws them."""
     own = Noise(noise.root(seed), 0, jnp.arange(len(labels)))
     batch = of(trained, labels, own)
-    return trained.model.apply(trained.variables.model, batch, method="prior")
+    return own, trained.model.apply(trained.variables.model, batch, method="prior")
 
 
 def has_prior(trained: Trained) -> bool:
     """Whether the model can be sampled."""
     try:
-        jax.eval_shape(lambda: _prior(trained, np.zeros(1, np.int32), 0))
+        jax.eval_shape(lambda: from_prior(trained, np.zeros(1, np.int32), 0))
     except UsageError:
         return False
     return True
+
+
+def has_standard_prior(trained: Trained) -> bool:
+    """Whether p(z) = N(0, I), whatever q(z|x) is: draws are the noise "sample", as it is."""
+    if not has_prior(trained):
+        return False
+    own, z = from_prior(trained, labels_for(trained, 8, None), seed=0)
+    return np.array_equal(z, own.normal("sample", z.shape[1:]))
 
 
 def knows_labels(trained: Trained) -> bool:

@@ -46,6 +46,8 @@ class Module(Protocol):
     def prior(self, batch: Batch) -> jax.Array:
         """Codes drawn from the model's own prior, with `batch.noise`, one per label.
 
+        Where that is N(0, I) they are `batch.noise.normal("sample", ...)`, by which it is known.
+
         Raises:
             UsageError: it has none.
         """

@@ -14,7 +14,7 @@ from jaxvae import __version__, noise, runs
 from jaxvae.checks import UsageError
 from jaxvae.evaluation import decode, embed, knows_labels, labels_for, prepare
 from jaxvae.evaluation.drawn import kind
-from jaxvae.evaluation.trained import has_gaussian
+from jaxvae.evaluation.trained import has_standard_prior
 from jaxvae.evaluation.views import chosen
 from jaxvae.figures.style import PALETTE
 from jaxvae.report import html, looks
@@ -101,7 +101,7 @@ def look(run: Reported) -> Seen:
     code = embed(trained, batch)
     recons = decode(trained, code, batch.label)
     latents, decoded = None, None
-    if has_gaussian(trained) and code.ndim == 2:
+    if has_standard_prior(trained) and code.ndim == 2:
         latents = code.shape[1]
         decoded = decode(trained, codes(latents), labels_for(trained, IMAGES, None))
     return Seen(

@@ -13,12 +13,11 @@ from jaxvae.config import Objective
 from jaxvae.data import Dataset
 from jaxvae.evaluation import Trained, has_prior, is_images, knows_labels, prepare
 from jaxvae.evaluation.drawn import columns, kind
-from jaxvae.evaluation.trained import codes_of, has_gaussian
+from jaxvae.evaluation.trained import codes_of
 from jaxvae.figures.style import PALETTE, class_color
-from jaxvae.report import codebooks, facts, looks, measures, weights
+from jaxvae.report import codebooks, facts, looks, measures, priors, weights
 from jaxvae.report.blobs import Blobs
 from jaxvae.runs import measured
-from jaxvae.variants.categorical import Gumbel, JointModel
 
 Json = dict[str, Any]
 
@@ -106,7 +105,7 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     found["notes"] += network.lacks
     found["network"] = weights.as_json(network, blobs) | _ends(trained)
     found["latents"] = _latents(run, seen, blobs) | _parts(trained, codes_of(trained, few))
-    found["prior"] = "standard normal" if has_gaussian(trained) else None
+    found["prior"] = priors.prior_of(trained)
     if has_prior(trained):
         found |= looks.samples(trained, run.dataset.train, blobs)
     found["codebooks"], found["rounded"] = codebooks.use(trained, split, seen.rows)
@@ -227,10 +226,8 @@ def _ends(trained: Trained) -> Json:
 def _parts(trained: Trained, codes: Any) -> Json:
     """What a code has to be told apart: `layers`, the first of which is shown, and `categories`,
     where their one-hot vectors are `from` in the code, of which `size`; None: it has none."""
-    model, categories = trained.experiment.model, None
-    if isinstance(model, Gumbel):
-        before = model.latent_dim if isinstance(model, JointModel) else 0
-        categories = {"from": before, "size": model.categories}
+    parts = priors.categories_of(trained)
+    categories = None if parts is None else {"from": parts[0], "size": parts[1]}
     return {"layers": [*codes] if isinstance(codes, dict) else [], "categories": categories}
 
 

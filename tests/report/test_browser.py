@@ -3,6 +3,7 @@
 Models have random weights: what a page computes does not depend on what they were trained on.
 """
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -12,10 +13,12 @@ from PIL import Image
 
 from jaxvae import Data, Model, Objective, report, runs
 from jaxvae.data import Dataset, Split
-from jaxvae.evaluation import decode, embed, prepare
-from jaxvae.evaluation.trained import gaussian_posterior
+from jaxvae.evaluation import decode, embed, labels_for, prepare
+from jaxvae.evaluation.trained import from_prior, gaussian_posterior
 from jaxvae.report.looks import FEW
 from jaxvae.runs import measured
+from jaxvae.variants.aggregated import MatchedModel
+from jaxvae.variants.categorical import Gumbel, JointModel
 from tests.evaluation import subjects
 from tests.report import made
 from tests.report.browsing import opened
@@ -153,6 +156,106 @@ def test_a_conditional_model_has_a_choice_of_class(browser, write):
         assert captions.all_inner_texts() == turn
         page.get_by_role("button", name="Draw new ones").click()
         assert captions.all_inner_texts() == turn
+        # Or new ones are of the class that is chosen.
+        page.evaluate(LISTEN)
+        page.select_option("#samples-class", "2")
+        assert captions.all_inner_texts() == [STRIPES.classes[2]] * FEW
+        codes, labels = zip(*page.evaluate("report.given"), strict=True)
+        assert labels == (2,) * FEW
+        are_decoded(page, same=made.rounded(trained), codes=codes, labels=labels)
+        page.get_by_role("button", name="The first again").click()
+        assert captions.all_inner_texts() == turn
+        assert page.locator("#samples-class").input_value() == ""
+
+
+LISTEN = """() => {
+  const decode = report.model.decode.bind(report.model);
+  report.given = [];
+  report.model.decode = (z, label) => {
+    report.given.push([Array.from(z), label]);
+    return decode(z, label);
+  };
+}"""
+"""Keep what is decoded from now on."""
+
+
+def are_decoded(page, same, codes, labels=None):
+    """The pictures of samples are what JAX decodes from these codes."""
+    truth = decode(same, np.array(codes, np.float32), labels)
+    for i, image in enumerate(truth, start=1):
+        picture = shown(page, f"#samples figure:nth-child({i}) canvas")
+        np.testing.assert_allclose(picture, image.ravel(), atol=0.006)
+
+
+CATEGORIES = {"hidden_dims": (16,), "latent_dim": 3, "categories": 4}
+OF_KNOWN_PRIORS = {
+    "wae": MatchedModel(hidden_dims=(16,), latent_dim=2),
+    "gumbel": Gumbel(**CATEGORIES),
+    "joint": JointModel(**CATEGORIES),
+    **{name: made.MODELS[name] for name in ("vq", "rq", "fsq")},
+}
+SEEDED = """() => {
+  let state = 1; // of Park and Miller's generator
+  Math.random = () => { state = (16807 * state) % 2147483647; return (state - 1) / 2147483646; };
+}"""
+DRAWS = 2000
+
+
+def moments(z):
+    """Means of all numbers of a code and of the products of any two, with their standard errors."""
+    products = (z[:, :, None] * z[:, None]).reshape(len(z), -1)
+    each = np.concatenate([z, products], axis=1)
+    return each.mean(axis=0), each.std(axis=0) / np.sqrt(len(z))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.ci] if n == "vq" else []) for n in OF_KNOWN_PRIORS],
+)
+def test_new_samples_are_of_the_models_prior(browser, write, name):
+    """They are decoded from codes whose moments are those of the model's own draws."""
+    trained, path = write(name, OF_KNOWN_PRIORS[name])
+    own = from_prior(trained, labels_for(trained, DRAWS, None), seed=0)[1]
+    with opened(browser, path) as page:
+        page.evaluate(SEEDED)
+        page.evaluate(LISTEN)
+        page.get_by_role("button", name="Draw new ones").click()
+        codes = np.array([z for z, _ in page.evaluate("report.given")])
+        are_decoded(page, made.rounded(trained), codes.reshape(FEW, *own.shape[1:]))
+        many = f"Array.from({{ length: {DRAWS} }}, () => Array.from(report.model.fromPrior()))"
+        mean, error = moments(np.array(page.evaluate(many)))
+        of_model, its_error = moments(np.asarray(own).reshape(DRAWS, -1))
+        assert (np.abs(mean - of_model) <= 5 * np.hypot(error, its_error) + 1e-6).all()
+        draw = page.get_by_role("button", name="Draw from the prior")
+        assert draw.count() == (name in ("wae", "gumbel", "joint"))  # a map of codes has no sliders
+        if draw.count():
+            before = page.evaluate("Array.from(report.explorer.z)")
+            draw.click()
+            assert page.evaluate("Array.from(report.explorer.z)") != before
+        circles = page.evaluate("report.explorer.map.circles")
+        assert circles == ([1, 2, 3] if name == "wae" else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gelu_ae", "This model has no prior"),
+        ("vamp_prior", "the page cannot draw from this prior itself"),
+        ("large_decoder", "draws of N(0, I). They were drawn when the page was written"),
+    ],
+)
+def test_what_the_page_cannot_draw_it_says(browser, write, name, says, monkeypatch):
+    model = made.MODELS["dense"]
+    if name == "vamp_prior":
+        model = replace(runs.load_experiment("vamp_prior_vae").model, hidden_dims=(8,))
+    if name == "large_decoder":
+        monkeypatch.setattr("jaxvae.report.weights.LARGEST", 100)
+    _, path = write(name, made.MODELS.get(name, model))
+    with opened(browser, path) as page:
+        part = page.locator("#samples")
+        assert says in part.inner_text()
+        assert part.get_by_role("button").count() == 0
+        assert part.locator("canvas").count() == (0 if name == "gelu_ae" else 2 * FEW)
 
 
 @pytest.mark.parametrize("columns", [("height", EVIL, "mass"), ()], ids=["named", "nameless"])
@@ -386,6 +489,7 @@ def test_axes_have_marks_at_every_zoom(browser, write):
             assert 5 <= page.evaluate(marks, span) <= 24, span
 
 
+@pytest.mark.ci
 def test_the_keyboard(browser, write):
     _, path = write("dense")
     with opened(browser, path) as page:
@@ -415,7 +519,9 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, select, canvas
   .map((e) => e.outerHTML.slice(0, 120))"""
 
 
-@pytest.mark.parametrize("name", ["dense", "vq", "rq", "fsq", "conv", "cae"])
+@pytest.mark.parametrize(
+    "name", ["dense", pytest.param("vq", marks=pytest.mark.ci), "rq", "fsq", "conv", "cae"]
+)
 def test_all_that_can_be_used_or_seen_has_a_name(browser, write, name):
     _, path = write(name)
     with opened(browser, path) as page:
@@ -513,16 +619,22 @@ RED = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 1920])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window(browser, write, width, scheme):
-    for name in ("dense", "conv", "vq", "rq", "fsq"):
-        _, path = write(name)
-        with opened(browser, path, width, scheme) as page:
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width
-            box = page.locator(".map").bounding_box()
-            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+IN_CI = (("vq", 360, "dark"), ("vq", 1920, "light"))
+WINDOWS = [
+    pytest.param(*each, marks=[pytest.mark.ci] if each in IN_CI else [])
+    for each in itertools.product(
+        ("dense", "conv", "vq", "rq", "fsq"), (360, 768, 1280, 1920), ("light", "dark")
+    )
+]
+
+
+@pytest.mark.parametrize(("name", "width", "scheme"), WINDOWS)
+def test_nothing_is_wider_than_the_window(browser, write, name, width, scheme):
+    _, path = write(name)
+    with opened(browser, path, width, scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        box = page.locator(".map").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
 
 
 def luminance(page, name):
@@ -546,6 +658,7 @@ COLOURED = """(ink) => {
 """How many pixels of the map's points and axes are of a colour of the style sheet."""
 
 
+@pytest.mark.ci
 def test_contrast_and_print(browser, write):
     """Text has a contrast of at least 4.5 (WCAG 2 AA), in either scheme; paper is white."""
     _, path = write("dense")

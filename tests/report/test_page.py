@@ -333,7 +333,7 @@ def test_codebooks_and_how_they_are_used(tmp_path, name, books):
         np.testing.assert_array_equal(counts, np.bincount(own, minlength=8))
         usage = counts[counts > 0] / (30 * 3 * 3)  # positions of all test images
         assert book["perplexity"] == pytest.approx(np.exp(-(usage @ np.log(usage))))
-    assert found["prior"] is None and "samples" in found and found["notes"] == []
+    assert found["prior"] == "codes" and "samples" in found and found["notes"] == []
 
 
 @pytest.mark.slow
@@ -341,7 +341,7 @@ def test_rounded_numbers_and_how_they_are_used(tmp_path):
     """Each number's values by themselves, and the codes that all of them are together."""
     trained = made.trained(made.MODELS["fsq"])
     found = report.contents(made.reported(tmp_path, trained), blobs.Blobs())
-    assert found["notes"] == [] and found["prior"] is None
+    assert found["notes"] == [] and found["prior"] == "codes"
     z = evaluation.embed(trained, evaluation.prepare(trained, subjects.dataset().test))
     z = z.reshape(-1, 3)
     assert [len(book["values"]) for book in found["codebooks"]] == [5, 2, 4]

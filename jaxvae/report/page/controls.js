@@ -54,8 +54,8 @@ function mapLegend(explorer) {
 function decodedPanel(explorer) {
   const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
   const buttons = el('div', { className: 'bar' },
-    contents.prior === 'standard normal'
-      ? button('Draw from the prior', () => explorer.show(Float32Array.from(explorer.z, normal)))
+    explorer.model.draws
+      ? button('Draw from the prior', () => explorer.show(explorer.model.fromPrior()))
       : button('Any test example', () => explorer.showPoint(Math.floor(Math.random() * explorer.latents.codes.shape[0]))),
     contents.prior === 'standard normal' ? button('Origin', () => explorer.show(new Float32Array(explorer.length))) : null,
     button('Walk from here', () => explorer.setEnd(0, explorer.z)),
@@ -81,11 +81,12 @@ function valuesOf(explorer) {
 
 function sliderPanel(explorer) {
   const { kl, std, used } = explorer.latents;
+  const reach = contents.prior === 'standard normal' ? 3 : -Infinity; // in standard deviations of the prior
   const most = Math.max(...explorer.order.map((latent) => explorer.weight(latent)), 1e-9);
   const rows = explorer.order.map((latent) => {
     const name = `z${subscript(latent + 1)}`;
-    const low = Math.min(explorer.latents.low[latent], kl ? -3 : Infinity);
-    const high = Math.max(explorer.latents.high[latent], kl ? 3 : -Infinity);
+    const low = Math.min(explorer.latents.low[latent], -reach);
+    const high = Math.max(explorer.latents.high[latent], reach);
     const input = el('input', {
       type: 'range', min: low, max: high, step: (high - low) / 400, id: `z${latent}`,
       oninput: () => { explorer.z[latent] = Number(input.value); explorer.show(explorer.z); },

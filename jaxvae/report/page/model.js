@@ -25,6 +25,30 @@ class Model {
 
   get encodes() { return this.encoder !== null; }
 
+  /** Whether the page can draw from the prior: it is a known one, and codes that it has are here. */
+  get draws() {
+    if (contents.prior === 'codes') return this.quantiser !== undefined && contents.codebooks.length > 0;
+    return contents.prior !== null;
+  }
+
+  /** A code drawn from the prior. */
+  fromPrior() {
+    const length = contents.latents.codes.shape[1];
+    const below = (count) => Math.floor(count * Math.random());
+    if (contents.prior === 'codes') {
+      const books = contents.codebooks.map(({ counts }) => counts.length);
+      const places = (length / this.quantiser.length) * books.length;
+      return sumOfCodes(this.quantiser, Int32Array.from({ length: places }, (_, i) => below(books[i % books.length])));
+    }
+    if (contents.prior === 'categories') {
+      const { from, size } = contents.latents.categories;
+      const z = Float32Array.from({ length }, (_, i) => (i < from ? normal() : 0));
+      for (let at = from; at < length; at += size) z[at + below(size)] = 1;
+      return z;
+    }
+    return Float32Array.from({ length }, normal);
+  }
+
   /** An example from a code: pixels in [0, 1], or values as the model sees them. */
   decode(z, label) {
     if (this.decoder === null) return this.fromGrid(z);

@@ -60,7 +60,7 @@ async function showReport() {
     report.explorer = await Explorer.open(report.model);
     report.own = Own.open(report.model, report.explorer);
     await showReconstructions();
-    await showSamples(report.model, report.explorer);
+    await showSamples(report.model);
     report.codes = showCodebooks(report.model, report.explorer);
   }
   showMeasures();

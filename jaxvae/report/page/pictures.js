@@ -29,40 +29,57 @@ async function showReconstructions() {
   if (contents.kind !== 'image') part.append(el('p', { className: 'hint' }, `Grey: the example. Coloured: its reconstruction.${columns}`));
 }
 
-async function showSamples(model, explorer) {
-  if (!contents.samples) return;
+/** What samples are decoded from, and what is to be known of it. */
+function describePrior() {
+  switch (contents.prior) {
+    case 'standard normal': return ['draws of N(0, I)', ''];
+    case 'categories': return [`draws of ${contents.latents.categories.from ? 'N(0, I) and of ' : ''}categories, all as likely`, ''];
+    case 'codes': return ['codes drawn at every position, all as likely',
+      ' Each position is drawn by itself, which those of an example are not: to draw whole examples would take a model of the codes.'];
+    default: return ['draws of the model\u2019s own prior', ''];
+  }
+}
+
+async function showSamples(model) {
+  if (!contents.samples) {
+    section('samples', 'Samples', el('p', {}, 'This model has no prior: nothing says how its codes are distributed, so there is nothing to draw samples from. '
+      + 'A density of its codes is fitted by jaxvae fit, and drawn from by jaxvae sample --prior fitted.'));
+    return;
+  }
   const drawn = await unpack(contents.samples);
   const nearest = await unpack(contents.nearest);
-  const standard = contents.prior === 'standard normal';
-  const fresh = standard && model.decoder;
+  const fresh = model.draws && model.decoder;
   const grid = el('div', { className: 'row samples' });
   const count = contents.samples.shape[0];
   const said = el('p', { className: 'hint', 'aria-live': 'polite' });
-  // Of a conditional model each class in turn.
-  const labelOf = (i) => (model.labels ? i % model.labels : -1);
-  const sample = (values, i, ...below) => {
-    const name = className(labelOf(i));
+  // Of a conditional model each class in turn, or new ones of the class that is chosen.
+  const inTurn = (i) => (model.labels ? i % model.labels : -1);
+  const sample = (values, i, label, ...below) => {
+    const name = className(label);
     return el('figure', {}, name ? el('figcaption', {}, name) : null, picture(values, `Sample ${i + 1} ${name}`), ...below);
   };
   const first = () => {
+    if (classes) classes.value = '';
     said.textContent = `Below each the training example next to it, by squared error.`;
-    grid.replaceChildren(...Array.from({ length: count }, (_, i) => sample(row(drawn, contents.samples, i), i,
+    grid.replaceChildren(...Array.from({ length: count }, (_, i) => sample(row(drawn, contents.samples, i), i, inTurn(i),
       picture(row(nearest, contents.nearest, i), 'The training example next to it', 'picture near'))));
   };
   const again = () => {
     said.textContent = 'Drawn here just now; training examples are not in this page to compare with.';
-    const length = contents.latents.codes.shape[1];
     grid.replaceChildren(...Array.from({ length: count }, (_, i) => {
-      const z = Float32Array.from({ length }, normal);
-      return sample(model.decode(z, labelOf(i)), i);
+      const label = classes?.value ? Number(classes.value) : inTurn(i);
+      return sample(model.decode(model.fromPrior(), label), i, label);
     }));
   };
-  const prior = standard ? 'N(0, I)' : 'the model\u2019s own prior';
-  const where = fresh ? '' : ' They were drawn when the page was written: the page cannot draw from this prior itself.';
+  const classes = !model.labels || !contents.classes.length ? null : el('select', { id: 'samples-class', onchange: again },
+    el('option', { value: '' }, 'each in turn'), ...contents.classes.map((name, index) => el('option', { value: index }, name)));
+  const [from, note] = describePrior();
+  const lacks = contents.prior && !model.decoder ? 'does not hold the decoder' : 'cannot draw from this prior itself';
+  const where = fresh ? '' : ` They were drawn when the page was written: the page ${lacks}.`;
   const button = (text, action) => el('button', { type: 'button', onclick: action }, text);
-  const each = model.labels ? ', each class in turn' : '';
-  section('samples', 'Samples', el('p', {}, `Decoded from draws of ${prior}${each}.${where}`),
-    fresh ? el('div', { className: 'bar' }, button('Draw new ones', again), button('The first again', first)) : null,
+  section('samples', 'Samples', el('p', {}, `Decoded from ${from}${model.labels ? ', each class in turn' : ''}.${note}${where}`),
+    fresh ? el('div', { className: 'bar' }, button('Draw new ones', again), button('The first again', first),
+      classes && el('label', { className: 'check', for: 'samples-class' }, 'of class ', classes)) : null,
     grid, said);
   first();
 }

@@ -12,6 +12,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.report import blobs, comparison, html
 from jaxvae.runs import listing
+from jaxvae.variants.aggregated import MatchedModel
 from tests.commands import call
 from tests.evaluation import subjects
 from tests.report import made
@@ -82,6 +83,20 @@ def test_a_conditional_model_decodes_each_class_in_turn(tmp_path):
     decoded = evaluation.decode(run.trained, comparison.codes(2), labels)
     np.testing.assert_allclose(seen.decoded / 255, decoded, atol=0.51 / 255)
     assert seen.classes
+
+
+def test_a_deterministic_encoder_with_the_prior_decodes_the_same_codes(tmp_path):
+    """As of a WAE, which has no KL."""
+    model = MatchedModel(hidden_dims=(16,), latent_dim=2)
+    each = [several.compared(several.folder_of(tmp_path / "wae", model))]
+    each.append(several.compared(several.folder_of(tmp_path / "vae", made.MODELS["dense"])))
+    kept = blobs.Blobs()
+    found = comparison.contents(several.found(each), each, tmp_path / "c.html", kept)
+    (group,) = found["latents"]["groups"]
+    assert [one["run"] for one in group["runs"]] == [0, 1] and found["latents"]["others"] == []
+    decoded = evaluation.decode(several.trained(model, 3), comparison.codes(2))
+    images = kept.read(group["runs"][0]["images"])
+    np.testing.assert_allclose(images / 255, decoded, atol=0.51 / 255)
 
 
 def test_other_examples_stand_apart(tmp_path):
