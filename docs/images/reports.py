@@ -106,7 +106,10 @@ def kind(browser: Any, path: Path, name: str) -> None:
     for end, (width, scheme) in WIDTHS.items():
         with opened(browser, path, width, scheme) as page:
             clip = {"x": 0, "y": 0, "width": width, "height": HEIGHT}
-            page.screenshot(path=OUT / f"{name}{end}.png", clip=clip, full_page=True)
+            drawn = OUT / f"{name}{end}.png"
+            page.screenshot(path=drawn, clip=clip, full_page=True)
+        with Image.open(drawn) as image:
+            image.convert("RGB").save(drawn, optimize=True)
 
 
 def main(folder: Path) -> None:
@@ -124,10 +127,10 @@ def main(folder: Path) -> None:
         compare(browser, page)
         for name in KINDS:
             kind(browser, jaxvae.load(small / name).report().path, name)
-    for path in OUT.glob("*.png"):
-        with Image.open(path) as image:
+    for name in ("mnist", "phone", "compare"):
+        with Image.open(OUT / f"{name}.png") as image:
             few = image.convert("RGB").quantize(COLORS, COVERAGE, dither=Image.Dither.NONE)
-        few.save(path, optimize=True)
+        few.save(OUT / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
