@@ -1,6 +1,7 @@
 """The documentation as a site: no warning, everything in it, nothing from elsewhere."""
 
 import importlib
+import io
 import json
 import os
 import re
@@ -9,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jaxvae.runs import names
+from tests.report.test_page import of_page
+from tests.scripts import script
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
@@ -110,3 +114,17 @@ def test_pages_load_nothing_from_elsewhere(site):
                 r"<link[^>]*stylesheet[^>]*href=\"(https?:[^\"]*)\"", path.read_text()
             )
             assert not found, path
+
+
+def test_the_gallery_leads_to_pages_of_runs():
+    """One of them is trained, for an epoch; CI's job `site` trains all."""
+    pages = script("pages")
+    cards = "\n".join(pages.gallery())
+    links = re.findall(r"\[!\[\]\(reports/(\w+)\.webp\) (.+)\]\(reports/(\w+)\.html\)", cards)
+    assert links == [(name, live.title, name) for name, live in pages.LIVE.items()]
+    live = pages.LIVE["population"]
+    page, picture = pages.trained("betas", live._replace(settings=live.settings | {"epochs": 1}))
+    said = of_page(page)
+    assert said["member"].startswith(f"member {said['number']} of 4")
+    assert said["measures"]["command"].startswith("jaxvae evaluate betas --member ")
+    assert Image.open(io.BytesIO(picture)).size[0] == pages.WIDTH

@@ -1,8 +1,8 @@
 """Draws the pictures of docs/report.md: python docs/images/reports.py FOLDER.
 
-`mnist_vae_2d` trains in FOLDER/mnist, 12 epochs on MNIST, and five small runs on digits in
-FOLDER/digits, some minutes each on two cores. Runs that are there are drawn as they are. The pages
-are opened in Chromium.
+`mnist_vae_2d` trains in FOLDER/mnist, 12 epochs on MNIST, and the runs below in FOLDER/small, up to
+three minutes each on two cores. Runs that are there are drawn as they are. The pages are opened in
+Chromium.
 """
 
 import sys
@@ -23,13 +23,27 @@ OUT = HERE / "report"
 COVERAGE = Image.Quantize.MAXCOVERAGE  # so that the colours of rare classes stay
 MARGIN = 10  # pixels
 COLORS = 256  # of a picture, which is half as large then
-RUNS: dict[str, dict[str, Any]] = {
-    "vae": {"epochs": 15},
-    "beta4": {"epochs": 20, "beta": 4.0},
-    "wide": {"epochs": 15, "latent_dim": 10},
-    "ae": {"epochs": 15, "family": "AE"},
-    "pop": {"epochs": 15, "population": jaxvae.Population(sweep=("objective.beta=0.25,0.5,2,4",))},
+POPULATION = jaxvae.Population(sweep=("objective.beta=0.25,0.5,2,4",))
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vae": ("digits_vae", {"epochs": 15}),
+    "beta4": ("digits_vae", {"epochs": 20, "beta": 4.0}),
+    "wide": ("digits_vae", {"epochs": 15, "latent_dim": 10}),
+    "ae": ("digits_vae", {"name": "digits_ae", "epochs": 15, "family": "AE"}),
+    "pop": ("digits_vae", {"epochs": 15, "population": POPULATION}),
+    "vq": ("vq_vae", {"epochs": 30}),
+    "conditional": ("conditional_vae", {"epochs": 30}),
+    "colour": (
+        "images_vae",
+        {"data": "cifar10_jpeg", "resize": 32, "limit": 4000, "epochs": 15}
+        | {"hidden_dims": (32, 64, 128), "latent_dim": 64},
+    ),
 }
+"""The experiment of each run in FOLDER/small, and its settings."""
+COMPARED = ("vae", "beta4", "wide", "ae", "pop")
+KINDS = ("ae", "vae", "colour", "vq", "conditional", "pop")
+"""Runs of which the page is drawn, at two widths."""
+WIDTHS = {"": (1180, "light"), "-phone": (390, "dark")}
+HEIGHT = 1500  # pixels of a page, from its top
 ENDS = """([from, to]) => {
   const { labels, map } = report.explorer;
   return [from, to].map((digit) => map.toScreen(...middle(digit)));
@@ -87,19 +101,32 @@ def compare(browser: Any, path: Path) -> None:
         part_of(page, "compare.png", "#curves", "#examples")
 
 
+def kind(browser: Any, path: Path, name: str) -> None:
+    """The page as it opens, in a window and on a phone."""
+    for end, (width, scheme) in WIDTHS.items():
+        with opened(browser, path, width, scheme) as page:
+            clip = {"x": 0, "y": 0, "width": width, "height": HEIGHT}
+            drawn = OUT / f"{name}{end}.png"
+            page.screenshot(path=drawn, clip=clip, full_page=True)
+        with Image.open(drawn) as image:
+            image.convert("RGB").save(drawn, optimize=True)
+
+
 def main(folder: Path) -> None:
     run = pictures.trained(folder / "mnist", "mnist_vae_2d", epochs=12)
     run.report()
-    digits = folder / "digits"
-    for name, settings in RUNS.items():
-        if not (digits / name / "summary.json").exists():
-            jaxvae.train("digits_vae", digits / name, figures_every=None, **settings)
-    page = digits / "compare.html"
-    jaxvae.compare(*(digits / name for name in RUNS), path=page)
+    small = folder / "small"
+    for name, (experiment, settings) in RUNS.items():
+        if not (small / name / "summary.json").exists():
+            jaxvae.train(experiment, small / name, figures_every=None, **settings)
+    page = small / "compare.html"
+    jaxvae.compare(*(small / name for name in COMPARED), path=page)
     with chromium() as browser:
         mnist(browser, folder / "mnist" / "report.html")
         phone(browser, folder / "mnist" / "report.html")
         compare(browser, page)
+        for name in KINDS:
+            kind(browser, jaxvae.load(small / name).report().path, name)
     for name in ("mnist", "phone", "compare"):
         with Image.open(OUT / f"{name}.png") as image:
             few = image.convert("RGB").quantize(COLORS, COVERAGE, dither=Image.Dither.NONE)

@@ -687,6 +687,8 @@ def test_on_paper_the_map_is_on_the_first_page(browser, write):
         page.emulate_media(media="print")
         box = page.locator(".explorer").bounding_box()
         assert box["y"] + box["height"] < 267 * PER_MM  # A4 within its margins of 15 mm
+        tiles = {tile.bounding_box()["y"] for tile in page.locator(".tile").all()}
+        assert len(tiles) == 1  # in one row
         sliders = page.locator(".sliders .latent").all()[:10]
         tops = [slider.bounding_box()["y"] for slider in sliders]
         names = page.locator(".sliders .kl small").all()[:10]

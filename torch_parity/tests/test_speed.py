@@ -78,8 +78,8 @@ def test_targets_of_other_batch_sizes_of_memory_and_of_files():
     found = line(contestants=workers, target=files).verdicts()
     assert [(reached, wanted) for _, reached, wanted in found] == [(1.5, 1.0), (3, 1.5), (4, 1)]
     conv = MODELS["mnist_conv_vae"]
-    assert conv.target_at(64).tuned == 1.25 and conv.target_at(128) is None
-    assert conv.target_at(1024).tuned == 1.5 and conv.target_at(1024).mebibytes == 800
+    assert conv.target_at(64) == Target(64, 1.4, 1.25) and conv.target_at(128) is None
+    assert conv.target_at(1024) == Target(1024, None, 1.5, mebibytes=800)
 
 
 def test_losses_that_differ_or_are_no_numbers_do_not_agree():

@@ -101,10 +101,10 @@ function sliderPanel(explorer) {
       el('label', { for: `z${latent}` }, name), input, value, bar);
   });
   const unused = used.filter((is) => !is).length;
-  const sorted = kl ? 'by their KL to the prior' : 'by the standard deviation of their codes';
+  const sorted = kl ? 'by their KL to the prior, a mean over the test codes' : 'by the standard deviation of the test codes';
   const grey = unused ? ` ${unused} of ${used.length} are not used (grey): the variance of their means is at most 0.01.` : '';
   const panel = el('div', { className: 'sliders' }, el('h3', {}, 'Latents'),
-    el('p', { className: 'hint' }, `Ordered ${sorted}, a mean over the test codes.${grey}${categories(explorer)}`), ...rows.slice(0, FIRST_SLIDERS));
+    el('p', { className: 'hint' }, `Ordered ${sorted}.${grey}${categories(explorer)}`), ...rows.slice(0, FIRST_SLIDERS));
   if (rows.length > FIRST_SLIDERS) {
     panel.append(el('details', {}, el('summary', {}, `${rows.length - FIRST_SLIDERS} more`), ...rows.slice(FIRST_SLIDERS)));
   }

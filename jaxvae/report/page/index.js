@@ -12,7 +12,7 @@ const COLUMNS = [
   { name: 'MSE', key: ({ best }) => best.val_mse, show: ({ best }) => number(best.val_mse, 3) },
   { name: 'parameters', key: ({ parameters }) => parameters, show: ({ parameters }) => (parameters === null ? '–' : parameters.toLocaleString('en')) },
   { name: 'time', key: ({ seconds }) => seconds, show: ({ seconds }) => (seconds === null ? '–' : duration(seconds)) },
-  { name: 'last changed', key: ({ changed }) => changed, show: ({ changed }) => new Date(1000 * changed).toLocaleString('sv').slice(0, 16) },
+  { name: 'last changed', key: ({ changed }) => changed, show: ({ changed }) => new Date(1000 * changed).toLocaleString('sv').slice(0, 16).replaceAll('-', '\u2011') },
 ];
 
 function nameOf({ name, link }) {

@@ -57,6 +57,8 @@ function withError({ value, error }) {
   return `${fixed(value)} \u00b1 ${fixed(error)}`;
 }
 
+/** A command, whose words stay whole where it is broken into lines: a hyphen alone would end one. */
 function commandBar(command) {
-  return el('div', { className: 'bar' }, el('code', { className: 'command', tabIndex: 0 }, command), copyButton(command));
+  const words = command.split(' ').flatMap((word) => [' ', el('span', {}, word)]).slice(1);
+  return el('div', { className: 'bar' }, el('code', { className: 'command', tabIndex: 0 }, ...words), copyButton(command));
 }
