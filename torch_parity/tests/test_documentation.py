@@ -53,7 +53,8 @@ def test_results_are_checked(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     [command] = (c.words for c in commands("docs/parity.md") if "--check" in c.words and c.whole)
     settings = load_experiment(command[command.index("--as") + 1]).model
-    model = TheirVAE(*settings.hidden_dims, settings.latent_dim)
+    [hidden] = settings.hidden_dims
+    model = TheirVAE(hidden, settings.latent_dim)
     torch.save(model.state_dict(), "vae.pth")
     words = [*command[1:], "--image-shape", 28, 28, 1]  # MNIST may not be to hand
     images = torch.rand(5, 1, 28, 28)
