@@ -10,7 +10,7 @@ What is there already is left alone, so that the command goes on where it was st
     make results RESULTS="iwae --measures"         what `jaxvae evaluate` says of it
     make results RESULTS="--jobs"                  the jobs of docs/jobs.md
     make results RESULTS="--run runs/a --where 'NVIDIA H100'"    a run that was trained elsewhere
-    make results RESULTS="--run runs/b --where ... --key seed-1" another one of the same experiment
+    make results RESULTS="--run runs/b --where ... --key seed-1"    another one of the same
     make results RESULTS="--study runs/s --where ..."            the means of a study
     make results RESULTS=--table                   the measures as docs/evaluation.md has them
 """

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from jaxvae.runs import measured
 from jaxvae.runs.folder import PARAMETERS
 from jaxvae.variants.codebooks import VQ, Quantisation
 from tests.commands import call
+from tests.hub import Hub
 
 SMALL = {"resize": (8, 8), "limit": 64, "epochs": 1, "figures_every": None, "quiet": True}
 CONV = {"network": "conv", "hidden_dims": (4, 8), "latent_dim": 3}
@@ -227,27 +227,6 @@ def test_a_package_that_is_missing_is_named(dense, tmp_path, monkeypatch):
             dense.export(tmp_path / form, form)
 
     assert [*tmp_path.iterdir()] == []
-
-
-class Hub:
-    """What is asked of huggingface_hub: a copy, a repository, an upload."""
-
-    def __init__(self, folder):
-        self.folder, self.asked = folder, []
-
-    def snapshot_download(self, name, revision):
-        self.asked.append((name, revision))
-        return str(self.folder)
-
-    def HfApi(self):
-        return self
-
-    def create_repo(self, name, private, exist_ok):
-        self.asked.append((name, private, exist_ok))
-        return f"address of {name}"
-
-    def upload_folder(self, repo_id, folder_path):
-        self.asked.append((repo_id, sorted(path.name for path in Path(folder_path).iterdir())))
 
 
 def test_the_hub(dense, tmp_path, monkeypatch):
