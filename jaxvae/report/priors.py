@@ -70,4 +70,4 @@ def _codes(trained: Trained, own: Noise, shape: tuple[int, ...]) -> np.ndarray |
         each = (*positions, len(books))
         chosen = np.asarray(uniform_indices(own, each, books.shape[1]))
     codes = [book[chosen[..., i]] for i, book in enumerate(books)]
-    return np.sum(codes, axis=0, dtype=np.float32)
+    return np.asarray(np.sum(codes, axis=0, dtype=np.float32))
