@@ -113,7 +113,7 @@ def arrays(
     """
     if both := scores.rows.keys() & of_groups.keys():
         raise UsageError(f"--per-image: {', '.join(sorted(both))}: a term and a group's row")
-    rows = scores.rows | of_groups
+    rows = {**scores.rows, **of_groups}
     if taken := [name for name in rows if name in RESERVED]:
         raise UsageError(f"objective.terms: {taken[0]!r} cannot be written: another name is needed")
     n = min(len(row) for row in rows.values())
