@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from jaxvae.data import Dataset, Split
     from jaxvae.evaluation import Trained
+    from jaxvae.evaluation.per_image import Scores
+    from jaxvae.evaluation.subject import Examined
     from jaxvae.report import Page
 
 
@@ -310,7 +312,7 @@ class Run:
         **settings: Any,
     ) -> dict[str, Any]:
         """Means over examples, by default the test set's: loss, recon and kl in nats per example,
-        mse, and whatever else the objective measures.
+        mse, and whatever else the objective measures; `loss_se` is the standard error of `loss`.
 
         With names of groups (docs/evaluation.md), such as "nll", what these measure, by group:
         `run.evaluate("nll", num_samples=5000)["nll"]["nll"]`. What has to be known of these values
@@ -325,51 +327,87 @@ class Run:
         Raises:
             UsageError: no such group or setting, or one that does not apply.
         """
-        from jaxvae.evaluation import as_stored, score
-        from jaxvae.evaluation.subject import Measuring, Subject
-        from jaxvae.runs import measured
+        from jaxvae.evaluation import score
 
         with python_words():
-            lists = [
-                each
-                for each in what
-                if isinstance(each, list) and each and isinstance(each[0], str)
-            ]
-            require(not lists, "metrics", lists, 'names one by one: "nll", "units"')
-            metrics = [each for each in what if isinstance(each, str)]
-            examples = [each for each in (*what, x) if not (each is None or isinstance(each, str))]
-            require(len(examples) <= 1, "x", f"{len(examples)} arrays", "one array, or Data")
-            require(z in ("sampled", "mean"), "z", z, "'sampled' or 'mean'")
-            if metrics:  # whose libraries take a second to import
-                from jaxvae.evaluation import groups
+            named = any(isinstance(each, str) for each in what)
+            require(not named or z == "sampled", "z", z, "left out with groups: elbo has both")
+            scores, examined, _ = self._measure(what, x, z, settings, terms=not named)
+            if named:
+                return {name: group.values for name, group in examined.found.items()}
+            return score.means(scores)
 
-                groups.names_of(metrics)
-            fields = [field.name for field in dataclasses.fields(Measuring)]
-            for name in settings:
-                require(name in fields, "setting", name, f"one of {', '.join(fields)}")
-            measuring = Measuring(**settings)
-            require(bool(metrics) or not settings, "settings", settings, "left out without a group")
-            require(not metrics or z == "sampled", "z", z, "left out with groups: elbo has both")
-            split = as_stored(self.trained, self._split(*examples))
-            options = self._measured_on(*examples)
-            step = self._step or 0
-            found: dict[str, Any]
+    def per_image(
+        self,
+        *what: Any,
+        x: Any = None,
+        z: Literal["sampled", "mean"] = "sampled",
+        **settings: Any,
+    ) -> dict[str, np.ndarray]:
+        """What each example has of its own, (n,) each, by default of the test set's: `index`,
+        `label` (-1: none), the terms whose means `evaluate` returns, and `name` where it has one.
+
+        With names of groups also their rows: `run.per_image("nll", num_samples=5000)["nll"]`. What
+        depends on the other examples of a batch has none, which is logged. The means are kept, as
+        `evaluate` keeps them. Arguments are as there; z is that of the terms.
+
+        Raises:
+            UsageError: no such group or setting, or one that does not apply.
+        """
+        from jaxvae.evaluation import per_image
+
+        with python_words():
+            scores, examined, split = self._measure(what, x, z, settings, terms=True)
             with said(False):
-                if metrics:
-                    subject = Subject(self.trained, split, lambda: self.dataset, measuring)
-                    examined = groups.examine(subject, metrics)
-                    for line in examined.lines():
-                        log.info("%s", line)
-                    found = {name: group.values for name, group in examined.found.items()}
-                    n = len(split.images)
-                    records = measured.of_groups(examined, measuring, options, step, n)
-                else:
-                    scores = score.terms(self.trained, split, sampled=z == "sampled")
-                    found, own = score.means(scores), options | {"z": z}
-                    records = [measured.Record(measured.TERMS, own, found, (), step, scores.number)]
-                if self._step is not None:  # what a callback is given is in no checkpoint
-                    measured.keep(self.folder, records)
-            return found
+                for line in per_image.left_out(scores, len(split.images)):
+                    log.info("%s", line)
+            return per_image.arrays(scores, examined.rows, split)
+
+    def _measure(
+        self, what: tuple[Any, ...], x: Any, z: str, settings: dict[str, Any], terms: bool
+    ) -> tuple["Scores", "Examined", "Split"]:
+        """Measure the `terms`, if asked for, and the groups among `what`, and keep the means; also
+        return of which examples."""
+        from jaxvae.evaluation import as_stored, score
+        from jaxvae.evaluation.per_image import Scores
+        from jaxvae.evaluation.subject import Examined, Measuring, Subject
+        from jaxvae.runs import measured
+
+        lists = [
+            each for each in what if isinstance(each, list) and each and isinstance(each[0], str)
+        ]
+        require(not lists, "metrics", lists, 'names one by one: "nll", "units"')
+        metrics = [each for each in what if isinstance(each, str)]
+        examples = [each for each in (*what, x) if not (each is None or isinstance(each, str))]
+        require(len(examples) <= 1, "x", f"{len(examples)} arrays", "one array, or Data")
+        require(z in ("sampled", "mean"), "z", z, "'sampled' or 'mean'")
+        if metrics:  # whose libraries take a second to import
+            from jaxvae.evaluation import groups
+
+            groups.names_of(metrics)
+        fields = [field.name for field in dataclasses.fields(Measuring)]
+        for name in settings:
+            require(name in fields, "setting", name, f"one of {', '.join(fields)}")
+        measuring = Measuring(**settings)
+        require(bool(metrics) or not settings, "settings", settings, "left out without a group")
+        split = as_stored(self.trained, self._split(*examples))
+        options, step = self._measured_on(*examples), self._step or 0
+        scores, examined, records = Scores({}, {}), Examined({}, {}), []
+        with said(False):
+            if terms:
+                scores = score.terms(self.trained, split, sampled=z == "sampled")
+                own, means = options | {"z": z}, score.means(scores)
+                records = [measured.Record(measured.TERMS, own, means, (), step, scores.number)]
+            if metrics:
+                subject = Subject(self.trained, split, lambda: self.dataset, measuring)
+                examined = groups.examine(subject, metrics)
+                for line in examined.lines():
+                    log.info("%s", line)
+                n = len(split.images)
+                records += measured.of_groups(examined, measuring, options, step, n)
+            if self._step is not None:  # what a callback is given is in no checkpoint
+                measured.keep(self.folder, records)
+        return scores, examined, split
 
     def _measured_on(self, x: Any = None) -> dict[str, Any]:
         """Which checkpoint and which examples a record of measures is of."""

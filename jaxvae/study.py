@@ -64,8 +64,9 @@ def study(
         NonFiniteError: no member is finite.
     """
     folder = Path(folder)
-    require(population != Population(), "sweep", "", "given, or --seeds: a study compares members")
-    require(limit is None or limit >= 1, "limit", limit, "None or at least 1")
+    alone = population == Population()
+    require(not alone, "--sweep", (), "given, or --seeds: a study compares members")
+    require(limit is None or limit >= 1, "--limit", limit, "None or at least 1")
     names = [TERMS, *groups.names_of(metrics)]
     everyone = members(experiment, population)
     dataset = data.load(experiment.data)  # once, for training and for every member's measures
@@ -139,7 +140,8 @@ def _train(
             listed = ", ".join(f"{name} ({a!r} to {b!r})" for name, (a, b) in changed.items())
             raise UsageError(f"{folder}: a study cannot change {listed}; give another --out")
         before = read_population(folder)
-        require(before == population, "population", population, f"that of {folder}, {before}")
+        allowed = f"that of {folder}, {before}; give another --out"
+        require(before == population, "population", population, allowed)
         summary = folder / "summary.json"
         if summary.exists() and "members" in (ended := runs.read_json(summary)):
             return dict(ended)

@@ -64,11 +64,11 @@ def commands(document: str) -> list[Command]:
     # Without the blocks, but with as many lines.
     text = re.sub(r"^```.*?^```$", lambda m: "\n" * m[0].count("\n"), text, flags=re.M | re.S)
     for mentioned in re.finditer(r"`([^`]+)`", text):
-        line = re.sub(r"\n#? *", " ", mentioned[1])
-        line = re.sub(r"^source <\((.*)\)$", r"\1", line)
-        if COMMAND.match(line):
+        words = re.sub(r"\n#? *", " ", mentioned[1])
+        words = re.sub(r"^source <\((.*)\)$", r"\1", words)
+        if COMMAND.match(words):
             where = f"{document}:{text[: mentioned.start()].count(chr(10)) + 1}"
-            found.append(Command(where, words_of(line), False))
+            found.append(Command(where, words_of(words), False))
     return [command for command in found if command.words]
 
 

@@ -209,6 +209,24 @@ def test_data_are_read_once(experiment, tmp_path, monkeypatch, capsys, caplog):
     assert said == [1, 1]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
+def test_without_a_folder_the_same_command_goes_on(experiment, tmp_path, monkeypatch, capsys):
+    """In runs/study_NAME, which is said first; another study of the experiment is refused there."""
+    monkeypatch.chdir(tmp_path)
+    words = ["study", "digits_vae", "--data.source", experiment.data.source, "--train.epochs", 1]
+    words += ["--data.batch-size", 16, "--model.hidden-dims", 8, "--train.figures-every", 0]
+    status, first, err = call(capsys, *words, "--seeds", 2)
+    assert status == 0 and first["folder"] == "runs/study_digits_vae", err
+    trained = json.loads(Path("runs/study_digits_vae/population/summary.json").read_text())
+    status, again, _ = call(capsys, *words, "--seeds", 2)
+    assert (status, again) == (0, first)
+    assert trained == json.loads(Path("runs/study_digits_vae/population/summary.json").read_text())
+    status, _, err = call(capsys, *words, "--seeds", 3)
+    assert status == 2 and "give another --out" in err
+    assert [path.name for path in Path("runs").iterdir()] == ["study_digits_vae"]
+
+
 def test_what_cannot_be_a_study(experiment, tmp_path, capsys):
     with pytest.raises(UsageError, match="--seeds: a study compares members"):
         studies.study(experiment, tmp_path / "a", Population())
@@ -234,9 +252,17 @@ def test_what_cannot_be_a_study(experiment, tmp_path, capsys):
     (tmp_path / "b" / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="b: exists and is not empty"):
         studies.study(experiment, tmp_path / "b", Population(2))
-    for words in (["study"], ["study", "digits_vae"], ["study", "--out", tmp_path / "c"]):
+    for words, says in (
+        (["study"], "study: give an experiment"),
+        (["study", "--out", tmp_path / "c"], "study: give an experiment"),
+        (["study", "digits_vae"], "--sweep = (): must be given, or --seeds"),
+        (["study", "digits_vae", "--seeds", 2, "--limit", 0], "--limit = 0: must be None or"),
+        (["study", "digits_vae", "--num-samples", 0], "--num-samples = 0: must be at least 1"),
+        (["study", "digits_vae", "--metrics-seed", -1], "--metrics-seed = -1: must be in"),
+    ):
         status, _, err = call(capsys, *words)
-        assert status == 2 and "give an experiment and --out" in err
+        assert status == 2 and says in err
+    assert not Path("runs", "study_digits_vae").exists()
     assert runs.load_experiment("sprites_factor_vae").objective.gamma == 10
 
 

@@ -168,11 +168,11 @@ def evaluated(result: Result) -> Facts:
     """Of `evaluate`."""
     begin = list(result).index("z") + 1
     terms = {name: result[name] for name in list(result)[begin : list(result).index("beta_eff")]}
-    own = {name: value for name, value in terms.items() if name not in TERMS}
+    own = [name for name in terms if name not in TERMS and not name.endswith("_se")]
     step, of = result["checkpoint_step"], f"of {result['source']}, split {result['split']}"
     facts = [
         ("loss", _loss(terms, Path(result["run"]), "")),
-        *([("terms", ", ".join(f"{n} {_nats(v)}" for n, v in own.items()))] if own else []),
+        *([("terms", ", ".join(f"{n} {_with_error(terms, n)}" for n in own))] if own else []),
         ("images", f"{result['images']:,} {of}; z {result['z']}"),
         ("model", f"{result['run']}, {result['checkpoint']} checkpoint, of step {step:,}"),
     ]
@@ -231,15 +231,11 @@ def measured(result: Result) -> Facts:
         names = [name for name in values if not name.endswith("_se")]
         width = max(map(len, names))
         for i, name in enumerate(names):
-            says = f"{name:{width}}  {_with_error(values[name], values.get(f'{name}_se'))}"
+            says = f"{name:{width}}  {_with_error(values, name, '.5g')}"
             facts.append((group if i == 0 else "", says))
         facts += [("", f"({note})") for note in result["notes"][group]]
     refused = result.get("refused", {})
     return [*facts, *((name, f"left out: {why}") for name, why in refused.items())]
-
-
-def _with_error(value: float, error: float | None) -> str:
-    return f"{value:.5g}" + ("" if error is None else f" ± {error:.2g}")
 
 
 def drawn(result: Result) -> Facts:
@@ -321,7 +317,7 @@ def _in_common(table: Result) -> Facts:
     facts = [(table["group"], f"{table['images']:,} examples ({options}); {order}:")]
     for row in table["rows"][:MEASURES]:
         values = [
-            "none" if cell is None else _with_error(cell["value"], cell["error"])
+            "none" if cell is None else f"{cell['value']:.5g}{_error(cell['error'])}"
             for cell in row["values"]
         ]
         better = f"{row['better']} is better" if row["better"] else ""
@@ -404,14 +400,18 @@ def _longer(folder: Path, summary: Result, then: Facts) -> Facts:
 
 
 def _loss(row: Result, folder: Path, prefix: str) -> str:
-    """299.20 nats per image (recon 293.65, kl 5.55), and the error per pixel where kl is none."""
+    """299.20 nats per image (recon 293.65, kl 5.55), and the error per pixel where kl is none; of
+    an evaluation also this, and standard errors."""
     kind = "example" if runs.saved_config(folder)["info"]["maximum"] is None else "image"
-    recon, kl = row[f"{prefix}recon"], row[f"{prefix}kl"]
-    parts = f" (recon {_nats(recon)}, kl {_nats(kl)})" if kl else ""
-    each = "value" if kind == "example" else "pixel"
-    error = row.get(f"{prefix}mse")
-    mse = f", MSE {error:.3g} per {each}" if error is not None and (not kl or not prefix) else ""
-    return f"{_nats(row[f'{prefix}loss'])} nats per {kind}{parts}{mse}"
+    loss, recon, kl, mse = (f"{prefix}{term}" for term in TERMS)
+    has_kl = bool(row[kl])
+    says = f"{_with_error(row, loss)} nats per {kind}"
+    if has_kl:
+        says += f" (recon {_with_error(row, recon)}, kl {_with_error(row, kl)})"
+    if row.get(mse) is not None and not (has_kl and prefix):
+        each = "value" if kind == "example" else "pixel"
+        says += f", MSE {_with_error(row, mse, '.3g')} per {each}"
+    return says
 
 
 def _setting(which: Result, others: Sequence[Result]) -> str:
@@ -428,6 +428,16 @@ def _count(number: int, what: str) -> str:
 
 def _nats(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+
+
+def _with_error(values: Result, name: str, form: str = "") -> str:
+    """A value, by default as `_nats` has it, and its standard error where it has one."""
+    value = values[name]
+    return (f"{value:{form}}" if form else _nats(value)) + _error(values.get(f"{name}_se"))
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else f" ± {error:.2g}"
 
 
 def _plain(value: Any) -> str:

@@ -120,15 +120,17 @@ def study(options: Annotated[StudyOptions, NO_PREFIX]) -> dict[str, Any]:
     from jaxvae.evaluation.subject import Measuring
     from jaxvae.study import study as studied
 
-    if options.file is None or options.out is None:
-        raise UsageError("study: give an experiment and --out, a folder")
+    if options.file is None:
+        raise UsageError("study: give an experiment, right after `study`")
+    out = options.out
+    if out is None:  # always the same, so that the same command goes on
+        out = Path("runs", f"study_{options.experiment.name}")
+        log.info("the study is kept in %s; the same command goes on with it", out)
     population = Population(options.seeds, options.sweep)
     seed = options.metrics_seed
     require(0 <= seed < 2**32, "--metrics-seed", seed, "in 0..2**32-1")
     settings = Measuring(seed=seed, **asdict(options.how))
-    return studied(
-        options.experiment, options.out, population, options.metrics, options.limit, settings
-    )
+    return studied(options.experiment, out, population, options.metrics, options.limit, settings)
 
 
 def evaluate(
@@ -186,18 +188,11 @@ def evaluate(
         raise runs.RunError(f"{saved.run}: {error}") from error
     written: dict[str, Any] = {}
     if per_image is not None:
-        if both := scores.rows.keys() & examined.rows.keys():
-            raise UsageError(f"--per-image: {', '.join(sorted(both))}: a term and a group's row")
-        scoring.save(scores.rows | examined.rows, images, per_image)
-        if (rest := len(images.images) - scores.number) and examined.rows:
-            log.warning("%s: without the last %d images, which fill no batch", per_image, rest)
+        scoring.save(scoring.arrays(scores, examined.rows, images), per_image)
         written = {"per_image": str(per_image), "not_per_image": list(scores.across)}
         written["worst"] = scoring.worst(scores, images)
-        if scores.across:
-            log.warning(
-                "%s: without %s, which depend on the other images of a batch",
-                *(per_image, ", ".join(scores.across)),
-            )
+        for line in scoring.left_out(scores, len(images.images)):
+            log.warning("%s: %s", per_image, line)
     source = shown.source or trained.experiment.data.source
     options = {"checkpoint": saved.checkpoint, "source": source, "split": shown.which}
     options |= {n: v for n, v in (("limit", limit), ("member", member)) if v is not None}

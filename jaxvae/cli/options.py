@@ -70,7 +70,8 @@ class StudyOptions:
     file: tyro.conf.Positional[Path | None] = None
     """The experiment: a name, a Python file, or the config.json of a run."""
     out: Path | None = None
-    """A new folder; or that of the same study, to go on with it."""
+    """A new folder; or that of the same study, to go on with it. By default runs/study_NAME, so
+    that the same command goes on; another study of the experiment needs another folder."""
     sweep: tuple[str, ...] = ()
     """Values of numbers of the objective or of an optimizer: objective.beta=0.5,1,4. Every
     combination is a member."""

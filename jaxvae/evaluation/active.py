@@ -19,15 +19,24 @@ def has_posterior(trained: Trained) -> bool:
     return jax.eval_shape(trained.model.apply, variables, one).kl is not None
 
 
+def differ(split: Split) -> bool:
+    """Whether there are two examples that are not the same, among those that are looked at."""
+    images, n = split.images, min(LIMIT, len(split.images))
+    first = images[:1].tobytes()
+    return any(images[i : i + 1].tobytes() != first for i in range(1, n))
+
+
 def active_latents(trained: Trained, split: Split) -> dict[str, Any] | None:
-    """How many latents are active, of how many: {"active": 3, "of": 20}; None without a posterior.
+    """How many latents are active, of how many: {"active": 3, "of": 20}.
+
+    None without a posterior, and of one example, or equal ones, over which nothing varies.
 
     Active is a latent whose posterior mean has a variance above 0.01 over the first 10,000 examples
     of the split, which the statistic A_u = Cov_x(E[u|x]) of Burda, Grosse and Salakhutdinov 2016
     says (arXiv:1509.00519). Where a model has several layers, this is by layer, of the code that
     `embed` gives each: that of an upper layer at the mean of the layer below.
     """
-    if not has_posterior(trained):
+    if not (has_posterior(trained) and differ(split)):
         return None
     parts = []
     for batch, _ in batches(trained, split, np.arange(min(LIMIT, len(split.images)))):

@@ -87,7 +87,8 @@ def refuse_one_kind(truth: np.ndarray, others: Split | None) -> None:
     known = truth[truth >= 0]
     if known.all() or (others is None and not known.any()):
         kind = "anomalous" if known.all() else "normal"
-        raise UsageError(f"all {len(known):,} images are {kind}: nothing to tell them from")
+        given = "the one image is" if len(known) == 1 else f"all {len(known):,} images are"
+        raise UsageError(f"{given} {kind}: nothing to tell apart")
 
 
 def scores(trained: Trained, split: Split, settings: Measuring) -> Rows:

@@ -93,12 +93,9 @@ def _grid(trained: Trained, split: Split, bound: np.ndarray) -> tuple[dict[str, 
     except UsageError as error:
         return {}, [f"no log p(x) by a grid: {error}"]
     minus_elbo, _ = importance.nll(trained, some, 1)
-    return {
-        "grid_images": float(len(exact)),
-        "grid_elbo": float(-minus_elbo.mean()),
-        "grid_bound": float(-bound[: len(exact)].mean()),
-        "grid_log_p": float(exact.mean()),
-    }, []
+    values = {"grid_images": float(len(exact))} | mean_of("grid_elbo", -minus_elbo)
+    values |= mean_of("grid_bound", -bound[: len(exact)]) | mean_of("grid_log_p", exact)
+    return values, []
 
 
 def bits_per_dim(subject: Subject, nats: np.ndarray) -> tuple[dict[str, float], list[str]]:

@@ -53,9 +53,11 @@ def geometry(subject: Subject) -> Findings:
     moved = along[0] > 0
     if moved.any():
         values |= mean_of("length_ratio", along[1][moved] / along[0][moved])
-    notes = (
+    notes = [
         f"{pairs} pairs of codes of seed {subject.settings.seed}, {SEGMENTS} segments, of the"
         " decoder's mean: off the data this metric is too small, since the variance has no part in"
-        " it (Arvanitidis et al. 2018)",
-    )
-    return Findings(values, notes)
+        " it (Arvanitidis et al. 2018)"
+    ]
+    if still := int((~moved).sum()):
+        notes.append(f"length_ratio: without {still} pairs between which nothing changes")
+    return Findings(values, tuple(notes))

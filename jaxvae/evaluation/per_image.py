@@ -102,20 +102,45 @@ def refuse_path(path: Path) -> None:
         raise FileExistsError(f"{path}: exists; give another file")
 
 
-def save(rows: Mapping[str, np.ndarray], split: Split, path: Path) -> None:
-    """Write an .npz with a row per image: `rows`, `index` in the split, `label` (-1: none), and
-    `name`, that of its file, where the source has names.
+def arrays(
+    scores: Scores, of_groups: Mapping[str, np.ndarray], split: Split
+) -> dict[str, np.ndarray]:
+    """What each image has of its own, (n,) each: its `index` in the split, `label` (-1: none), the
+    terms, rows of groups, and `name`, that of its file, where the source has names.
 
     Raises:
-        UsageError, FileExistsError: as `refuse_path`; or a row has the name of another array.
+        UsageError: a row has the name of another array.
     """
-    refuse_path(path)
+    if both := scores.rows.keys() & of_groups.keys():
+        raise UsageError(f"--per-image: {', '.join(sorted(both))}: a term and a group's row")
+    rows = {**scores.rows, **of_groups}
     if taken := [name for name in rows if name in RESERVED]:
         raise UsageError(f"objective.terms: {taken[0]!r} cannot be written: another name is needed")
     n = min(len(row) for row in rows.values())
     cut = {name: row[:n] for name, row in rows.items()}
-    arrays = {"index": np.arange(n, dtype=np.int32), "label": split.every_label[:n], **cut}
+    found = {"index": np.arange(n, dtype=np.int32), "label": split.every_label[:n], **cut}
     if split.names is not None:
-        arrays["name"] = np.array(split.names[:n])
+        found["name"] = np.array(split.names[:n])
+    return found
+
+
+def left_out(scores: Scores, number: int) -> list[str]:
+    """What has no row, of so many images, in words."""
+    found = []
+    if rest := number - scores.number:
+        found.append(f"without the last {rest} images, which fill no batch")
+    if scores.across:
+        names = ", ".join(scores.across)
+        found.append(f"without {names}, which depend on the other images of a batch")
+    return found
+
+
+def save(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write `arrays` as an .npz.
+
+    Raises:
+        UsageError, FileExistsError: as `refuse_path`.
+    """
+    refuse_path(path)
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

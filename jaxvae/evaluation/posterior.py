@@ -10,7 +10,7 @@ import numpy as np
 from jaxvae import noise
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation.active import active_latents
+from jaxvae.evaluation.active import active_latents, has_posterior
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
 from jaxvae.evaluation.trained import Trained, batches, gaussian_posterior
 from jaxvae.models.bottlenecks import reparameterize
@@ -50,11 +50,18 @@ def units(subject: Subject) -> Findings:
     (Burda et al. 2016, arXiv:1509.00519, section 5.2). collapsed: latents whose KL is below 0.01
     nats for at least 99 % of the examples (Lucas et al. 2019, arXiv:1911.02469, with epsilon and
     delta 0.01). kl_1, kl_2, ...: mean KL(q(z_j|x) || N(0, 1)) of each latent.
+
+    Raises:
+        UsageError: the model has no posterior; there is one example, or all are the same.
     """
     trained, split = subject.trained, subject.split
+    if not has_posterior(trained):
+        raise UsageError("this model has no posterior, so none of its latents can be unused")
     active = active_latents(trained, split)
     if active is None:
-        raise UsageError("this model has no posterior, so none of its latents can be unused")
+        n = len(split.images)
+        given = "one image" if n == 1 else f"{n:,} images that are all the same"
+        raise UsageError(f"{given}: a latent is active where the codes of images differ")
     values: dict[str, float] = {}
     layers = {"": active} if "of" in active else active
     for name, layer in layers.items():
@@ -105,7 +112,8 @@ def decomposition(subject: Subject) -> Findings:
 
     Over the training examples: codes of at most 10,000 of them, drawn, under the posteriors of
     all; and the same by estimators that see a batch of `data.batch_size` alone, as a loss can:
-    mws, mss and plain (`jaxvae.objectives.aggregated`). Standard errors are over the codes.
+    mws, mss and plain (`jaxvae.objectives.aggregated`). Standard errors are over the codes; those
+    of the estimators over batches, since the codes of a batch share its mixture.
     """
     trained = subject.trained
     train = subject.dataset.train
@@ -138,6 +146,6 @@ def decomposition(subject: Subject) -> Findings:
     for estimator in ("mws", "mss", "plain"):
         estimated = _of_batches(*batches, n, estimator)
         for name, found in estimated._asdict().items():
-            values[f"{name}_{estimator}"] = float(found.mean())
+            values |= mean_of(f"{name}_{estimator}", np.asarray(found, np.float64).mean(axis=1))
     notes.append("mutual information is at most log N = " + f"{np.log(n):.2f} nats")
     return Findings(values, tuple(notes))

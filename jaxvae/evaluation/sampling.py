@@ -38,7 +38,10 @@ def samples(subject: Subject) -> Findings:
     train = subject.dataset.train
     n = min(settings.generated, len(split.images), len(train.images))
     if n <= K:
-        raise UsageError(f"{n} samples and images: must be more than k = {K}")
+        raise UsageError(
+            f"{n} samples and images: must be at least {K + 1}, since a ball reaches to the {K}th"
+            " neighbour"
+        )
     _, decoded = sample(trained, n, settings.seed)
     fake = _rows(trained, decoded)
     if not np.isfinite(fake).all():

@@ -12,6 +12,7 @@ from jaxvae.data import Split
 from jaxvae.evaluation.at_once import evaluated_at_once, most_at_once
 from jaxvae.evaluation.evaluate import has_terms_across, in_order, make_batch_terms, not_finite
 from jaxvae.evaluation.per_image import Scores, score
+from jaxvae.evaluation.subject import mean_of
 from jaxvae.evaluation.trained import Trained
 from jaxvae.info import Info
 
@@ -76,6 +77,11 @@ def terms(trained: Trained, split: Split, sampled: bool) -> Scores:
 
 
 def means(scores: Scores) -> dict[str, float]:
-    """Over the examples: loss, recon and kl first."""
-    own = {name: float(row.mean(dtype=float)) for name, row in scores.rows.items()}
-    return in_order(own | scores.across)
+    """Over the examples, loss, recon and kl first; `NAME_se` is the standard error of NAME.
+
+    One example has no error, nor have terms across the batch, which no example has of its own.
+    """
+    found: dict[str, float] = {}
+    for name, row in scores.rows.items():
+        found |= mean_of(name, row)
+    return in_order(found | scores.across)

@@ -36,17 +36,22 @@ class Measuring:
     def __post_init__(self) -> None:
         for name in ("num_samples", "generated", "seed"):
             value = getattr(self, name)
-            require(isinstance(value, numbers.Integral), name, value, "a whole number")
+            require(isinstance(value, numbers.Integral), _option(name), value, "a whole number")
             object.__setattr__(self, name, int(value))  # in Python also one of NumPy's
         for name in ("num_samples", "generated"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(0 <= self.seed < 2**32, "seed", self.seed, "in 0..2**32-1")
+            require(getattr(self, name) >= 1, _option(name), getattr(self, name), "at least 1")
+        require(0 <= self.seed < 2**32, "--seed", self.seed, "in 0..2**32-1")
         normal = self.normal  # in Python also one label, or a list
         normal = (normal,) if isinstance(normal, numbers.Integral) else tuple(normal)
         whole = all(isinstance(label, numbers.Integral) for label in normal)
-        require(whole, "normal", self.normal, "labels, whole numbers")
+        require(whole, "--normal", self.normal, "labels, whole numbers")
         object.__setattr__(self, "normal", tuple(int(label) for label in normal))
         object.__setattr__(self, "anomalies", _named(self.anomalies))
+
+
+def _option(field: str) -> str:
+    """What the command line calls it; `words.python_words` has it the other way round."""
+    return "--" + field.replace("_", "-")
 
 
 def _named(source: Any) -> str | None:
@@ -58,7 +63,7 @@ def _named(source: Any) -> str | None:
     try:
         return hold(source)
     except UsageError as error:
-        raise UsageError(str(error).replace("data.source", "anomalies", 1)) from error
+        raise UsageError(str(error).replace("data.source", "--anomalies", 1)) from error
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def speeds(decode: Decoder, z: jax.Array, v: jax.Array) -> jax.Array:
 def straight(start: jax.Array, end: jax.Array, segments: int) -> jax.Array:
     """The points of straight lines between codes (n, latents): (n, segments + 1, latents)."""
     t = jnp.linspace(0.0, 1.0, segments + 1)[None, :, None]
-    return start[:, None] * (1 - t) + end[:, None] * t
+    return start[:, None] + (end - start)[:, None] * t  # of equal ends exactly one point
 
 
 def energies(decode: Decoder, points: jax.Array) -> jax.Array:

@@ -90,7 +90,7 @@ def tables(
 
 
 def _is_within(record: Record, whole: Mapping[str, int]) -> bool:
-    """Whether the terms are in a table of group elbo too, which has their errors, or newer ones.
+    """Whether the terms are in a table of group elbo too, which has more, of no older checkpoint.
 
     whole: steps of the records of that group, by their options.
     """

@@ -65,7 +65,7 @@ def tables(each: Sequence[Measured]) -> list[dict[str, Any]]:
 
 
 def _is_within(table: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether its terms are in the other one too, of group elbo, with errors and no older."""
+    """Whether its terms are in the other one too, of group elbo, which has more, and no older."""
     if (table["group"], other["group"]) != (TERMS, "elbo"):
         return False
     both = zip(table["steps"], other["steps"], strict=True)

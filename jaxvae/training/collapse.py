@@ -46,7 +46,7 @@ def active_of_members(
     standings: Sequence[Standing],
     alone: bool,
 ) -> list[Active]:
-    """Of each member at its best epoch; None where it had none, or the model has no posterior.
+    """Of each member at its best epoch; None where it had none, or `active_latents` has none.
 
     Where members are not `alone`, the variables of `trained` have an axis of them.
     """

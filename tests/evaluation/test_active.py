@@ -60,6 +60,14 @@ def test_the_first_images_alone_are_looked_at(monkeypatch):
     assert active.active_latents(trained, Split(images, None)) == {"active": 1, "of": 1}
 
 
+def test_over_one_image_or_copies_of_one_nothing_varies():
+    """So a training that is validated on these does not say that its codes say nothing."""
+    trained = linear([0.4])
+    for n in (1, 5):
+        white = Split(np.full((n, *SHAPE), 255, np.uint8), None)
+        assert active.active_latents(trained, white) is None
+
+
 @pytest.mark.parametrize("family", ["AE", "CAE"])
 def test_without_a_posterior_there_are_none(family):
     trained = trained_of(Experiment("a", model=Model(family, hidden_dims=(4,))))

@@ -192,6 +192,26 @@ def test_decomposition_adds_up_and_parts_and_order_do_not_matter(monkeypatch):
             assert other.values[name + end] == expected, name + end
 
 
+def test_the_error_of_an_estimator_is_over_batches():
+    """Two halves of the training examples, one batch each; of a single batch there is none."""
+    from jaxvae.config import with_fields
+
+    trained, columns, b = linear_gaussian(2)
+    whole = drawn(columns, b, 40)
+
+    def found(size):
+        own = trained._replace(
+            experiment=with_fields(trained.experiment, {"data.batch_size": size})
+        )
+        return decomposition(Subject(own, whole, lambda: dataset()._replace(train=whole))).values
+
+    halves, one = found(20), found(40)
+    for end in ("mws", "mss", "plain"):
+        assert f"mutual_information_{end}_se" not in one
+        assert halves[f"mutual_information_{end}_se"] > 0
+    assert one["mutual_information_se"] > 0
+
+
 def test_a_batch_of_one_class_is_none_of_training():
     """Examples that lie in order: in a batch of neighbours the posteriors would be nearly one, and
     the estimate of the mutual information that sees the batch alone nearly 0."""

@@ -57,12 +57,12 @@ def test_rows_per_image_have_the_means_of_the_table(run, capsys, tmp_path):
 
 
 def test_the_order_of_images_does_not_matter(run):
-    """Of what draws nothing by an image's place: units, and the ELBO at the mean."""
+    """Of what draws nothing by an image's place: units, reconstruction, the ELBO at the mean."""
     opened = load(run)
     x = opened.dataset.test.images
-    one, other = (opened.evaluate("units", "elbo", x=y) for y in (x, x[::-1]))
-    for name, value in one["units"].items():
-        assert other["units"][name] == pytest.approx(value, rel=1e-5)
+    one, other = (opened.evaluate("units", "elbo", "reconstruction", x=y) for y in (x, x[::-1]))
+    for group in ("units", "reconstruction"):
+        assert other[group] == pytest.approx(one[group], rel=1e-5)
     for name in ("recon_at_mean", "mse_at_mean", "elbo_at_mean", "kl"):
         assert other["elbo"][name] == pytest.approx(one["elbo"][name], rel=1e-5)
 
@@ -120,6 +120,97 @@ def test_a_value_that_is_no_number_is_refused(monkeypatch):
     with pytest.raises(UsageError, match="--metrics elbo: not finite: b"):
         groups.examine(None, ["elbo"])
     assert groups.examine(None, ["all"]).refused["elbo"] == "not finite: b"
+
+
+def test_a_mean_has_its_standard_error(run, capsys, tmp_path):
+    """Of each term over the images, to JSON and in words; of one image there is none."""
+    out = tmp_path / "rows.npz"
+    _, found, _ = call(capsys, "evaluate", run, "--metrics", "nll", "--per-image", out)
+    with np.load(out) as rows:
+        for name in ("loss", "recon", "kl", "mse"):
+            error = rows[name].std(ddof=1) / len(rows[name]) ** 0.5
+            assert found[f"{name}_se"] == pytest.approx(error, rel=1e-5)
+    said = " ".join(closing.text("evaluate", found).split())
+    loss, recon = (f"{found[n]:.2f} ± {found[f'{n}_se']:.2g}" for n in ("loss", "recon"))
+    assert f"loss {loss} nats per image" in said and f"(recon {recon}, kl " in said
+    assert "loss_se" not in said
+    nll = found["metrics"]["nll"]
+    assert {"grid_elbo_se", "grid_bound_se", "grid_log_p_se"} <= {*nll}
+    assert load(run).evaluate() == {n: found[n] for n in load(run).evaluate()}
+    _, one, _ = call(capsys, "evaluate", run, "--limit", 1)
+    assert one["loss"] and not any(name.endswith("_se") for name in one)
+    assert "±" not in closing.text("evaluate", one)
+
+
+def test_python_has_the_rows_of_each_image(run, capsys, tmp_path):
+    out, opened = tmp_path / "rows.npz", load(run)
+    options = ("--metrics", "nll", "--num-samples", 4, "--per-image", out)
+    call(capsys, "evaluate", run, *options)
+    found = opened.per_image("nll", num_samples=4)
+    with np.load(out) as rows:
+        assert {*found} == {*rows}
+        for name, row in found.items():
+            np.testing.assert_allclose(row, rows[name], rtol=1e-6, err_msg=name)
+    some = opened.per_image(opened.dataset.test.images[:3], z="mean")
+    assert {*some} == {"index", "label", "loss", "recon", "kl", "mse"}
+    assert some["mse"].mean() == pytest.approx(
+        opened.evaluate(opened.dataset.test.images[:3], z="mean")["mse"]
+    )
+    with pytest.raises(UsageError, match="left out without a group"):
+        opened.per_image(num_samples=4)
+
+
+def test_measuring_options_are_named_as_they_are_given(run, capsys):
+    for words, says in (
+        (("--num-samples", 0), "--num-samples = 0: must be at least 1"),
+        (("--generated", 0), "--generated = 0: must be at least 1"),
+        (("--seed", -1), "--seed = -1: must be in 0..2**32-1"),
+    ):
+        status, _, err = call(capsys, "evaluate", run, "--metrics", "nll", *words)
+        assert status == 2 and says in err
+
+
+ONE_OR_EQUAL = {
+    "units": "that are all the same: a latent is active where the codes of images differ",
+    "anomaly": "all 4 images are normal: nothing to tell apart",
+    "probes": "the images are of one class alone, 2",
+    "clusters": "the images are of one class alone, 2",
+    "samples": "4 samples and images: must be at least 6",
+    "disentanglement": "the images have no factors",
+    "dci": "the images have no factors",
+}
+"""Why groups do not apply to four images that are copies of one."""
+
+
+def test_one_image_and_copies_of_one(run, tmp_path, capsys):
+    """One clear line, or numbers: never what is false, nor what is no number."""
+    split = dataset().test
+    source = tmp_path / "copies.npz"
+    np.savez(source, images=split.images[[5] * 4], labels=[2] * 4)
+    words = ("evaluate", run, "--source", source, "--normal", 2, "--metrics", "all")
+    words += ("--num-samples", 3)
+    status, found, err = call(capsys, *words)
+    assert status == 0, err
+    json.dumps(found, allow_nan=False)
+    assert {*found["metrics"]} == {*GROUPS} - {*ONE_OR_EQUAL}
+    for name, says in ONE_OR_EQUAL.items():
+        assert says in found["refused"][name]
+    values = found["metrics"]
+    assert values["geometry"]["straight_length"] == 0 and found["mse_se"] >= 0
+    assert "length_ratio" not in values["geometry"]
+    assert "length_ratio: without 2 pairs" in " ".join(found["notes"]["geometry"])
+
+    status, found, err = call(capsys, *words, "--limit", 1)
+    assert status == 0, err
+    assert {*found["refused"]} == {*ONE_OR_EQUAL, "geometry"}
+    assert found["refused"]["units"].startswith("one image: ")
+    assert found["refused"]["anomaly"] == "the one image is normal: nothing to tell apart"
+    for name, values in found["metrics"].items():
+        if name != "decomposition":  # which is of the training examples
+            assert not any(value.endswith("_se") for value in values), name
+    for name in ("units", "geometry"):
+        status, _, err = call(capsys, *words[:-3], name, "--limit", 1)
+        assert status == 2 and f"--metrics {name}: one image" in err
 
 
 def test_options_of_groups_without_one_are_refused(run, capsys):

@@ -10,7 +10,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.data.lazy import LazyImages
 from jaxvae.evaluation import has_terms_across, make_batch_sums, make_batch_terms, make_evaluate
-from jaxvae.evaluation.per_image import Scores, save, score, worst
+from jaxvae.evaluation.per_image import Scores, arrays, left_out, save, score, worst
 from jaxvae.info import Info
 from jaxvae.training import initial_state, train
 from tests.commands import call
@@ -112,6 +112,12 @@ def test_what_depends_on_other_images_is_left_out():
     assert_means(scores, means)
 
 
+def test_what_has_no_row_is_said():
+    assert left_out(Scores({"mse": np.ones(10)}, {}), 10) == []
+    last, across = left_out(Scores({"mse": np.ones(8)}, {"tc": 1.0, "loss": 2.0}), 10)
+    assert "the last 2 images" in last and "without tc, loss, which depend" in across
+
+
 @pytest.mark.parametrize("name", ["factor_vae", "vq_vae"])
 def test_variants(name):
     """The loss of a FactorVAE has a term across the batch; that of a VQ-VAE only logs one."""
@@ -123,24 +129,27 @@ def test_variants(name):
 
 def test_files(tmp_path):
     scores = Scores({"loss": np.ones(2), "mse": np.zeros(2)}, {})
-    save(scores.rows, SPLIT, tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as arrays:
-        assert sorted(arrays) == ["index", "label", "loss", "mse"]
-        assert arrays["index"].tolist() == arrays["label"].tolist() == [0, 1]
+    found = arrays(scores, {"nll": np.arange(3.0)}, SPLIT)
+    save(found, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as written:
+        assert sorted(written) == ["index", "label", "loss", "mse", "nll"]
+        for name in ("index", "label", "nll"):
+            assert written[name].tolist() == [0, 1]
     before = (tmp_path / "a.npz").read_bytes()
-    save(
-        scores.rows, SPLIT._replace(names=["x.png", "cats/é.png", "z.png"]), tmp_path / "named.npz"
-    )
-    with np.load(tmp_path / "named.npz") as arrays:
-        assert arrays["name"].tolist() == ["x.png", "cats/é.png"]
+    names = ["x.png", "cats/é.png", "z.png"]
+    save(arrays(scores, {}, SPLIT._replace(names=names)), tmp_path / "named.npz")
+    with np.load(tmp_path / "named.npz") as written:
+        assert written["name"].tolist() == names[:2]
     (tmp_path / "named.npz").unlink()
     with pytest.raises(FileExistsError, match=r"a\.npz: exists; give another file"):
-        save(scores.rows, SPLIT, tmp_path / "a.npz")
+        save(found, tmp_path / "a.npz")
     with pytest.raises(UsageError, match=r"--per-image = '.*a\.csv': must end in \.npz"):
-        save(scores.rows, SPLIT, tmp_path / "a.csv")
+        save(found, tmp_path / "a.csv")
     for name in ("label", "name", "file"):
         with pytest.raises(UsageError, match=f"{name!r} cannot be written"):
-            save(scores.rows | {name: np.ones(2)}, SPLIT, tmp_path / "b.npz")
+            arrays(scores, {name: np.ones(2)}, SPLIT)
+    with pytest.raises(UsageError, match="loss: a term and a group's row"):
+        arrays(scores, {"loss": np.ones(2)}, SPLIT)
     assert (tmp_path / "a.npz").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 

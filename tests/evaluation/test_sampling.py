@@ -129,7 +129,7 @@ def test_other_priors(name):
 def test_what_is_refused():
     with pytest.raises(UsageError, match="no prior"):
         samples(subject(replace(DENSE, model=replace(DENSE.model, family="AE"))))
-    with pytest.raises(UsageError, match="4 samples and images: must be more than k = 5"):
+    with pytest.raises(UsageError, match="4 samples and images: must be at least 6"):
         samples(subject(DENSE, generated=4))
 
 

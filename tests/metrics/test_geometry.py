@@ -87,6 +87,14 @@ def test_energy_is_at_least_squared_length_over_segments():
     np.testing.assert_allclose(g.energies(linear, line), expected, rtol=1e-5)
 
 
+def test_a_line_from_a_code_to_itself_has_no_length():
+    """Exactly: rounding would be divided by rounding."""
+    z = jnp.asarray(RNG.normal(size=(5, 2)), jnp.float32)
+    line = g.straight(z, z, 16)
+    for points in (line, jnp.asarray(g.geodesics(network, line))):
+        np.testing.assert_array_equal(g.curve_lengths(network, points), 0)
+
+
 def test_several_lines_at_once_are_as_each_alone():
     start, end = (jnp.asarray(RNG.normal(size=(4, 2)), jnp.float32) for _ in range(2))
     lines = g.straight(start, end, 6)

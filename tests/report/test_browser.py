@@ -743,7 +743,7 @@ def test_a_file_is_encoded(browser, write, tmp_path):
     (tmp_path / "text.png").write_text("no image")
     with opened(browser, path) as page:
         page.set_input_files("#own-file", tmp_path / "white.png")
-        page.wait_for_function("Math.min(...report.own.pixels()) > 0.999")
+        page.wait_for_function("() => Math.min(...report.own.pixels()) > 0.999")
         page.locator("#own-invert").check()
         assert page.evaluate("Math.max(...report.own.pixels())") == pytest.approx(0)
         page.set_input_files("#own-file", tmp_path / "text.png")

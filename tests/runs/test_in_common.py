@@ -131,7 +131,7 @@ def test_latents_have_no_number_in_common(tmp_path):
 
 
 def test_terms_are_not_said_twice(tmp_path):
-    """Those of group elbo have errors; but one run has them not, or has newer terms."""
+    """Group elbo has them too; but one run has it not, or has newer terms."""
     terms, elbo = record(TERMS, {"kl": 1.0}, z="sampled"), record("elbo", {"kl": 1.0, "kl_se": 0.1})
     assert [table["group"] for table in pair(tmp_path, BASE, BASE, terms, elbo)] == ["elbo"]
     without = run(tmp_path / "c", BASE, terms)

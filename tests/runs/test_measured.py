@@ -167,7 +167,8 @@ def test_evaluate_keeps_what_it_says(saved, capsys, tmp_path):
     source = str(saved.parent / "images.npz")
     options = BEST | {"source": source, "limit": 10}
     assert terms.options == options | {"z": "sampled"} and terms.group == "terms"
-    assert terms.values == {name: found[name] for name in ("loss", "recon", "kl", "mse")}
+    named = ("loss", "recon", "kl", "mse")
+    assert terms.values == {n: found[n] for name in named for n in (name, f"{name}_se")}
     assert nll.options == options | {"num_samples": 3}
     assert reconstruction.options == options and reconstruction.images == 10
     assert nll.values == found["metrics"]["nll"] and list(nll.notes) == found["notes"]["nll"]
