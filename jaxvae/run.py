@@ -331,7 +331,7 @@ class Run:
 
         with python_words():
             named = any(isinstance(each, str) for each in what)
-            require(not named or z == "sampled", "z", z, "left out with groups: elbo has both")
+            require(not named or z != "mean", "z", z, "left out with groups: elbo has both")
             scores, examined, _ = self._measure(what, x, z, settings, terms=not named)
             if named:
                 return {name: group.values for name, group in examined.found.items()}

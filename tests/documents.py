@@ -85,8 +85,9 @@ def commands_of_program(path: str) -> list[Command]:
 
 
 def words_of(line: str) -> tuple[str, ...]:
-    """Without comments, variables of the environment, and a file that the output goes to."""
+    """Without comments, variables of the environment, and where the output goes to."""
     words = shlex.split(line, comments=True)
     while words and re.match(r"[A-Z_]+=", words[0]):
         del words[0]
-    return tuple(words[: words.index(">")] if ">" in words else words)
+    ends = [words.index(sign) for sign in (">", "|") if sign in words]
+    return tuple(words[: min(ends, default=len(words))])

@@ -76,8 +76,17 @@ def carry_out(code: str, document: str, **names: Any) -> dict[str, Any]:
     return names
 
 
+LONG = {("docs/evaluation.md", 0), ("docs/index.md", 0)}
+"""Half a minute, and ten seconds."""
+
+
 @pytest.mark.parametrize(
-    ("document", "n"), [each for each in EVERY if each not in {*APART, *ELSEWHERE}]
+    ("document", "n"),
+    [
+        pytest.param(*each, marks=[pytest.mark.slow, pytest.mark.ci] if each in LONG else [])
+        for each in EVERY
+        if each not in {*APART, *ELSEWHERE}
+    ],
 )
 def test_a_block_runs(document, n, folder, small, monkeypatch):
     if document == "docs/export.md":

@@ -400,8 +400,8 @@ def _longer(folder: Path, summary: Result, then: Facts) -> Facts:
 
 
 def _loss(row: Result, folder: Path, prefix: str) -> str:
-    """299.20 nats per image (recon 293.65, kl 5.55), and the error per pixel where kl is none; of
-    an evaluation also this, and standard errors."""
+    """299.20 nats per image (recon 293.65, kl 5.55): the error per pixel where kl is none, and of
+    an evaluation always; standard errors where there are some."""
     kind = "example" if runs.saved_config(folder)["info"]["maximum"] is None else "image"
     loss, recon, kl, mse = (f"{prefix}{term}" for term in TERMS)
     has_kl = bool(row[kl])

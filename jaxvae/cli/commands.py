@@ -122,14 +122,15 @@ def study(options: Annotated[StudyOptions, NO_PREFIX]) -> dict[str, Any]:
 
     if options.file is None:
         raise UsageError("study: give an experiment, right after `study`")
-    out = options.out
-    if out is None:  # always the same, so that the same command goes on
-        out = Path("runs", f"study_{options.experiment.name}")
-        log.info("the study is kept in %s; the same command goes on with it", out)
     population = Population(options.seeds, options.sweep)
     seed = options.metrics_seed
     require(0 <= seed < 2**32, "--metrics-seed", seed, "in 0..2**32-1")
     settings = Measuring(seed=seed, **asdict(options.how))
+    out = options.out
+    if out is None:  # always the same, so that the same command goes on
+        out = Path("runs", f"study_{options.experiment.name}")
+        if population != Population():  # else it is refused
+            log.info("the study is kept in %s; the same command goes on with it", out)
     return studied(options.experiment, out, population, options.metrics, options.limit, settings)
 
 

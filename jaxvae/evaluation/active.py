@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxvae.batch import dummy
 from jaxvae.data import Split
-from jaxvae.evaluation.trained import Trained, batches, codes_of
+from jaxvae.evaluation.trained import Trained, batches, codes_of, knows_labels
 
 VARIANCE = 0.01  # above which a latent is active; Burda et al. 2016, appendix C
 LIMIT = 10_000  # examples that are looked at, at most
@@ -19,29 +19,28 @@ def has_posterior(trained: Trained) -> bool:
     return jax.eval_shape(trained.model.apply, variables, one).kl is not None
 
 
-def differ(split: Split) -> bool:
-    """Whether there are two examples that are not the same, among those that are looked at."""
-    images, n = split.images, min(LIMIT, len(split.images))
-    first = images[:1].tobytes()
-    return any(images[i : i + 1].tobytes() != first for i in range(1, n))
-
-
 def active_latents(trained: Trained, split: Split) -> dict[str, Any] | None:
     """How many latents are active, of how many: {"active": 3, "of": 20}.
 
-    None without a posterior, and of one example, or equal ones, over which nothing varies.
+    None without a posterior, and of one example, or of several that are the same to the encoder:
+    over these nothing varies.
 
     Active is a latent whose posterior mean has a variance above 0.01 over the first 10,000 examples
     of the split, which the statistic A_u = Cov_x(E[u|x]) of Burda, Grosse and Salakhutdinov 2016
     says (arXiv:1509.00519). Where a model has several layers, this is by layer, of the code that
     `embed` gives each: that of an upper layer at the mean of the layer below.
     """
-    if not (has_posterior(trained) and differ(split)):
+    if not has_posterior(trained):
         return None
-    parts = []
+    parts, first, inputs_differ, labels_differ = [], None, False, False
     for batch, _ in batches(trained, split, np.arange(min(LIMIT, len(split.images)))):
         codes = codes_of(trained, batch)
         parts.append(codes if isinstance(codes, dict) else {"": codes})
+        first = batch if first is None else first
+        inputs_differ |= bool(np.any(batch.input != first.input[:1]))
+        labels_differ |= bool(np.any(batch.label != first.label[:1]))
+    if not (inputs_differ or (labels_differ and knows_labels(trained))):
+        return None
     found = {name: _active(np.concatenate([p[name] for p in parts])) for name in parts[0]}
     return found.get("", found)
 

@@ -128,7 +128,8 @@ def left_out(scores: Scores, number: int) -> list[str]:
     """What has no row, of so many images, in words."""
     found = []
     if rest := number - scores.number:
-        found.append(f"without the last {rest} images, which fill no batch")
+        last = "image, which fills" if rest == 1 else f"{rest} images, which fill"
+        found.append(f"without the last {last} no batch")
     if scores.across:
         names = ", ".join(scores.across)
         found.append(f"without {names}, which depend on the other images of a batch")

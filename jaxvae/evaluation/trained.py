@@ -229,7 +229,7 @@ def kl_per_latent(trained: Trained, batch: Batch) -> np.ndarray | None:
 
 
 def has_gaussian(trained: Trained) -> bool:
-    """Whether q(z|x) = N(mean, exp(logvar)) and p(z) = N(0, I), compared latent by latent."""
+    """Whether q(z|x) = N(mean, exp(logvar)), and its KL is that to N(0, I), latent by latent."""
     variables, one = trained.variables.model, dummy(trained.info)
     return "kl_per_latent" in jax.eval_shape(trained.model.apply, variables, one).aux
 
@@ -237,7 +237,7 @@ def has_gaussian(trained: Trained) -> bool:
 def gaussian_posterior(trained: Trained, batch: Batch) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean and logvar of q(z|x) of prepared examples, (n, latents) each.
 
-    None where they are not Gaussians whose prior is N(0, I) (`has_gaussian`).
+    None where they are not Gaussians that are compared with N(0, I) (`has_gaussian`).
     """
     if not has_gaussian(trained):
         return None
@@ -357,7 +357,10 @@ def has_prior(trained: Trained) -> bool:
 
 
 def has_standard_prior(trained: Trained) -> bool:
-    """Whether p(z) = N(0, I), whatever q(z|x) is: draws are the noise "sample", as it is."""
+    """Whether p(z) = N(0, I), whatever q(z|x) is: draws are the noise "sample", as it is.
+
+    A prior that is trained, and begins as N(0, I), is told once it has moved.
+    """
     if not has_prior(trained):
         return False
     own, z = from_prior(trained, labels_for(trained, 8, None), seed=0)

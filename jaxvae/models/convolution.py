@@ -40,10 +40,11 @@ from jax import lax
 from jaxvae.checks import require
 
 STEP = 128
-"""Values, 512 bytes: columns of a matrix whose rows are a multiple of that apart share few sets of
-a cache, and the kernel's gradient, for which XLA reads columns, takes up to 4 times as long."""
+"""Values, 512 bytes in float32: columns of a matrix whose rows are a multiple of that apart share
+few sets of a cache, and the kernel's gradient, for which XLA reads columns, takes 3 times as long
+(docs/performance.md)."""
 APART = 16
-"""Zeros at the end of such rows, a line of a cache."""
+"""Zeros at the end of such rows, in float32 a line of a cache."""
 
 Method = Literal["xla", "matmul"]
 Formulation = Callable[[jax.Array, jax.Array], jax.Array]  # of image and kernel

@@ -75,8 +75,11 @@ def extract_each(
     like: Experiment | None = None,
     trust_code: bool = False,
 ) -> dict[int, dict[str, Any]]:
-    """`extract` of several members, each to a folder: the checkpoint, which is that of all members,
-    is read once."""
+    """`extract` of several members, each to a folder; summaries by member.
+
+    The checkpoint, which is that of all members, is read once. Where one cannot be taken out, those
+    before it stay, whole.
+    """
     folder = Path(folder)
     population = read_population(folder)
     if population is None:

@@ -68,6 +68,16 @@ def test_over_one_image_or_copies_of_one_nothing_varies():
         assert active.active_latents(trained, white) is None
 
 
+def test_equal_images_of_several_classes_differ_for_a_conditional_model():
+    experiment = small.small("conditional_vae")
+    module = experiment.model.build(small.INFO)
+    variables = initial_state(experiment, module, small.INFO).variables
+    trained = Trained(experiment, module, variables, small.INFO.shape, small.INFO)
+    same = np.repeat(small.dataset().validation.images[:1], 6, axis=0)
+    assert active.active_latents(trained, Split(same, np.arange(6) % 2)) is not None
+    assert active.active_latents(trained, Split(same, np.zeros(6, int))) is None
+
+
 @pytest.mark.parametrize("family", ["AE", "CAE"])
 def test_without_a_posterior_there_are_none(family):
     trained = trained_of(Experiment("a", model=Model(family, hidden_dims=(4,))))

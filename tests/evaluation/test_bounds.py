@@ -192,9 +192,16 @@ def test_decomposition_adds_up_and_parts_and_order_do_not_matter(monkeypatch):
             assert other.values[name + end] == expected, name + end
 
 
-def test_the_error_of_an_estimator_is_over_batches():
-    """Two halves of the training examples, one batch each; of a single batch there is none."""
+def test_the_error_of_an_estimator_is_over_batches(monkeypatch):
+    """Two halves of the training examples, one batch each, of means a and b: |a - b| / 2 by
+    n - 1 = 1; of a single batch there is none."""
     from jaxvae.config import with_fields
+    from jaxvae.evaluation import posterior
+
+    of_batches, seen = posterior._of_batches, []
+    monkeypatch.setattr(
+        posterior, "_of_batches", lambda *args: seen.append(of_batches(*args)) or seen[-1]
+    )
 
     trained, columns, b = linear_gaussian(2)
     whole = drawn(columns, b, 40)
@@ -206,9 +213,10 @@ def test_the_error_of_an_estimator_is_over_batches():
         return decomposition(Subject(own, whole, lambda: dataset()._replace(train=whole))).values
 
     halves, one = found(20), found(40)
-    for end in ("mws", "mss", "plain"):
+    for end, estimated in zip(("mws", "mss", "plain"), seen[:3], strict=True):
         assert f"mutual_information_{end}_se" not in one
-        assert halves[f"mutual_information_{end}_se"] > 0
+        a, b = np.asarray(estimated.mutual_information, float).mean(axis=1)
+        assert halves[f"mutual_information_{end}_se"] == pytest.approx(abs(a - b) / 2)
     assert one["mutual_information_se"] > 0
 
 

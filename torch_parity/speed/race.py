@@ -204,11 +204,11 @@ def warm_up(races: Sequence[Race], at_once: bool) -> list[tuple[dict[str, Report
 def _note(
     race: Race, first: dict[str, Report], failed: dict[str, str], contestant: str, worker: Worker
 ) -> None:
-    """Wait for a contestant's first epoch. Some ways to tune PyTorch need not work."""
+    """Wait for a contestant's first epoch. Ways to tune PyTorch, and workers, need not work."""
     try:
         first[contestant] = worker.ready()
     except WorkerError as error:  # where torch.compile finds no compiler, for instance
-        if contestant == "tuned" or not contestant.startswith("tuned"):
+        if not contestant.startswith(("tuned ", "tutorial ")):
             raise
         failed[_options(contestant)] = str(error)
 

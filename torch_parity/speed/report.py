@@ -160,7 +160,7 @@ class Line:
         ]
         if self.target.limit is not None:
             found.append(("of the estimated limit", self.limit_share("loop"), self.target.limit))
-        if self.target.streamed is not None:
+        if self.target.streamed is not None and "workers" in self.contestants:
             times = self.times_as_fast("workers", "streamed")
             found.append((f"times {NAMES['workers']}, from PNG files", times, self.target.streamed))
         if self.target.mebibytes is not None:

@@ -27,6 +27,7 @@ class Model {
 
   /** Whether the page can draw from the prior: it is a known one, and codes that it has are here. */
   get draws() {
+    if (this.decoder === null && contents.prior !== 'standard normal') return false;
     if (contents.prior === 'codes') return this.quantiser !== undefined && contents.codebooks.length > 0;
     return contents.prior !== null;
   }
