@@ -141,8 +141,9 @@ def test_a_term_across_the_batch_trains(folder):
     assert added > 0 and row["val_loss"] == pytest.approx(row["val_recon"] + row["val_kl"] + added)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "epochs", [2, pytest.param(None, marks=[pytest.mark.slow], id="as_documented")]
+    "epochs", [pytest.param(2, marks=[pytest.mark.ci]), pytest.param(None, id="as_documented")]
 )
 def test_the_table_of_tumours(epochs, folder, capsys):
     """The commands that stand before the block; it prints what docs/data.md says, of which two
