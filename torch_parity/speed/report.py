@@ -233,7 +233,9 @@ def table(line: Line) -> str:
         f" {line.flops_per_second / 1e9:.0f} GFLOP/s, Adam's memory traffic"
         f" {limit - products:.3f} s at {line.bytes_per_second / 1e9:.0f} GB/s"
     )
-    rows += [f"not taken: PyTorch, tuned ({name}): {why}" for name, why in line.rejected.items()]
+    for name, why in line.rejected.items():
+        way = name if name.startswith("tutorial") else f"tuned ({name})"
+        rows.append(f"not taken: PyTorch, {way}: {why}")
     for size, c in line.populations.items():
         rows.append(
             f"population of {size}: {median(c.seconds) / size:.3f} s per model,"

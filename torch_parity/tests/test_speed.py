@@ -99,6 +99,10 @@ def test_table_and_figure_say_what_was_found():
     text = table(line())
     assert "target met: 8.00 times PyTorch, tutorial (wanted: 7.00)" in text
     assert "target NOT MET: 1.50 times PyTorch, tuned (wanted: 2.00)" in text
+    rejected = {"compiled": "9.000 s", "tutorial workers": "no processes"}
+    said = table(line(rejected=rejected))
+    assert "not taken: PyTorch, tuned (compiled): 9.000 s" in said
+    assert "not taken: PyTorch, tutorial workers: no processes" in said
     assert "losses agree" in text and "100 GFLOP/s" in text and "PyTorch, tuned (compiled)" in text
     assert "NOT TO BE QUOTED" in text and line().noisy == ["tutorial", "step", "loop"]
     figure = draw([line(), line(batch_size=256, target=None)], "CPU")
