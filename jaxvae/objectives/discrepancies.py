@@ -14,6 +14,8 @@ Kernel = Callable[[jax.Array], jax.Array]
 """Of squared distances, elementwise."""
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+COUNTED = 256
+"""Rows that are put in order by counting, at most: from 512 on a sort is faster."""
 
 
 def squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -68,8 +70,24 @@ def sliced_wasserstein(x: jax.Array, y: jax.Array, directions: jax.Array) -> jax
     Kolouri et al. 2018, eq. 14 (arXiv:1804.01947).
     """
     unit = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
-    along_x, along_y = (jnp.sort(z @ unit.T, axis=0) for z in (x, y))
+    along_x, along_y = (in_order(z @ unit.T) for z in (x, y))
     return jnp.mean(jnp.square(along_x - along_y))
+
+
+def in_order(x: jax.Array) -> jax.Array:
+    """Each column of (n, columns), sorted.
+
+    XLA's sort has one thread on CPUs, and goes number by number. Of a batch each number's place is
+    counted faster: how many are less, or equal and before it.
+    """
+    if len(x) > COUNTED:
+        return jnp.sort(x, axis=0)
+    row, column = jnp.arange(len(x)), jnp.arange(x.shape[1])
+    own, other = x[:, None], x[None]
+    before = (row[None] < row[:, None])[..., None]
+    place = jnp.sum((other < own) | ((other == own) & before), axis=1)
+    # Of a NaN the place means nothing: it is added to a number there, and not lost.
+    return jnp.zeros_like(x).at[place, column].add(x)
 
 
 def covariance_penalties(covariance: jax.Array) -> tuple[jax.Array, jax.Array]:

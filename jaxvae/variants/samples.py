@@ -121,11 +121,15 @@ class Renyi(SeveralSamples):
 
 def both_ways(model: Any, batch: Any, number: int) -> Any:
     """Draws that only the decoder is trained by; `aux["inference"]` are the same ones, which train
-    all but the decoder. What both compute is computed once."""
-    others = [name for name in model.params if name != "decoder"]
-    generative = model.holding(*others).draws(batch, number)
+    all but the decoder.
+
+    The codes are drawn once, and what both passes of the decoder compute is computed once: of two
+    draws a compiler does not see that they are one.
+    """
     inference = model.holding("decoder").draws(batch, number)
-    return generative._replace(aux=generative.aux | {"inference": inference})
+    held = jax.lax.stop_gradient(inference)
+    decoded = model.decoded_draws(held.z, batch)
+    return held._replace(decoded=decoded, aux=held.aux | {"inference": inference})
 
 
 @dataclass(frozen=True)

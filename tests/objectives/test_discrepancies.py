@@ -2,6 +2,7 @@
 
 import math
 from itertools import permutations
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +150,23 @@ def test_along_a_direction_it_is_the_best_of_all_assignments():
     p, q = np.float64(x) @ along, np.float64(y) @ along
     best = min(np.square(p - q[list(order)]).mean() for order in permutations(range(5)))
     np.testing.assert_allclose(sliced_wasserstein(x, y, direction), best, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [2, 33, discrepancies.COUNTED, discrepancies.COUNTED + 1])
+@pytest.mark.parametrize("kinds", [1, 3, 1000])
+def test_columns_are_put_in_order_as_a_sort_does(rows, kinds):
+    """Equal numbers too, whose gradients go to the same of them; a NaN is not lost."""
+    x = jax.random.randint(jax.random.key(rows), (rows, 4), 0, kinds).astype(float)
+    np.testing.assert_array_equal(discrepancies.in_order(x), jnp.sort(x, axis=0))
+    weights = draws(rows, 4, seed=1)
+
+    def gradient(order: Any) -> jax.Array:
+        return jax.grad(lambda x: jnp.sum(weights * jnp.square(order(x) + 1.0)))(x)
+
+    ours, sort = gradient(discrepancies.in_order), gradient(lambda x: jnp.sort(x, axis=0))
+    np.testing.assert_array_equal(ours, sort)
+    lost = discrepancies.in_order(x.at[rows // 2, 1].set(jnp.nan))
+    assert bool(jnp.isnan(lost[:, 1]).any())
 
 
 def test_neither_the_order_of_codes_nor_the_length_of_directions_matters():

@@ -169,3 +169,27 @@ def test_encoder_and_decoder_of_a_model_follow_their_bounds():
                     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * size)
                 else:
                     assert float(jnp.abs(a - b).max()) > 1e-3 * size
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_two_ways_through_the_decoder_cost_one_gradient_more():
+    """Of the three products of a layer, its output, the kernel's gradient and the input's, only
+    the last is there twice: 4/3 of the IWAE's, where nothing but a wide decoder costs much."""
+    experiment = small("iwae")
+    experiment = replace(experiment, model=replace(experiment.model, hidden_dims=(256,)))
+    given, loss = batch(experiment), make_loss(experiment.model.build(INFO))
+    params = {"model": start(experiment).model["params"], "objective": {}}
+
+    def flops(objective: Any) -> float:
+        def step(params: Any, number: jax.Array) -> tuple[Any, None]:
+            drawn = replace(given, noise=replace(given.noise, step=number))
+            gradient = jax.grad(loss, has_aux=True)(params, {}, drawn, objective)[0]
+            return jax.tree.map(jnp.subtract, params, gradient), None
+
+        loop = jax.jit(lambda params: jax.lax.scan(step, params, jnp.arange(3)))
+        return loop.lower(params).compile().cost_analysis()["flops"]
+
+    iwae = flops(IWAE(samples=8))
+    for objective in (DReG(samples=8), PIWAE(samples=4, repeats=2)):
+        assert 1.2 < flops(objective) / iwae < 1.4

@@ -91,11 +91,17 @@ def layer_shapes(model: nn.Module, run: Callable[[], object]) -> list[tuple[int,
     """(m, k, n) of each layer's product (m, k) x (k, n) in a run of the model, in order.
 
     A convolution is the product of its patches and its kernel; a transposed one is a convolution
-    that is read backwards, with the same number of products.
+    that is read backwards, with the same number of products. A layer that is asked again for the
+    same input, such as a decoder that is held the second time, need compute once.
     """
     shapes: list[tuple[int, int, int]] = []
+    asked: dict[nn.Module, list[Tensor]] = {}
 
     def note(layer: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+        before = asked.setdefault(layer, [])
+        if any(torch.equal(args[0], x) for x in before):
+            return
+        before.append(args[0])
         if isinstance(layer, nn.Linear):
             rows = args[0].numel() // layer.in_features
             shapes.append((rows, layer.in_features, layer.out_features))

@@ -30,6 +30,7 @@ from torch_parity.speed.report import (  # noqa: E402
     draw,
     table,
 )
+from torch_parity.speed.variants import ENTRANTS  # noqa: E402
 from torch_parity.speed.workers import Job, Worker, WorkerError, peak_bytes  # noqa: E402
 
 
@@ -182,6 +183,21 @@ def test_products_of_dense_and_convolutional_layers():
     ]
     down = [(2 * 14 * 14, 9 * 1, 16), (2 * 7 * 7, 9 * 16, 32)]
     assert layer_shapes(cae, lambda: cae(batch)) == [*down, *down[::-1]]
+
+
+def test_a_layer_asked_twice_for_one_input_computes_once():
+    """DReG's decoder is called again with its parameters held; its encoder has no second call."""
+    model, images = ENTRANTS["dreg"].model(), torch.rand(2, 784)
+    given = ENTRANTS["dreg"].draw(model, 2)
+    assert layer_shapes(model, lambda: model.terms(images, **given)) == [
+        (2, 784, 256),
+        (2, 256, 20),
+        (2, 256, 20),
+        (5 * 2, 20, 256),
+        (5 * 2, 256, 784),
+    ]
+    layer = torch.nn.Linear(3, 4)
+    assert len(layer_shapes(layer, lambda: [layer(torch.full((2, 3), x)) for x in (0.0, 1.0)])) == 2
 
 
 def test_peak_of_the_memory():
