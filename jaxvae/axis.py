@@ -4,16 +4,19 @@ Inside `shard_map` and `pmap` a program sees one device's part of the batch, and
 below combine the parts. Under `jit` it sees the whole batch, on one device or, with a mesh, on
 many: there XLA divides the work and combines what it must. So one step serves every runner.
 
-What each device has may be taken in parts, one after the other. Nothing can be combined then, and
-whatever asks for the whole batch is refused.
+What each device has may be taken in parts, one after the other. What an objective's terms ask for
+of the whole batch is then collected in a first pass over the parts and given in a second; whatever
+else asks for the whole batch is refused.
 """
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from jaxvae.checks import UsageError
@@ -27,23 +30,82 @@ class WholeBatchError(UsageError):
     """What sees a part of a batch asked for the whole; the message says what it is."""
 
 
-_parts: ContextVar[int] = ContextVar("parts", default=1)
+@dataclass
+class Part:
+    """One of `number` parts of what a device has of a batch, while it is traced."""
+
+    number: int
+    index: jax.Array | None = None
+    """Which it is; None in the first pass."""
+    known: tuple[jax.Array, ...] = ()
+    """What is asked for, of every part, (number, ...), in the order in which it is asked for."""
+    asked: list[jax.Array] = field(default_factory=list)
+    """What was asked for so far, of this part."""
+    in_terms: bool = False
+    """Whether terms are traced, which may ask."""
+
+    def of_every_part(self, x: jax.Array) -> jax.Array:
+        """(number, ...): in the first pass what is known, or zeros; in the second with this part's
+        own, whose gradient counts `number` times, since a mean is taken over the parts."""
+        position = len(self.asked)
+        self.asked.append(x)
+        if self.index is None:
+            return self.known[position] if self.known else jnp.zeros((self.number, *x.shape))
+        own = x + (self.number - 1) * (x - jax.lax.stop_gradient(x))
+        return jax.lax.stop_gradient(self.known[position]).at[self.index].set(own)
+
+
+_part: ContextVar[Part | None] = ContextVar("part", default=None)
 
 
 @contextlib.contextmanager
-def one_of(parts: int) -> Iterator[None]:
-    """What is traced meanwhile sees one of so many parts of what a device has of a batch."""
-    token = _parts.set(parts)
+def one_of(part: Part) -> Iterator[None]:
+    """What is traced meanwhile sees this part of what a device has of a batch."""
+    token = _part.set(part)
     try:
         yield
     finally:
-        _parts.reset(token)
+        _part.reset(token)
+
+
+@contextlib.contextmanager
+def terms() -> Iterator[None]:
+    """What is traced meanwhile are the terms of an objective."""
+    part = _part.get()
+    if part is None:
+        yield
+        return
+    part.in_terms = True
+    try:
+        yield
+    finally:
+        part.in_terms = False
 
 
 def needs_whole(what: str) -> None:
     """Raise a WholeBatchError that says what needs the whole batch, where a part of it is seen."""
-    if _parts.get() > 1:
+    if _part.get() is not None:
         raise WholeBatchError(what)
+
+
+def asked_of_whole() -> bool:
+    """Whether what is traced has asked for the whole batch and sees a part of it."""
+    part = _part.get()
+    return part is not None and bool(part.asked)
+
+
+def _of_every_part(x: jax.Array, what: str) -> jax.Array | None:
+    """(parts, ...); None where no part is seen, but all that a device has.
+
+    Raises:
+        WholeBatchError: not terms ask, but a model, whose layers follow each other.
+    """
+    part = _part.get()
+    if part is None:
+        return None
+    if not part.in_terms:
+        raise WholeBatchError(what)
+    return part.of_every_part(x)
 
 
 def devices() -> int:
@@ -70,6 +132,15 @@ def split(tree: Tree, parts: int) -> Tree:
     return jax.tree.map(of, tree)
 
 
+def joined(x: jax.Array) -> jax.Array:
+    """What `split` has split: (parts, batch / parts, ...) as (batch, ...)."""
+    count, parts = devices(), len(x)
+    whole = x.reshape(parts, count, -1, *x.shape[2:]).swapaxes(0, 1).reshape(-1, *x.shape[2:])
+    if count > 1:
+        whole = jax.lax.with_sharding_constraint(whole, PartitionSpec(NAME))
+    return whole
+
+
 def is_bound() -> bool:
     """Whether a program sees one device's part of the batch."""
     try:
@@ -81,19 +152,30 @@ def is_bound() -> bool:
 
 def size() -> int:
     """The number of parts that a program sees one of; 1 where it sees the whole batch."""
-    return _parts.get() * (jax.lax.axis_size(NAME) if is_bound() else 1)
+    part = _part.get()
+    return (1 if part is None else part.number) * (jax.lax.axis_size(NAME) if is_bound() else 1)
 
 
 def mean(tree: Tree) -> Tree:
     """The mean over the parts, which are equal in size, of each array."""
-    needs_whole("a mean over the batch")
-    return jax.lax.pmean(tree, NAME) if is_bound() else tree
+
+    def of(x: jax.Array) -> jax.Array:
+        each = _of_every_part(x, "a mean over the batch")
+        x = x if each is None else jnp.mean(each, axis=0)
+        return jax.lax.pmean(x, NAME) if is_bound() else x
+
+    return jax.tree.map(of, tree)
 
 
 def total(tree: Tree) -> Tree:
     """The sum over the parts of each array."""
-    needs_whole("a sum over the batch")
-    return jax.lax.psum(tree, NAME) if is_bound() else tree
+
+    def of(x: jax.Array) -> jax.Array:
+        each = _of_every_part(x, "a sum over the batch")
+        x = x if each is None else jnp.sum(each, axis=0)
+        return jax.lax.psum(x, NAME) if is_bound() else x
+
+    return jax.tree.map(of, tree)
 
 
 def gather(x: jax.Array) -> jax.Array:
@@ -102,7 +184,8 @@ def gather(x: jax.Array) -> jax.Array:
     For terms across the batch. Each part then computes the same value, and the mean of the parts'
     gradients is the gradient of that value.
     """
-    needs_whole("a term or a layer that looks across the batch")
+    each = _of_every_part(x, "a term or a layer that looks across the batch")
+    x = x if each is None else joined(each)
     return jax.lax.all_gather(x, NAME, tiled=True) if is_bound() else x
 
 

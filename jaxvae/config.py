@@ -582,9 +582,10 @@ class Train:
     """Steps per call of the compiled loop; 1 calls the plain step."""
     sub_batch: int | None = None
     """Take each batch in parts of so many images, whose gradients are added up: the same step, but
-    for rounding, in less memory. On several devices each takes its own share so. None: parts that
-    fit a CPU's cache, of models with large feature maps or many draws of each image, where nothing
-    looks across the batch, else whole batches; the batch size: whole batches."""
+    for rounding, in less memory; in two passes where terms look across the batch. On several
+    devices each takes its own share so. None: parts that fit a CPU's cache, of models with large
+    feature maps or many draws of each image, where nothing looks across the batch, else whole
+    batches; the batch size: whole batches."""
     checkpoint_steps: int | None = None
     """Also checkpoint every so many steps within an epoch (each epoch's end always is)."""
     figures_every: int | None = 10

@@ -10,9 +10,11 @@ from jaxvae import axis, noise
 from jaxvae.batch import Examples
 from jaxvae.config import Experiment
 from jaxvae.evaluation.at_once import most_at_once
+from jaxvae.evaluation.evaluate import has_terms_across
 from jaxvae.info import Info
+from jaxvae.training.accumulation import parts_of
 from jaxvae.training.state import initial_state
-from jaxvae.training.step import make_train_step, metric_names, parts_of
+from jaxvae.training.step import make_train_step, metric_names
 
 log = logging.getLogger("jaxvae")
 
@@ -27,7 +29,8 @@ def settled(
 ) -> Experiment:
     """The experiment, where `train.sub_batch` is None with a number: that of the rule.
 
-    Whole batches but where fewer images at once are faster, and nothing looks across the batch.
+    Whole batches but where fewer images at once are faster, and nothing looks across the batch,
+    which would take two passes over the parts.
 
     Args:
         experiment: the recipe.
@@ -40,7 +43,7 @@ def settled(
 
     Raises:
         UsageError: the number that is set does not divide what a device has of a batch, or the
-            model or the objective looks across the batch.
+            model looks across the batch, or the objective without asking for it.
     """
     if experiment.train.sub_batch is not None:
         refuse_across(experiment, module, info, own)
@@ -58,7 +61,7 @@ def settled(
         return with_parts(experiment, before)
     most = most_at_once(experiment, module, info, on_cpu)
     size = images if most is None else size_for(images, most)
-    if size == images:
+    if size == images or has_terms_across(experiment, module, info):
         return whole
     in_parts = with_parts(experiment, size)
     try:

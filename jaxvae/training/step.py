@@ -15,8 +15,9 @@ from jaxvae.config import Experiment, with_fields
 from jaxvae.data.batches import batch_index
 from jaxvae.data.preprocess import preprocess
 from jaxvae.info import Info
-from jaxvae.models import Bound, Output
+from jaxvae.models import Bound
 from jaxvae.noise import Noise
+from jaxvae.training.accumulation import Forward, Metrics, derived, mean_of_parts, parts_of
 from jaxvae.training.optimizer import (
     joined,
     make_optimizers,
@@ -26,7 +27,6 @@ from jaxvae.training.optimizer import (
 )
 from jaxvae.training.state import AXES, PyTree, TrainState
 
-Metrics = dict[str, jax.Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 Numbers = Mapping[str, jax.Array]
 """Fields of objective and optimizers by dotted name, as numbers that the program is given."""
@@ -36,14 +36,6 @@ def beta_eff_at(experiment: Experiment, num_pixels: int, step: int) -> float:
     """The effective weight of the KL at a step of the training, for the records."""
     objective = experiment.objective.at(jnp.asarray(step))
     return float(with_fields(experiment, {"objective": objective}).beta_eff(num_pixels))
-
-
-class Forward(NamedTuple):
-    """What a training batch gave besides what is minimised."""
-
-    output: Output
-    terms: dict[str, jax.Array]  # (batch,) or (), in nats
-    collections: dict[str, PyTree]  # those of the module, updated
 
 
 def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
@@ -61,11 +53,12 @@ def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
             axis.needs_whole(f"the model's {name}")
         model = Bound(module, {"params": params["model"], **collections}, train=True)
         output = objective.outcome(model, batch, params["objective"])
-        terms = objective.terms(output, batch, params["objective"])
+        with axis.terms():
+            terms = objective.terms(output, batch, params["objective"])
         check_terms(objective, terms, batch.target.shape[0])
         minimised = objective.minimised(terms)
         for name, value in {**terms, "minimised": minimised}.items():
-            if jnp.shape(value) == ():
+            if jnp.shape(value) == () and not (name in terms and axis.asked_of_whole()):
                 axis.needs_whole(f"{name!r} of {type(objective).__name__}")
         count, num_pixels = batch.target.shape[0] * axis.size(), batch.target[0].size
         loss = objective.scale(num_pixels, batch_size=count) * jnp.mean(minimised)
@@ -112,20 +105,16 @@ def make_train_step(
         settings = with_fields(experiment, numbers or {})
         objective = settings.objective.at(state.step)
 
-        def derived(examples: Examples) -> tuple[PyTree, Metrics, dict[str, PyTree]]:
+        def loss_of(params: PyTree, examples: Examples) -> tuple[jax.Array, Forward]:
             noise = Noise(key, state.step, examples.index)
             batch = preprocess(settings.data, examples, noise, info)
-            gradient, forward = jax.grad(loss_fn, has_aux=True)(
-                state.params, state.collections, batch, objective
-            )
-            terms = {name: jnp.mean(term) for name, term in forward.terms.items()}
-            return gradient, terms, forward.collections
+            return loss_fn(params, state.collections, batch, objective)
 
         parts, collections = parts_of(examples, experiment.train.sub_batch), state.collections
         if parts == 1:
-            gradient, terms, collections = derived(examples)
+            gradient, terms, collections = derived(loss_of, state.params, examples)
         else:
-            gradient, terms = mean_of_parts(derived, state.params, examples, parts)
+            gradient, terms = mean_of_parts(loss_of, state.params, examples, parts)
         gradient, terms = axis.mean((gradient, terms))
         params, opt_state = updated(settings, state, gradient, steps_per_epoch)
         ema, ema_decay = state.ema, settings.optimizer.ema_decay
@@ -142,47 +131,6 @@ def make_train_step(
         return state, terms | {"grad_norm": optax.tree.norm(gradient)}
 
     return train_step
-
-
-def parts_of(examples: Examples, size: int | None) -> int:
-    """In how many parts of so many examples a device takes what it has of a batch; None: in one.
-
-    Raises:
-        UsageError: it does not have a multiple of them, nor fewer.
-    """
-    own = len(examples.index) // axis.devices()
-    if size is None or size >= own:
-        return 1
-    allowed = f"a divisor of the {own} images of a batch that a device has, or at least as many"
-    require(own % size == 0, "train.sub_batch", size, allowed)
-    return own // size
-
-
-def mean_of_parts(
-    derived: Callable[[Examples], tuple[PyTree, Metrics, Any]],
-    params: PyTree,
-    examples: Examples,
-    parts: int,
-) -> tuple[PyTree, Metrics]:
-    """The means over the parts of a batch, one after the other, of gradient and terms.
-
-    What a part needs is freed before the next one: a part that fits a processor's cache is faster.
-    """
-
-    def add(total: PyTree, part: Examples) -> tuple[PyTree, Metrics]:
-        with axis.one_of(parts):
-            gradient, terms, _ = derived(part)
-        return jax.tree.map(jnp.add, total, gradient), terms
-
-    try:
-        total, terms = jax.lax.scan(
-            add, jax.tree.map(jnp.zeros_like, params), axis.split(examples, parts)
-        )
-    except axis.WholeBatchError as error:
-        whole = f"None, or data.batch_size, since the whole batch is needed: {error}"
-        size = len(examples.index) // axis.devices() // parts
-        raise axis.WholeBatchError(f"train.sub_batch = {size}: must be {whole}") from error
-    return jax.tree.map(lambda x: x / parts, total), jax.tree.map(jnp.mean, terms)
 
 
 def updated(

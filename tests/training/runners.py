@@ -21,6 +21,7 @@ from jaxvae.training import devices, initial_state
 from jaxvae.training import program as programs
 from jaxvae.training.devices import WHOLE
 from jaxvae.training.step import make_loss
+from jaxvae.variants.aggregated import BetaTC
 
 FEW = (("jit", 1), ("sharded", 4), ("shard_map", 4), ("pmap", 4))
 MORE = (("sharded", 2), ("shard_map", 1), ("shard_map", 2), ("pmap", 2))  # in float32 alone
@@ -38,6 +39,9 @@ EXPERIMENT = Experiment(
 # The same without BatchNorm, whose batches can be in parts: 3 images of each of four devices.
 APART = replace(EXPERIMENT, model=replace(EXPERIMENT.model, batch_norm=False))
 PARTS = replace(APART, train=replace(APART.train, sub_batch=1))
+# And with a term across the batch that depends on the order of the examples.
+TC = BetaTC(batch_reduction="sum", tc_weight=3.0, estimator="mss")
+ACROSS, ACROSS_PARTS = (replace(e, objective=TC) for e in (APART, PARTS))
 
 
 def dataset(streamed: bool = False) -> Dataset:
@@ -110,6 +114,8 @@ def curve(
 def main(out: str) -> None:
     whole = curve(Parallel("jit", 1), experiment=APART)
     found = {f"jit-0-{key}": value for key, value in whole.items()}
+    whole = curve(Parallel("jit", 1), experiment=ACROSS)
+    found |= {f"jit-0-across-{key}": value for key, value in whole.items()}
     for name, count in FEW if jax.config.jax_enable_x64 else FEW + MORE:
         parallel = Parallel(name, count)
         runner = devices.choose(parallel, BATCH)
@@ -117,6 +123,8 @@ def main(out: str) -> None:
         if (name, count) in FEW:
             of_parts = curve(parallel, streamed=name == "shard_map", experiment=PARTS)
             numbers |= {f"parts-{key}": value for key, value in of_parts.items()}
+            of_parts = curve(parallel, experiment=ACROSS_PARTS)
+            numbers |= {f"parts-across-{key}": value for key, value in of_parts.items()}
         if not jax.config.jax_enable_x64:
             numbers["streamed"] = curve(parallel, streamed=True)["losses"]
         found |= {f"{name}-{count}-{key}": value for key, value in numbers.items()}

@@ -72,11 +72,12 @@ def test_every_runner_computes_the_same(found):
 
 
 def test_every_runner_takes_batches_in_parts(found):
-    """One image after another, of those that each device has: what whole batches on one give."""
+    """One image after another, of those that each device has: what whole batches on one give, also
+    of total correlations, which look across the batch."""
     precision, numbers = found
     tolerance = 1e-5 if precision == "float32" else 1e-12
     for runner in ("jit-1", "sharded-4", "shard_map-4", "pmap-4"):
-        for name in ("first", "losses"):
+        for name in ("first", "losses", "across-first", "across-losses"):
             ours, whole = numbers[f"{runner}-parts-{name}"], numbers[f"jit-0-{name}"]
             assert np.abs(ours - whole).max() <= tolerance * np.abs(whole).max(), (runner, name)
 

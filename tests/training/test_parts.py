@@ -17,7 +17,7 @@ from jaxvae.evaluation import at_once
 from jaxvae.info import Info
 from jaxvae.runs import load_experiment
 from jaxvae.training import parts, train
-from jaxvae.training.step import parts_of
+from jaxvae.training.accumulation import parts_of
 from tests.training.populations import assert_close, latest_state
 from tests.training.test_step import BATCH, EXAMPLES, KEY, ZEROS, Setup, assert_equal
 
