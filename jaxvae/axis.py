@@ -50,9 +50,11 @@ class Part:
         position = len(self.asked)
         self.asked.append(x)
         if self.index is None:
-            return self.known[position] if self.known else jnp.zeros((self.number, *x.shape))
-        own = x + (self.number - 1) * (x - jax.lax.stop_gradient(x))
-        return jax.lax.stop_gradient(self.known[position]).at[self.index].set(own)
+            zeros = jnp.zeros((self.number, *x.shape), x.dtype)
+            return self.known[position] if self.known else zeros
+        if jnp.issubdtype(x.dtype, jnp.inexact):
+            x = x + (self.number - 1) * (x - jax.lax.stop_gradient(x))
+        return jax.lax.stop_gradient(self.known[position]).at[self.index].set(x)
 
 
 _part: ContextVar[Part | None] = ContextVar("part", default=None)
@@ -88,24 +90,19 @@ def needs_whole(what: str) -> None:
         raise WholeBatchError(what)
 
 
-def asked_of_whole() -> bool:
-    """Whether what is traced has asked for the whole batch and sees a part of it."""
-    part = _part.get()
-    return part is not None and bool(part.asked)
-
-
 def _of_every_part(x: jax.Array, what: str) -> jax.Array | None:
     """(parts, ...); None where no part is seen, but all that a device has.
 
     Raises:
-        WholeBatchError: not terms ask, but a model, whose layers follow each other.
+        WholeBatchError: not an objective's `terms` ask, but a model, whose layers follow each
+            other, or another method.
     """
     part = _part.get()
     if part is None:
         return None
     if not part.in_terms:
-        raise WholeBatchError(what)
-    return part.of_every_part(x)
+        raise WholeBatchError(f"{what}, which terms alone may ask for")
+    return part.of_every_part(jnp.asarray(x))
 
 
 def devices() -> int:

@@ -1,13 +1,13 @@
 """What belongs to an example travels together: stored, and as the model sees it."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
 from jaxvae.info import Info
-from jaxvae.noise import Noise
+from jaxvae.noise import Noise, Once
 
 
 class Examples(NamedTuple):
@@ -46,6 +46,12 @@ class Batch:
     def another(self, draw: jax.Array | int) -> "Batch":
         """The same examples with another draw of their noise; `another(0)` is this batch."""
         return replace(self, noise=None if self.noise is None else self.noise.another(draw))
+
+    def drawn_once(self) -> "Batch":
+        """The same examples; numbers that are asked for again, within one trace, are the arrays
+        that were drawn before, and not only equal."""
+        once = None if self.noise is None else cast(Noise, Once(self.noise))
+        return replace(self, noise=once)
 
     def without_noise(self) -> "Batch":
         """The same examples, to be mapped to their means."""

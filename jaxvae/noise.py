@@ -6,8 +6,9 @@ of a batch, or where a run was interrupted.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,3 +82,39 @@ class Noise:
     def another(self, draw: jax.Array | int) -> "Noise":
         """Another draw of everything but dropout; `another(0)` is this one."""
         return replace(self, draw=draw)
+
+
+@jax.tree_util.register_pytree_node_class
+class Once:
+    """A `Noise` that keeps what it has drawn, for who asks again within the same trace.
+
+    As an argument of another transformation it is that `Noise`, which keeps nothing.
+    """
+
+    def __init__(self, noise: Noise):
+        self.noise = noise
+        self.drawn: dict[Any, jax.Array] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.noise, name)
+
+    def normal(self, name: str, shape: Sequence[int]) -> jax.Array:
+        """As `Noise.normal`."""
+        return self._kept(self.noise.normal, name, shape)
+
+    def uniform(self, name: str, shape: Sequence[int]) -> jax.Array:
+        """As `Noise.uniform`."""
+        return self._kept(self.noise.uniform, name, shape)
+
+    def _kept(self, draw: Callable[..., jax.Array], name: str, shape: Sequence[int]) -> jax.Array:
+        asked = draw.__name__, name, tuple(shape)
+        if asked not in self.drawn:
+            self.drawn[asked] = draw(name, shape)
+        return self.drawn[asked]
+
+    def tree_flatten(self) -> tuple[tuple[Noise], None]:
+        return (self.noise,), None
+
+    @staticmethod
+    def tree_unflatten(_: None, noise: tuple[Noise]) -> Noise:
+        return noise[0]

@@ -49,3 +49,14 @@ def test_under_a_mesh_the_compiler_is_told_that_a_batch_is_divided():
     assert "sharding_constraint" not in str(jax.make_jaxpr(axis.divide)(WHOLE))
     with jax.set_mesh(mesh):
         assert "sharding_constraint" in str(jax.make_jaxpr(axis.divide)(WHOLE))
+
+
+def test_parts_are_joined_as_they_were_split(monkeypatch):
+    """Also of several devices, which each have as many examples of every part."""
+    monkeypatch.setattr(jax.lax, "with_sharding_constraint", lambda x, _: x)
+    for count in (1, 2, 3):
+        monkeypatch.setattr(axis, "devices", lambda: count)  # noqa: B023
+        parts = axis.split(WHOLE, 2)
+        np.testing.assert_array_equal(axis.joined(parts), WHOLE)
+        first = WHOLE.reshape(count, 2, -1, 2)[:, 0].reshape(-1, 2)
+        np.testing.assert_array_equal(parts[0], first)

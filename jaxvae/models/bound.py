@@ -32,18 +32,14 @@ class Bound:
 
     def __call__(self, batch: Batch, **settings: Any) -> Output:
         """Encode, draw, decode; with settings that only this module has, such as a temperature."""
-        return self._pass("__call__", batch, **settings)
-
-    def _pass(self, name: str, *args: Any, **settings: Any) -> Any:
-        """A method of the module as training has it, where this is training."""
         if not self.train:
-            return self.module.apply(self.variables, *args, method=name, **settings)
+            return self.module.apply(self.variables, batch, **settings)
         collections = [name for name in self.variables if name != "params"]
-        result, updated = self.module.apply(
-            self.variables, *args, train=True, mutable=collections, method=name, **settings
+        output, updated = self.module.apply(
+            self.variables, batch, train=True, mutable=collections, **settings
         )
         self._keep(updated)
-        return result
+        return output
 
     def _keep(self, updated: Any) -> None:
         if not self.updated:
@@ -82,13 +78,6 @@ class Bound:
     def draws(self, batch: Batch, number: int) -> Output:
         """So many samples of each code, along a new first axis; the first is that of `self`."""
         return self.each(lambda model, draw: model(batch.another(draw)), jnp.arange(number))
-
-    def decoded_draws(self, z: Any, batch: Batch) -> jax.Array:
-        """Codes of `draws` through the decoder, as in that pass: in training with its dropout and
-        with each draw's batch statistics."""
-        number = len(jax.tree.leaves(z)[0])
-        each = (jnp.arange(number), z)
-        return self.each(lambda model, x: model._pass("decode", x[1], batch.another(x[0])), each)
 
     def holding(self, *names: str) -> "Bound":
         """The same model, of which no gradient reaches the parameters under these names.

@@ -4,6 +4,7 @@ Codes x and draws y are (batch, latents); values are ().
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -75,13 +76,18 @@ def sliced_wasserstein(x: jax.Array, y: jax.Array, directions: jax.Array) -> jax
 
 
 def in_order(x: jax.Array) -> jax.Array:
-    """Each column of (n, columns), sorted.
+    """Each column of (n, columns), sorted; on CPUs those of a batch's size by counting.
 
-    XLA's sort has one thread on CPUs, and goes number by number. Of a batch each number's place is
-    counted faster: how many are less, or equal and before it.
+    XLA's sort has one thread there and goes number by number.
     """
+    sort = partial(jnp.sort, axis=0)
     if len(x) > COUNTED:
-        return jnp.sort(x, axis=0)
+        return sort(x)
+    return jax.lax.platform_dependent(x, cpu=by_counting, default=sort)
+
+
+def by_counting(x: jax.Array) -> jax.Array:
+    """`in_order`, by each number's place: how many are less, or equal and before it."""
     row, column = jnp.arange(len(x)), jnp.arange(x.shape[1])
     own, other = x[:, None], x[None]
     before = (row[None] < row[:, None])[..., None]

@@ -1,6 +1,7 @@
 """The gradient of a batch, at once or in parts that are added up (gradient accumulation)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -59,18 +60,17 @@ def mean_of_parts(
     Where terms look across the batch, a pass before this one has what they look at.
     """
     own = axis.split(examples, parts)
-
-    def add(total: PyTree, each: tuple[jax.Array, Examples]) -> tuple[PyTree, Metrics]:
-        index, part = each
-        with axis.one_of(axis.Part(parts, index, known)):
-            gradient, terms, _ = derived(loss_of, params, part)
-        return jax.tree.map(jnp.add, total, gradient), terms
-
     try:
-        known = asked_of_all(lambda part: loss_of(params, part)[1].terms, own, parts)
-        total, terms = jax.lax.scan(
-            add, jax.tree.map(jnp.zeros_like, params), (jnp.arange(parts), own)
-        )
+        known = asked_of_all(partial(loss_of, params), own, parts)
+
+        def add(total: PyTree, each: tuple[jax.Array, Examples]) -> tuple[PyTree, Metrics]:
+            index, part = each
+            with axis.one_of(axis.Part(parts, index, known)):
+                gradient, terms, _ = derived(loss_of, params, part)
+            return jax.tree.map(jnp.add, total, gradient), terms
+
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        total, terms = jax.lax.scan(add, nothing, (jnp.arange(parts), own))
     except axis.WholeBatchError as error:
         whole = f"None, or data.batch_size, since the whole batch is needed: {error}"
         size = len(examples.index) // axis.devices() // parts
@@ -79,36 +79,47 @@ def mean_of_parts(
 
 
 def asked_of_all(
-    terms_of: Callable[[Examples], Metrics], own: Examples, parts: int
+    loss_of: Callable[[Examples], tuple[jax.Array, Forward]], own: Examples, parts: int
 ) -> tuple[jax.Array, ...]:
     """What the terms ask for of the whole batch, such as its codes, of every part, (parts, ...).
 
     Raises:
-        WholeBatchError: two passes do not do: something that is asked for follows from something
-            else that is, or a term of shape () from a part alone.
+        WholeBatchError: two passes do not do: what is asked for follows from what else is, or a
+            term of shape () from a part alone; or the loss depends on what is asked for by another
+            slope in each part, which the others would have to know.
     """
 
-    def asked(part: Examples, known: tuple[jax.Array, ...]) -> tuple[Any, Metrics]:
-        seen = axis.Part(parts, known=known)
-        with axis.one_of(seen):
-            terms = terms_of(part)
-        return tuple(seen.asked), {n: term for n, term in terms.items() if jnp.shape(term) == ()}
+    def seen(part: Examples, known: tuple[jax.Array, ...]) -> tuple[jax.Array, Any]:
+        of_all = axis.Part(parts, known=known)
+        with axis.one_of(of_all):
+            loss, forward = loss_of(part)
+        numbers = {n: term for n, term in forward.terms.items() if jnp.shape(term) == ()}
+        return loss, (tuple(of_all.asked), numbers)
 
     one = jax.tree.map(lambda x: x[0], own)
-    shapes, numbers = jax.eval_shape(asked, one, ())
-    if not shapes:
+    try:
+        shapes, numbers = jax.eval_shape(seen, one, ())[1]
+    except jax.errors.UnexpectedTracerError as error:
+        inside = "it is asked for within another transformation, such as vmap"
+        raise axis.WholeBatchError(inside) from error
+    if not shapes and not numbers:
         return ()
     known = tuple(jax.ShapeDtypeStruct((parts, *x.shape), x.dtype) for x in shapes)
-    traced, of_part = jax.make_jaxpr(asked)(one, known).jaxpr, len(jax.tree.leaves(one))
+    slopes = jax.grad(seen, argnums=1, has_aux=True, allow_int=True)
+    traced, of_part = jax.make_jaxpr(slopes)(one, known).jaxpr, len(jax.tree.leaves(one))
 
     def inputs_of(output: int) -> list[bool]:
         """Which inputs it follows from: those of the part, then what is known of all."""
         return dce_jaxpr(traced, [i == output for i in range(len(traced.outvars))])[1]
 
-    for i in range(len(shapes)):
-        if any(inputs_of(i)[of_part:]):
-            raise axis.WholeBatchError("a term looks at the batch by what it saw of the batch")
-    for i, name in enumerate(sorted(numbers), len(shapes)):
+    count = len(shapes)
+    if any(any(inputs_of(i)[:of_part]) for i in range(count)):
+        raise axis.WholeBatchError("examples weigh a term across the batch each in its own way")
+    if any(any(inputs_of(i)[of_part:]) for i in range(count, 2 * count)):
+        raise axis.WholeBatchError("what is asked for follows from what was asked for before")
+    for i, name in enumerate(sorted(numbers), 2 * count):
         if any(inputs_of(i)[:of_part]):
-            raise axis.WholeBatchError(f"{name!r}, a number that looks at a part by itself")
-    return jax.lax.scan(lambda _, part: (None, asked(part, ())[0]), None, own)[1]
+            raise axis.WholeBatchError(
+                f"{name!r} is one number, of a part by itself: ask jaxvae.axis for the batch"
+            )
+    return jax.lax.scan(lambda _, part: (None, seen(part, ())[1][0]), None, own)[1]

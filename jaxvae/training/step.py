@@ -57,9 +57,8 @@ def make_loss(module: Any) -> Callable[..., tuple[jax.Array, Forward]]:
             terms = objective.terms(output, batch, params["objective"])
         check_terms(objective, terms, batch.target.shape[0])
         minimised = objective.minimised(terms)
-        for name, value in {**terms, "minimised": minimised}.items():
-            if jnp.shape(value) == () and not (name in terms and axis.asked_of_whole()):
-                axis.needs_whole(f"{name!r} of {type(objective).__name__}")
+        if jnp.shape(minimised) == ():
+            axis.needs_whole(f"what {type(objective).__name__} minimises is one number")
         count, num_pixels = batch.target.shape[0] * axis.size(), batch.target[0].size
         loss = objective.scale(num_pixels, batch_size=count) * jnp.mean(minimised)
         return loss, Forward(output, terms, collections | model.updated)

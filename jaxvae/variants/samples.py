@@ -123,13 +123,17 @@ def both_ways(model: Any, batch: Any, number: int) -> Any:
     """Draws that only the decoder is trained by; `aux["inference"]` are the same ones, which train
     all but the decoder.
 
-    The codes are drawn once, and what both passes of the decoder compute is computed once: of two
-    draws a compiler does not see that they are one.
+    What both compute is computed once: they are given the same numbers, since of two loops that
+    draw a compiler does not see that they draw the same.
     """
-    inference = model.holding("decoder").draws(batch, number)
-    held = jax.lax.stop_gradient(inference)
-    decoded = model.decoded_draws(held.z, batch)
-    return held._replace(decoded=decoded, aux=held.aux | {"inference": inference})
+    others = [name for name in model.params if name != "decoder"]
+
+    def one(model: Any, draw: jax.Array) -> tuple[Any, Any]:
+        drawn = batch.another(draw).drawn_once()
+        return model.holding(*others)(drawn), model.holding("decoder")(drawn)
+
+    generative, inference = model.each(one, jnp.arange(number))
+    return generative._replace(aux=generative.aux | {"inference": inference})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from jaxvae.info import Info
 from jaxvae.runs import load_experiment
 from jaxvae.training import parts, train
 from jaxvae.training.accumulation import parts_of
+from jaxvae.variants.kl import OptimalSigma
 from tests.training.populations import assert_close, latest_state
 from tests.training.test_step import BATCH, EXAMPLES, KEY, ZEROS, Setup, assert_equal
 
@@ -65,7 +66,7 @@ def test_the_rule_is_for_what_each_device_has():
 
 
 def test_the_rule_leaves_whole_what_looks_across_the_batch(monkeypatch):
-    """Whose parts would be refused; and a class of one's own, which the rule does not know."""
+    """Whose parts would be refused, or take two passes; and a class of one's own."""
     monkeypatch.setattr(at_once, "LEAST", 2)
     monkeypatch.setattr(at_once, "VALUES", 1)
 
@@ -76,6 +77,7 @@ def test_the_rule_leaves_whole_what_looks_across_the_batch(monkeypatch):
     for changed, expected in (
         ({}, 2),
         ({"model": replace(CONV, batch_norm=True)}, 8),
+        ({"objective": OptimalSigma()}, 8),
         ({"objective": Own("mse")}, 8),
     ):
         fields = {"model": CONV, "objective": Objective("mse"), "data": Data(batch_size=8)}

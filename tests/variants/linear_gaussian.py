@@ -33,21 +33,16 @@ NUMBER = 4000
 class LinearGaussian:
     """As a Flax module is applied."""
 
-    def apply(self, variables: Any, *args: Any, method: str) -> Any:
-        of = {"__call__": self.called, "decode": self.decoded}[method]
-        return of(variables["params"], *args)
-
-    def decoded(self, params: Any, z: jax.Array, batch: Batch) -> jax.Array:
-        return params["decoder"]["scale"] * z + params["decoder"]["bias"]
-
-    def called(self, params: Any, batch: Batch) -> Output:
-        mean, logvar = params["mean"], params["logvar"]
+    def apply(self, variables: Any, batch: Batch) -> Output:
+        params = variables["params"]
+        mean, logvar, decoder = params["mean"], params["logvar"], params["decoder"]
         assert batch.noise is not None
         z = reparameterize(mean, logvar, batch.noise.normal("eps", (1,)))
         log_ratio = gaussian_log_density(z, mean, logvar) - gaussian_log_density(z)
         per_latent = gaussian_kl_per_latent(mean, logvar)
         aux = {"mean": mean, "logvar": logvar, "kl_per_latent": per_latent}
-        return Output(self.decoded(params, z, batch), z, gaussian_kl(mean, logvar), log_ratio, aux)
+        decoded = decoder["scale"] * z + decoder["bias"]
+        return Output(decoded, z, gaussian_kl(mean, logvar), log_ratio, aux)
 
 
 def parameters(mean: float, var: float, number: int = NUMBER) -> dict[str, Any]:

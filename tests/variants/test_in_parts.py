@@ -12,7 +12,7 @@ import pytest
 
 from jaxvae import Objective, Optimizer, Train, axis, noise
 from jaxvae.batch import Examples
-from jaxvae.training.state import initial_state
+from jaxvae.training.state import AXES, initial_state
 from jaxvae.training.step import make_train_step, metric_names
 from tests.variants.small import BATCH, INFO, MOSTLY_SLOW, NAMES, dataset, small
 
@@ -124,16 +124,6 @@ class Summed(Objective):
         return jnp.square(jnp.mean(terms["loss"]))
 
 
-@pytest.mark.parametrize(("own", "what"), [(Spread, "'spread'"), (Summed, "'minimised'")])
-def test_a_number_of_ones_own_of_the_whole_batch_is_refused(own, what):
-    experiment = replace(small("beta_vae"), objective=own(), train=Train(sub_batch=4))
-    module = experiment.model.build(INFO)
-    step = make_train_step(experiment, module, INFO, 3)
-    state = jax.eval_shape(lambda: initial_state(experiment, module, INFO))
-    with pytest.raises(axis.WholeBatchError, match=f"needed: {what} of {own.__name__}"):
-        metric_names(step, state, jax.eval_shape(examples), jax.eval_shape(lambda: noise.root(0)))
-
-
 class Nested(Objective):
     """A spread about a mean over the batch: a second look, at what the first one was for."""
 
@@ -152,8 +142,63 @@ class Both(Objective):
         return terms | {"own": own, "whole": whole}
 
 
+class Contrast(Objective):
+    """InfoNCE of codes and their noiseless selves: each example looks at all others by itself."""
+
+    def terms(self, output, batch, params):
+        terms = super().terms(output, batch, params)
+        logits = output.z @ axis.gather(output.aux["mean"]).T
+        return terms | {"loss": terms["loss"] + jax.nn.logsumexp(logits, axis=1)}
+
+
+class Weighed(Objective):
+    """A number of the batch that each example weighs by its KL."""
+
+    def terms(self, output, batch, params):
+        terms = super().terms(output, batch, params)
+        mean = axis.mean(jnp.mean(terms["recon"]))
+        return terms | {"loss": terms["loss"] + terms["kl"] * mean}
+
+
+class Bent(Objective):
+    """What is minimised is no sum of the terms of the examples and one of the batch."""
+
+    def terms(self, output, batch, params):
+        terms = super().terms(output, batch, params)
+        return terms | {"loss": terms["loss"] + axis.mean(jnp.mean(terms["kl"]))}
+
+    def minimised(self, terms):
+        return jnp.square(terms["loss"])
+
+
+class Inside(Objective):
+    """Asks within `vmap`, where what it gets belongs to that."""
+
+    def terms(self, output, batch, params):
+        terms = super().terms(output, batch, params)
+        spread = jnp.var(jax.vmap(axis.gather, 1, 1)(output.z))
+        return terms | {"spread": spread, "loss": terms["loss"] + spread}
+
+
+class Early(Objective):
+    """Asks before there are terms."""
+
+    def outcome(self, model, batch, params):
+        output = model(batch)
+        return output._replace(aux=output.aux | {"centre": axis.mean(jnp.mean(output.z))})
+
+
 @pytest.mark.parametrize(
-    ("own", "what"), [(Nested, "by what it saw of the batch"), (Both, "'own', a number")]
+    ("own", "what"),
+    [
+        (Spread, "'spread' is one number, of a part by itself: ask jaxvae.axis"),
+        (Both, "'own' is one number, of a part by itself: ask jaxvae.axis"),
+        (Summed, "what Summed minimises is one number"),
+        (Nested, "what is asked for follows from what was asked for before"),
+        *((own, "each in its own way") for own in (Contrast, Weighed, Bent)),
+        (Inside, "within another transformation, such as vmap"),
+        (Early, "a mean over the batch, which terms alone may ask for"),
+    ],
 )
 def test_what_two_passes_would_get_wrong_is_refused(own, what):
     experiment = replace(small("beta_vae"), objective=own(), train=Train(sub_batch=4))
@@ -173,9 +218,27 @@ class Spreads(Objective):
         last = jnp.sum(jnp.square(z[-1] - z[0]))  # which depends on the order of the examples
         square = axis.mean(jnp.mean(jnp.square(output.z), axis=0))
         total = axis.total(jnp.sum(terms["recon"])) / 100
-        loss = terms["loss"] + last + jnp.sum(jnp.square(square)) + jnp.square(total)
-        return terms | {"last": last, "square": jnp.sum(square), "total": total, "loss": loss}
+        right, label = axis.gather(output.z[:, 0] > 0), axis.gather(batch.label)
+        between = jnp.sum(jnp.where(right & (label > 0), z[:, 1], 0.0))  # of bools and integers
+        loss = terms["loss"] + last + jnp.sum(jnp.square(square)) + jnp.square(total) + between
+        numbers = {"last": last, "square": jnp.sum(square), "total": total, "between": between}
+        return terms | numbers | {"loss": loss, "width": jnp.asarray(1.5, z.dtype)}
 
 
 def test_terms_of_ones_own_may_ask_for_the_whole_batch():
     assert_parts_are_the_whole_batch(replace(small("beta_vae"), objective=Spreads()))
+
+
+def test_members_under_vmap_look_across_their_batches():
+    """As on an accelerator: traced alone, two members."""
+    experiment, module, step = step_of(small("beta_tc_vae"), 4)
+
+    def both():
+        state = initial_state(experiment, module, INFO)
+        everyone = jax.tree.map(lambda x: jnp.stack([x, x]), replace(state, step=None))
+        given = jax.tree.map(lambda x: jnp.stack([x, x]), examples())
+        keys = jnp.stack([noise.root(0), noise.root(1)])
+        together = jax.vmap(step, (AXES, 0, 0), (AXES, 0))
+        return together(replace(everyone, step=state.step), given, keys)[1]
+
+    assert {x.shape for x in jax.tree.leaves(jax.eval_shape(both))} == {(2,)}
