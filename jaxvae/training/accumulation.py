@@ -71,9 +71,11 @@ def mean_of_parts(
 
         nothing = jax.tree.map(jnp.zeros_like, params)
         total, terms = jax.lax.scan(add, nothing, (jnp.arange(parts), own))
-    except axis.WholeBatchError as error:
-        whole = f"None, or data.batch_size, since the whole batch is needed: {error}"
+    except (axis.WholeBatchError, jax.errors.UnexpectedTracerError) as error:
+        inside = "it is asked for within another transformation, such as vmap"
+        why = error if isinstance(error, axis.WholeBatchError) else inside
         size = len(examples.index) // axis.devices() // parts
+        whole = f"None, or data.batch_size, since the whole batch is needed: {why}"
         raise axis.WholeBatchError(f"train.sub_batch = {size}: must be {whole}") from error
     return jax.tree.map(lambda x: x / parts, total), jax.tree.map(jnp.mean, terms)
 
@@ -97,11 +99,7 @@ def asked_of_all(
         return loss, (tuple(of_all.asked), numbers)
 
     one = jax.tree.map(lambda x: x[0], own)
-    try:
-        shapes, numbers = jax.eval_shape(seen, one, ())[1]
-    except jax.errors.UnexpectedTracerError as error:
-        inside = "it is asked for within another transformation, such as vmap"
-        raise axis.WholeBatchError(inside) from error
+    shapes, numbers = jax.eval_shape(seen, one, ())[1]
     if not shapes and not numbers:
         return ()
     known = tuple(jax.ShapeDtypeStruct((parts, *x.shape), x.dtype) for x in shapes)
