@@ -24,7 +24,7 @@ from jaxvae.training.members import members
 from tests import documents
 from tests.documents import ROOT, Command
 
-FILES = {"sparse.py": "README.md", "capacity_vae.py": "docs/walkthrough.md"}
+FILES = {"sparse.py": "docs/variants.md", "capacity_vae.py": "docs/walkthrough.md"}
 """Files that commands name, each of them the block that begins with a docstring."""
 MAKEFILE = (ROOT / "Makefile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from jaxvae.models.bottlenecks import FeatureMap
 from jaxvae.models.layers import Dense, InitRule
+from jaxvae.models.nearest import nearest
 from jaxvae.models.output import Code
 from jaxvae.models.vector_quantizer import (
     Averages,
     averages_of,
     counts_of,
-    nearest,
     perplexity,
     squared_error,
     store,

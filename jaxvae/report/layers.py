@@ -36,7 +36,7 @@ from jaxvae.models import (
 )
 from jaxvae.models.convolution import conv, conv_transpose, output_padding_for
 from jaxvae.models.layers import EPSILON
-from jaxvae.models.vector_quantizer import nearest
+from jaxvae.models.nearest import nearest
 from jaxvae.report.codebooks import Layer, books_of, choice
 
 Layers = list[Layer]

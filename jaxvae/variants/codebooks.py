@@ -13,8 +13,9 @@ from jaxvae.config import Family, Model, Objective
 from jaxvae.info import Info
 from jaxvae.models import Autoencoder, ResidualStack
 from jaxvae.models.finite_scalars import FiniteScalars
+from jaxvae.models.nearest import nearest
 from jaxvae.models.residual_quantizer import ResidualQuantizer
-from jaxvae.models.vector_quantizer import VectorQuantizer, codebook_of, nearest
+from jaxvae.models.vector_quantizer import VectorQuantizer, codebook_of
 from jaxvae.variants.kl import require_finite
 
 Terms = dict[str, jax.Array]

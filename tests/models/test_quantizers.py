@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from jaxvae import noise
+from jaxvae.models.nearest import nearest
 from jaxvae.models.residual_quantizer import ResidualQuantizer
 from jaxvae.models.vector_quantizer import (
     Averages,
     VectorQuantizer,
     counts_of,
-    nearest,
     perplexity,
     straight_through,
 )

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from jaxvae import noise
+from jaxvae.models.nearest import first_largest, nearest
 from jaxvae.models.vector_quantizer import (
     VectorQuantizer,
     as_product,
-    first_largest,
-    nearest,
     one_by_one,
     sums_by_code,
 )

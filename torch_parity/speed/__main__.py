@@ -69,7 +69,9 @@ def main(
         model: What to train: by default the first four, unless there are variants. The published
             networks see 64x64x3, and race against tuned PyTorch by the compiled loop alone.
         variant: Of the family, such as iwae beta_tc_vae, or all; against tuned PyTorch, by the
-            compiled loop alone.
+            compiled loop alone. Left out are those that follow a schedule, each of whose values
+            torch.compile would compile, and those that differ by a line from one that is raced:
+            torch_parity/speed/variants.py names them.
         batch: Batch sizes; by default 64 to 1024 of the first four, and the one that has a target
             of the others and with --quick.
         rounds: Turns of each; by default 5, with --quick 3.

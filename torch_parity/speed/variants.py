@@ -2,7 +2,10 @@
 themselves and step as fast as PyTorch can.
 
 Does not import JAX. What follows a schedule is left out, since `torch.compile` would compile each
-of its values; so are variants that differ from one of these by a line.
+of its values: warm_up_vae, cyclical_vae, capacity_vae, capacity_per_example_vae, gumbel_vae,
+joint_vae. So are those that differ by a line or a loop from a model that is raced, or from the VAE:
+beta_vae, conditional_vae, optimal_sigma_vae, k_sample_vae, miwae, ciwae, stl_vae, renyi_vae,
+dip_vae_ii, vq_vae_restart, vq_vae_gradient, residual_vq_vae.
 """
 
 from collections.abc import Callable

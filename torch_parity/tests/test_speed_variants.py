@@ -13,9 +13,10 @@ torch = pytest.importorskip(
 from jaxvae import data  # noqa: E402
 from jaxvae.checks import UsageError  # noqa: E402
 from jaxvae.config import Data  # noqa: E402
+from jaxvae.runs import names  # noqa: E402
 from torch_parity.experiments import experiment_of  # noqa: E402
 from torch_parity.speed import __main__ as speed  # noqa: E402
-from torch_parity.speed import ours, pytorch, race  # noqa: E402
+from torch_parity.speed import ours, pytorch, race, variants  # noqa: E402
 from torch_parity.speed.models import MODELS, shaped  # noqa: E402
 from torch_parity.speed.report import TOLERANCE  # noqa: E402
 from torch_parity.speed.variants import ENTRANTS, TunedVQVAE  # noqa: E402
@@ -73,6 +74,12 @@ def test_every_entrant_is_as_its_experiment():
         assert experiment.optimizer.learning_rate == entrant.rate
         count = sum(p.numel() for group in entrant.parameters(model) for p in group["params"])
         assert count == sum(p.numel() for p in model.parameters()), name
+
+
+def test_those_that_are_left_out_are_named():
+    others = ("", "jobs", "studies", "published")
+    family = {item.path.stem for item in names.listed() if item.family not in others}
+    assert family & {*re.findall(r"\w+", variants.__doc__)} == family - ENTRANTS.keys()
 
 
 def test_the_nearest_codes_by_products_are_the_nearest():

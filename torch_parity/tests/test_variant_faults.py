@@ -46,8 +46,9 @@ pytestmark = pytest.mark.numeric
 # In the order in which they import each other: a fault in one reaches those after it.
 MODULES = (
     *("objectives.aggregated", "objectives.bounds", "objectives.discrepancies"),
-    *("objectives.likelihoods", "objectives.elbo", "models.flows", "models.vector_quantizer"),
-    *("models.residual_quantizer", "models.finite_scalars", "models.categorical"),
+    *("objectives.likelihoods", "objectives.elbo", "models.flows", "models.nearest"),
+    *("models.vector_quantizer", "models.residual_quantizer"),
+    *("models.finite_scalars", "models.categorical"),
     *("variants.kl", "variants.samples", "variants.aggregated", "variants.adversarial"),
     *("variants.codebooks", "variants.categorical", "variants.labels"),
 )
