@@ -103,7 +103,7 @@ CLAIMS = {
     "iwae": [
         Claim("NLL of k = 5 below k = 1 (Burda 2016, table 1)", "k = 5", "k = 1", "nll.nll"),
         Claim("NLL of k = 50 below k = 5 (Burda 2016)", "k = 50", "k = 5", "nll.nll"),
-        Claim("NLL of IWAE 5 below the mean of 5", "k = 5", "mean of 5", "nll.nll"),
+        Claim("NLL of IWAE 5 below the mean of 5 (Burda 2016)", "k = 5", "mean of 5", "nll.nll"),
         Claim("more active units at k = 50 (Burda 2016)", "k = 1", "k = 50", "units.active"),
         Claim("NLL of DReG 50 below IWAE 50 (Tucker 2019)", "DReG 50", "k = 50", "nll.nll"),
     ],
