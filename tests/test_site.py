@@ -82,6 +82,18 @@ def test_formulas_are_drawn_without_a_script(site):
         assert row.count("<td>") in (0, 3), row  # a bar in a formula would begin another cell
 
 
+def test_formulas_of_notebooks_are_drawn_too(site):
+    """No dollar is left in prose."""
+    drawn = 0
+    for path in (ROOT / "notebooks").glob("*.py"):
+        page = (site / "notebooks" / path.stem / "index.html").read_text()
+        prose = "".join(re.findall(r"jp-RenderedMarkdown[^>]*>(.*?)\n</div>", page, re.DOTALL))
+        assert len(prose) > 500 and "$" not in prose, path
+        assert prose.count('<math display="block">') == path.read_text().count("$$") / 2, path
+        drawn += prose.count("<math")
+    assert drawn >= 1
+
+
 def test_formulas_in_a_line_are_read_by_github_too():
     """Its Markdown takes the backslash from punctuation, and a bar for the end of a cell."""
     for path in DOCUMENTS:
@@ -101,19 +113,15 @@ def test_search_finds(site):
 
 
 def test_pages_load_nothing_from_elsewhere(site):
-    """Notebooks may show formulas by MathJax, which is loaded where there are some."""
+    """Nor do notebooks, whose converter would load MathJax and Mermaid."""
     for path in site.rglob("*.html"):
+        page = path.read_text()
         # By which the theme asks GitHub for the repository's stars.
-        asks = 'data-md-component="source"' in path.read_text()
-        assert not asks, path
-        if "notebooks" not in path.parts:
-            found = re.findall(
-                r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]*)\"", path.read_text()
-            )
-            found += re.findall(
-                r"<link[^>]*stylesheet[^>]*href=\"(https?:[^\"]*)\"", path.read_text()
-            )
-            assert not found, path
+        assert 'data-md-component="source"' not in page, path
+        found = re.findall(r"<(?:script|img|iframe)[^>]* src=\"(?:https?:[^\"]*)?\"", page)
+        found += re.findall(r"<link[^>]*stylesheet[^>]*href=\"https?:[^\"]*\"", page)
+        found += re.findall(r"\bimport\(\"https?:[^\"]*\"", page)
+        assert not found, path
 
 
 def test_the_gallery_leads_to_pages_of_runs():
