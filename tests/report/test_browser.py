@@ -3,6 +3,8 @@
 Models have random weights: what a page computes does not depend on what they were trained on.
 """
 
+import base64
+import io
 import itertools
 import re
 from dataclasses import replace
@@ -737,8 +739,6 @@ def test_a_grid_in_the_place_of_a_decoder(browser, write, monkeypatch):
 
 
 def test_a_file_is_encoded(browser, write, tmp_path):
-    from PIL import Image
-
     _, path = write("dense")
     Image.new("RGB", (50, 30), (255, 255, 255)).save(tmp_path / "white.png")
     (tmp_path / "text.png").write_text("no image")
@@ -749,6 +749,38 @@ def test_a_file_is_encoded(browser, write, tmp_path):
         assert page.evaluate("Math.max(...report.own.pixels())") == pytest.approx(0)
         page.set_input_files("#own-file", tmp_path / "text.png")
         page.get_by_text("not an image").wait_for()
+
+
+def test_a_file_that_is_dropped_is_encoded(browser, write):
+    trained, path = write("dense")
+    halves = np.repeat(np.array([[51, 204]], np.uint8), 6, axis=1).repeat(12, axis=0)
+    file = io.BytesIO()
+    Image.fromarray(halves).resize((280, 280), Image.Resampling.NEAREST).save(file, "png")
+    with opened(browser, path) as page:
+        prevented = page.evaluate(DROP, base64.b64encode(file.getvalue()).decode())
+        assert prevented == [True, True]  # the browser does not leave for the file
+        assert page.locator("#own.over").count() == 0
+        page.wait_for_function("() => report.explorer.own !== null")
+        pixels = page.evaluate("Array.from(report.own.pixels())")
+        np.testing.assert_allclose(pixels, halves.ravel() / 255, atol=0.01)
+        mean = embed(made.rounded(trained), prepare(trained, halves[None, :, :, None]))
+        found = page.evaluate("Array.from(report.explorer.own.mean)")
+        np.testing.assert_allclose(found, mean[0], atol=5e-3)
+        assert np.ptp(shown(page, "#own figure:nth-child(3) canvas")) > 0
+
+
+DROP = """(letters) => {
+  const bytes = Uint8Array.from(atob(letters), (letter) => letter.charCodeAt(0));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([bytes], 'halves.png', { type: 'image/png' }));
+  const fire = (type) => {
+    const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true });
+    document.querySelector('.sheet').dispatchEvent(event);
+    return event.defaultPrevented;
+  };
+  return [fire('dragover'), fire('drop')];
+}"""
+"""A file is held over the sheet and let go; whether what a browser does itself is prevented."""
 
 
 def test_the_largest_usual_decoder_is_fast(browser, write):
