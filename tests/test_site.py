@@ -7,6 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,16 @@ def site(tmp_path_factory):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")
+def served(site):
+    """The address of the site behind a server of this machine."""
+    handler = partial(SimpleHTTPRequestHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_every_document_notebook_and_experiment_is_in_it(site):
@@ -110,6 +123,24 @@ def test_search_finds(site):
         ("gaussian_kl", "api/"),
     ):
         assert any(words in text for where, text in texts.items() if where.startswith(page)), words
+
+
+def test_the_search_box_leads_to_pages(served, browser):
+    """In a browser: the theme looks words up in a worker, which loads the index."""
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served)
+    page.get_by_role("textbox", name="Search").click()
+    page.get_by_text("Type to start searching").wait_for()  # the worker is ready
+    page.keyboard.type("free_bits_vae")
+    page.get_by_text("matching document").wait_for()
+    hits = page.locator(".md-search-result__link")
+    assert "variants/" in " ".join(hit.get_attribute("href") for hit in hits.all())
+    with page.expect_navigation():
+        hits.first.click()
+    assert "free_bits_vae" in page.locator("article").inner_text()
+    assert [url for url in asked if not url.startswith((served, "data:", "blob:"))] == []
+    page.close()
 
 
 def test_pages_load_nothing_from_elsewhere(site):
