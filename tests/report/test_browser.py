@@ -17,7 +17,7 @@ from jaxvae import Data, Model, Objective, report, runs
 from jaxvae.data import Dataset, Split
 from jaxvae.evaluation import decode, embed, labels_for, prepare
 from jaxvae.evaluation.trained import from_prior, gaussian_posterior
-from jaxvae.report.looks import FEW
+from jaxvae.report.looks import FEW, HELD
 from jaxvae.runs import measured
 from jaxvae.variants.aggregated import MatchedModel
 from jaxvae.variants.categorical import Gumbel, JointModel
@@ -239,19 +239,44 @@ def test_new_samples_are_of_the_models_prior(browser, write, name):
         assert circles == ([1, 2, 3] if name == "wae" else [])
 
 
+@pytest.mark.parametrize("name", ["vamp_prior_vae", "two_layer_vae"])
+def test_new_samples_of_a_learned_prior_are_of_codes_that_the_page_holds(browser, write, name):
+    """These are the model's own draws, of which the first samples are the first."""
+    trained, path = write(name, replace(runs.load_experiment(name).model, hidden_dims=(8,)))
+    own = np.asarray(from_prior(trained, labels_for(trained, HELD, None), seed=0)[1])
+    with opened(browser, path) as page:
+        part = page.locator("#samples")
+        says = (
+            f"from {FEW} of {HELD} codes drawn from the model\u2019s prior. The page holds these,"
+        )
+        assert says in part.inner_text()
+        are_decoded(page, trained, own[:FEW])
+        page.evaluate(LISTEN)
+        part.get_by_role("button", name="Draw new ones").click()
+        codes = [tuple(z) for z, _ in page.evaluate("report.given")]
+        held = {*map(tuple, own.astype(np.float16).tolist())}
+        assert {*codes} <= held and len({*codes}) == FEW  # none of them twice
+        are_decoded(page, made.rounded(trained), codes)
+        page.get_by_role("button", name="Draw from the prior").click()
+        before = page.evaluate("Array.from(report.explorer.z)")
+        page.get_by_role("button", name="Draw from the prior").click()
+        after = tuple(page.evaluate("Array.from(report.explorer.z)"))
+        assert after != tuple(before) and after in held
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("gelu_ae", "This model has no prior"),
-        ("vamp_prior", "the page cannot draw from this prior itself"),
+        ("large_vamp_prior", "the page cannot draw from this prior itself"),
         ("large_decoder", "draws of N(0, I). They were drawn when the page was written"),
     ],
 )
 def test_what_the_page_cannot_draw_it_says(browser, write, name, says, monkeypatch):
     model = made.MODELS["dense"]
-    if name == "vamp_prior":
+    if name == "large_vamp_prior":
         model = replace(runs.load_experiment("vamp_prior_vae").model, hidden_dims=(8,))
-    if name == "large_decoder":
+    if name.startswith("large"):
         monkeypatch.setattr("jaxvae.report.weights.LARGEST", 100)
     _, path = write(name, made.MODELS.get(name, model))
     with opened(browser, path) as page:
