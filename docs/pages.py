@@ -55,6 +55,10 @@ WIDTH = 480
 CODE = "https://github.com/jaxvae/jaxvae/blob/main/"
 FORMULA = re.compile(r'(<(span|div) class="arithmatex">)\\[([](.*?)\\[])](?=</)', re.DOTALL)
 """As arithmatex leaves it: an element with TeX in it, between \\( and \\) or \\[ and \\]."""
+IN_NOTEBOOK = re.compile(r"<p>\$\$(.*?)\$\$</p>", re.DOTALL)
+"""A formula of a notebook, as its converter leaves it for MathJax."""
+LOADERS = re.compile(r"<!-- Load mathjax -->.*<!-- End of mermaid configuration -->", re.DOTALL)
+"""What it adds to load MathJax, and a library for diagrams, from elsewhere."""
 
 
 @event_priority(100)  # before the plugin that makes pages of notebooks
@@ -88,6 +92,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def on_page_content(content: str, **of: Any) -> str:
     """Formulas become MathML, which browsers draw by themselves; what is no TeX is an error."""
     converter = LatexToMathML()
+    content = IN_NOTEBOOK.sub(r'<div class="arithmatex">\\[\1\\]</div>', LOADERS.sub("", content))
 
     def as_mathml(formula: re.Match[str]) -> str:
         start, tag, tex = formula.groups()

@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import jax
 import pytest
@@ -78,6 +79,15 @@ LACKS = next(
 )
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """For the tests of pages."""
+    from tests.report.browsing import chromium
+
+    with chromium() as found:
+        yield found
+
+
 def pytest_report_header() -> str | None:
     return (
         None
@@ -87,10 +97,10 @@ def pytest_report_header() -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a browser its tests are left out; the header says so."""
+    """Without a browser the tests that are given one are left out; the header says so."""
     if LACKS is None:
         return
-    left_out = [item for item in items if item.path.name == "test_browser.py"]
+    left_out = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -7,6 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,16 @@ def site(tmp_path_factory):
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")
+def served(site):
+    """The address of the site behind a server of this machine."""
+    handler = partial(SimpleHTTPRequestHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_every_document_notebook_and_experiment_is_in_it(site):
@@ -82,6 +95,18 @@ def test_formulas_are_drawn_without_a_script(site):
         assert row.count("<td>") in (0, 3), row  # a bar in a formula would begin another cell
 
 
+def test_formulas_of_notebooks_are_drawn_too(site):
+    """No dollar is left in prose."""
+    drawn = 0
+    for path in (ROOT / "notebooks").glob("*.py"):
+        page = (site / "notebooks" / path.stem / "index.html").read_text()
+        prose = "".join(re.findall(r"jp-RenderedMarkdown[^>]*>(.*?)\n</div>", page, re.DOTALL))
+        assert len(prose) > 500 and "$" not in prose, path
+        assert prose.count('<math display="block">') == path.read_text().count("$$") / 2, path
+        drawn += prose.count("<math")
+    assert drawn >= 1
+
+
 def test_formulas_in_a_line_are_read_by_github_too():
     """Its Markdown takes the backslash from punctuation, and a bar for the end of a cell."""
     for path in DOCUMENTS:
@@ -100,20 +125,34 @@ def test_search_finds(site):
         assert any(words in text for where, text in texts.items() if where.startswith(page)), words
 
 
+def test_the_search_box_leads_to_pages(served, browser):
+    """In a browser: the theme looks words up in a worker, which loads the index."""
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served)
+    page.get_by_role("textbox", name="Search").click()
+    page.get_by_text("Type to start searching").wait_for()  # the worker is ready
+    page.keyboard.type("free_bits_vae")
+    page.get_by_text("matching document").wait_for()
+    hits = page.locator(".md-search-result__link")
+    assert "variants/" in " ".join(hit.get_attribute("href") for hit in hits.all())
+    with page.expect_navigation():
+        hits.first.click()
+    assert "free_bits_vae" in page.locator("article").inner_text()
+    assert [url for url in asked if not url.startswith((served, "data:", "blob:"))] == []
+    page.close()
+
+
 def test_pages_load_nothing_from_elsewhere(site):
-    """Notebooks may show formulas by MathJax, which is loaded where there are some."""
+    """Nor do notebooks, whose converter would load MathJax and Mermaid."""
     for path in site.rglob("*.html"):
+        page = path.read_text()
         # By which the theme asks GitHub for the repository's stars.
-        asks = 'data-md-component="source"' in path.read_text()
-        assert not asks, path
-        if "notebooks" not in path.parts:
-            found = re.findall(
-                r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]*)\"", path.read_text()
-            )
-            found += re.findall(
-                r"<link[^>]*stylesheet[^>]*href=\"(https?:[^\"]*)\"", path.read_text()
-            )
-            assert not found, path
+        assert 'data-md-component="source"' not in page, path
+        found = re.findall(r"<(?:script|img|iframe)[^>]* src=\"(?:https?:[^\"]*)?\"", page)
+        found += re.findall(r"<link[^>]*stylesheet[^>]*href=\"https?:[^\"]*\"", page)
+        found += re.findall(r"\bimport\(\"https?:[^\"]*\"", page)
+        assert not found, path
 
 
 def test_the_gallery_leads_to_pages_of_runs():

@@ -108,6 +108,8 @@ def contents(run: Reported, blobs: Blobs) -> Json:
     found["prior"] = priors.prior_of(trained)
     if has_prior(trained):
         found |= looks.samples(trained, run.dataset.train, blobs)
+        if found["prior"] is None and network.decoder is not None and not knows_labels(trained):
+            found["drawn"] = looks.drawn(trained, seen.codes.shape[1], blobs)
     found["codebooks"], found["rounded"] = codebooks.use(trained, split, seen.rows)
     found["counted"] = min(len(seen.rows), codebooks.MOST)
     if network.decoder is None and seen.codes.shape[1] >= 2:

@@ -16,11 +16,12 @@ from jaxvae.evaluation import (
     embed,
     is_images,
     kl_per_latent,
+    labels_for,
     pixels,
     prepare,
     sample,
 )
-from jaxvae.evaluation.trained import batches
+from jaxvae.evaluation.trained import batches, from_prior
 from jaxvae.evaluation.views import chosen
 from jaxvae.evaluation.written import by_epoch, epoch_and_member
 from jaxvae.figures.latents import pca
@@ -39,6 +40,8 @@ FEW = 24
 many of each, so that every program is compiled once."""
 PAIRS = FEW // 3
 """Reconstructions of each kind that are shown: the best, the worst, any."""
+HELD = 500
+"""Draws of a prior that the page cannot draw from, whose codes it holds; fewer of long ones."""
 GRID = 21
 """Places along either side of a grid of decoded examples."""
 GRID_BYTES = 1_500_000
@@ -191,6 +194,13 @@ def samples(trained: Trained, train: Split, blobs: Blobs) -> dict[str, Reference
         "samples": blobs.add("samples", standard(trained, drawn)),
         "nearest": blobs.add("nearest", kept),
     }
+
+
+def drawn(trained: Trained, length: int, blobs: Blobs) -> Reference:
+    """Codes from the model's own prior, (n, length); the first are those of `samples`."""
+    labels = labels_for(trained, max(FEW, min(HELD, NUMBERS // length)), None)
+    z = np.asarray(from_prior(trained, labels, seed=0)[1])
+    return blobs.add("drawn", z.reshape(len(z), length).astype(np.float16))
 
 
 def components(codes: np.ndarray) -> dict[str, Any]:

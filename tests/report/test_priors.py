@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,7 +12,11 @@ from jaxvae.build import networks
 from jaxvae.evaluation import labels_for
 from jaxvae.evaluation.trained import from_prior, has_gaussian, has_standard_prior
 from jaxvae.models import VAE
+from jaxvae.report import contents
+from jaxvae.report.blobs import Blobs
+from jaxvae.report.looks import HELD
 from jaxvae.report.priors import prior_of
+from jaxvae.variants.labels import Conditional, ConditionalVAE
 from tests.evaluation import subjects
 from tests.report import made
 from tests.variants import small
@@ -67,6 +72,32 @@ def test_the_prior_is_not_told_from_the_posterior():
     trained = made.trained(ShiftedModel(hidden_dims=(8,), latent_dim=2))
     assert has_gaussian(trained) and not has_standard_prior(trained)
     assert prior_of(trained) is None
+
+
+class ByClass(ConditionalVAE, kw_only=True):
+    def prior(self, batch: Any) -> Any:
+        return jnp.float32(batch.label)[:, None] + super().prior(batch)
+
+
+@dataclass(frozen=True)
+class ByClassModel(Conditional):
+    def build(self, info: Any) -> ByClass:
+        classes = {"num_classes": info.num_classes}
+        return ByClass(**networks(self, info), latent_dim=self.latent_dim, **classes)
+
+
+def test_a_page_holds_draws_of_another_prior(tmp_path):
+    """Not where they are of one class each: the page decodes a code as any class."""
+    for model, held in ((ShiftedModel, True), (ByClassModel, False)):
+        trained = made.trained(model(hidden_dims=(8,), latent_dim=2))
+        found = contents(made.reported(tmp_path, trained), kept := Blobs())
+        assert found["prior"] is None and "samples" in found
+        assert ("drawn" in found) == held
+        if held:
+            codes = kept.read(found["drawn"])
+            assert codes.shape == (HELD, 2) and codes.dtype == np.float16
+            assert (np.abs(codes.mean(0) - 1) < 5 / np.sqrt(HELD)).all()
+            assert (np.abs(codes.std(0) - 1) < 5 / np.sqrt(2 * HELD)).all()
 
 
 @pytest.mark.parametrize("name", ["gelu_ae", "cae"])

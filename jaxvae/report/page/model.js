@@ -18,6 +18,7 @@ class Model {
     model.encoder = bind(network.encoder);
     model.heads = Object.fromEntries(Object.entries(network.heads).map(([name, head]) => [name, bind(head)]));
     if (contents.grid) model.grid = { ...contents.grid, values: await unpack(contents.grid.images) };
+    if (contents.drawn) model.drawn = await unpack(contents.drawn);
     return model;
   }
 
@@ -25,17 +26,22 @@ class Model {
 
   get encodes() { return this.encoder !== null; }
 
-  /** Whether the page can draw from the prior: it is a known one, and codes that it has are here. */
+  /** Whether the page can draw from the prior: it is a known one, and codes that it has are here,
+   * or it holds draws of it. */
   get draws() {
     if (this.decoder === null && contents.prior !== 'standard normal') return false;
     if (contents.prior === 'codes') return this.quantiser !== undefined && contents.codebooks.length > 0;
-    return contents.prior !== null;
+    return contents.prior !== null || this.drawn !== undefined;
   }
 
   /** A code drawn from the prior. */
   fromPrior() {
     const length = contents.latents.codes.shape[1];
     const below = (count) => Math.floor(count * Math.random());
+    if (this.drawn) { // from anywhere on in turn: no sample is there twice
+      this.next = ((this.next ?? below(contents.drawn.shape[0])) + 1) % contents.drawn.shape[0];
+      return row(this.drawn, contents.drawn, this.next);
+    }
     if (contents.prior === 'codes') {
       const books = contents.codebooks.map(({ counts }) => counts.length);
       const places = (length / this.quantiser.length) * books.length;

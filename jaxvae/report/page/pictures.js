@@ -36,7 +36,9 @@ function describePrior() {
     case 'categories': return [`draws of ${contents.latents.categories.from ? 'N(0, I) and of ' : ''}categories, all as likely`, ''];
     case 'codes': return ['codes drawn at every position, all as likely',
       ' Each position is drawn by itself, which those of an example are not: to draw whole examples would take a model of the codes.'];
-    default: return ['draws of the model\u2019s own prior', ''];
+    default: return contents.drawn
+      ? [`${contents.samples.shape[0]} of ${contents.drawn.shape[0]} codes drawn from the model\u2019s prior`, ' The page holds these, since it cannot draw from this prior itself.']
+      : ['draws of the model\u2019s own prior', ''];
   }
 }
 
@@ -65,7 +67,7 @@ async function showSamples(model) {
       picture(row(nearest, contents.nearest, i), 'The training example next to it', 'picture near'))));
   };
   const again = () => {
-    said.textContent = 'Drawn here just now; training examples are not in this page to compare with.';
+    said.textContent = 'Decoded here just now; training examples are not in this page to compare with.';
     grid.replaceChildren(...Array.from({ length: count }, (_, i) => {
       const label = classes?.value ? Number(classes.value) : inTurn(i);
       return sample(model.decode(model.fromPrior(), label), i, label);
