@@ -14,9 +14,10 @@ from jaxvae.figures.style import LABEL, WIDTH, plot_figure, style_axes
 # everybody's own, which moves the mean loss of an epoch by about a percent, in short epochs most. A
 # wrong reduction or learning rate moves it by more.
 TOLERANCE = 0.05
-TOLERANCES = {"aae": 0.15}
-"""Of models whose critic's term is part of the loss: of other seeds the AAE's ends 7 % apart
-(docs/variants.md)."""
+TOLERANCES = {"aae": 0.15, "antixk_vae": 0.15}
+"""Of models that noise moves more. The AAE's critic is part of its loss, which of other seeds ends
+7 % apart (docs/variants.md). AntixK's network falls from 500 to 120 nats within the 32 steps of a
+race with --quick, and of six seeds ends at 114 to 123, 8 % apart."""
 NOISY = 1.5  # slowest / fastest round
 NAMES = {
     "tutorial": "PyTorch, tutorial",
