@@ -153,7 +153,7 @@ def test_along_a_direction_it_is_the_best_of_all_assignments():
 
 
 @pytest.mark.parametrize("rows", [2, 33, discrepancies.COUNTED, discrepancies.COUNTED + 1])
-@pytest.mark.parametrize("kinds", [1, 3, 1000])
+@pytest.mark.parametrize("kinds", [3, 1000])
 def test_columns_are_put_in_order_as_a_sort_does(rows, kinds):
     """Equal numbers too, whose gradients go to the same of them; a NaN is not lost."""
     x = jax.random.randint(jax.random.key(rows), (rows, 4), 0, kinds).astype(float)
