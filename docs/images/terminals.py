@@ -50,7 +50,7 @@ def main() -> None:
         _, written = at_terminal("train", *words)
         draw("train", f"jaxvae train {' '.join(words)}", screen(written))
         # While it trained: what had been written when the bar was drawn in epoch 9.
-        until = [m.end() for m in re.finditer(r"epoch  9/12 step \d+/44[^\r]*", written)][0]
+        until = next(m.end() for m in re.finditer(r"epoch  9/12 step \d+/44[^\r]*", written))
         draw("training", f"jaxvae train {' '.join(words)}", screen(written[:until]))
         words = ["digits_vae", "--population.seeds", "2"]
         words += ["--population.sweep", "objective.beta=0.5,1,4", "--train.epochs", "6"]
