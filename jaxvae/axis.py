@@ -10,7 +10,7 @@ else asks for the whole batch is refused.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -155,22 +155,22 @@ def size() -> int:
 
 def mean(tree: Tree) -> Tree:
     """The mean over the parts, which are equal in size, of each array."""
-
-    def of(x: jax.Array) -> jax.Array:
-        each = _of_every_part(x, "a mean over the batch")
-        x = x if each is None else jnp.mean(each, axis=0)
-        return jax.lax.pmean(x, NAME) if is_bound() else x
-
-    return jax.tree.map(of, tree)
+    tree = _over_parts(tree, "a mean over the batch", jnp.mean)
+    return jax.lax.pmean(tree, NAME) if is_bound() else tree
 
 
 def total(tree: Tree) -> Tree:
     """The sum over the parts of each array."""
+    tree = _over_parts(tree, "a sum over the batch", jnp.sum)
+    return jax.lax.psum(tree, NAME) if is_bound() else tree
+
+
+def _over_parts(tree: Tree, what: str, reduce: Callable[..., jax.Array]) -> Tree:
+    """Of each array the mean or the sum over the parts that a device takes in turn."""
 
     def of(x: jax.Array) -> jax.Array:
-        each = _of_every_part(x, "a sum over the batch")
-        x = x if each is None else jnp.sum(each, axis=0)
-        return jax.lax.psum(x, NAME) if is_bound() else x
+        each = _of_every_part(x, what)
+        return x if each is None else reduce(each, axis=0)
 
     return jax.tree.map(of, tree)
 
