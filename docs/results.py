@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,11 @@ SLOW = ("fashion_mnist_vae_sgd", "images_vae")
 POPULATION = ["--population.seeds", str(SEEDS), "--train.figures-every", "None"]
 MNIST = ["--data.source", "mnist", "--data.batch-size", "128", "--train.epochs", "5"]
 MEASURES = {
+    "elbo": ("elbo", "elbo"),
     "nll": ("nll", "nll"),
     "active": ("units", "active"),
     "mutual_information": ("decomposition", "mutual_information"),
+    "total_correlation": ("decomposition", "total_correlation"),
     "linear_probe": ("probes", "linear_probe"),
     "linear_probe_pixels": ("probes", "linear_probe_pixels"),
     "knn_5": ("probes", "knn_5"),
@@ -56,6 +59,8 @@ MEASURES = {
     "frechet_train": ("samples", "frechet_classifier_distance_train"),
     "psnr": ("reconstruction", "psnr"),
     "ssim": ("reconstruction", "ssim"),
+    "mig": ("disentanglement", "mig"),
+    "length_ratio": ("geometry", "length_ratio"),
 }
 """Of the table in docs/evaluation.md: the group and the value there."""
 LIMIT = 2000
@@ -250,14 +255,18 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> str:
 
 COLUMNS = {
     "NLL": ("nll", 2),
+    "ELBO": ("elbo", 2),
     "active": ("active", 0),
     "MI": ("mutual_information", 2),
+    "TC": ("total_correlation", 2),
     "linear probe (pixels)": ("linear_probe", 3),
     "5-NN (pixels)": ("knn_5", 3),
     "k-means (pixels)": ("accuracy", 3),
     "Frechet (train)": ("frechet", 1),
     "PSNR": ("psnr", 2),
     "SSIM": ("ssim", 3),
+    "length ratio": ("length_ratio", 3),
+    "MIG": ("mig", 3),
 }
 """Of the table in docs/evaluation.md: the value, and how many decimals it has."""
 
@@ -271,7 +280,8 @@ def table(ledger: dict[str, Any]) -> str:
             beside = next((n for n in (f"{value}_pixels", f"{value}_train") if n in values), None)
             said = f"{values[value]:.{digits}f}" if value in values else ""
             cells.append(f"{said} ({values[beside]:.{digits}f})" if said and beside else said)
-        short = " (5 epochs)" if "--train.epochs 5" in ledger[key]["command"] else ""
+        epochs = re.search(r"--train.epochs (\d+)", ledger[key]["command"])
+        short = f" ({epochs[1]} epochs)" if epochs else ""
         rows.append([f"`{name}`{short}", settings_of(name)["data"]["source"], *cells])
     rows[2:] = sorted(rows[2:], key=lambda row: (row[1], row[0]))
     return as_markdown(rows)
@@ -345,7 +355,8 @@ def main() -> None:
         if name + kind in read() and not given.again:
             continue
         if given.measures:
-            found = measure(name, ["--train.epochs", "5"] if name in SLOW + CARD else [])
+            fewer = ["--train.epochs", "5"] if name in SLOW + CARD else []
+            found = measure(name, [*smaller(name), *fewer])
         else:
             found = run(name, [*smaller(name), *more])
         write(read() | {name + kind: found})

@@ -1,6 +1,7 @@
 """How large a page is, and how fast: python -m tests.report.speed RUN/report.html"""
 
 import json
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -19,18 +20,19 @@ DECODE = """() => {
   }
   return times.slice(100);
 }"""
-FRAMES = """(frames) => new Promise((done) => {
+WATCH = """() => {
   const { explorer } = report;
-  const times = [];
+  let before = null;
+  window.drawn = [];
   const frame = (now) => {
-    times.push(now);
-    const turn = (2 * Math.PI * times.length) / frames;
-    explorer.moveTo(2 * Math.cos(turn), 2 * Math.sin(turn));
-    if (times.length < frames) requestAnimationFrame(frame);
-    else done((1000 * (frames - 1)) / (times[frames - 1] - times[0]));
+    const z = explorer.z.join();
+    if (z !== before) drawn.push(now);
+    before = z;
+    requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
-})"""
+}"""
+"""Keeps the times of frames that show another code than those before them."""
 
 
 def milliseconds_per_decode(page: Any) -> float:
@@ -38,9 +40,19 @@ def milliseconds_per_decode(page: Any) -> float:
     return statistics.median(page.evaluate(DECODE))
 
 
-def frames_per_second(page: Any, frames: int = 90) -> float:
-    """While the code is dragged in a circle over the map, a move for every frame."""
-    return float(page.evaluate(FRAMES, frames))
+def frames_per_second(page: Any, moves: int = 180) -> float:
+    """Those that show another code, while the mouse drags the code in circles over the map."""
+    box = page.locator(".map-marks").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x + 60, y)
+    page.mouse.down()
+    page.evaluate(WATCH)
+    for i in range(moves):
+        turn = 2 * math.pi * i / 90
+        page.mouse.move(x + 60 * math.cos(turn), y + 60 * math.sin(turn))
+    page.mouse.up()
+    times = page.evaluate("drawn")
+    return 1000 * (len(times) - 1) / (times[-1] - times[0])
 
 
 def measured(path: Path) -> dict[str, float]:

@@ -38,7 +38,7 @@ from torch_parity.report import BATCH, EPOCHS, STEPS_PER_EPOCH, perturbed
 from torch_parity.values import exactly
 from torch_parity.variants import maps
 from torch_parity.variants.parts import Terms, total
-from torch_parity.variants.recipes import VARIANTS, Variant
+from torch_parity.variants.recipes import NARROW, VARIANTS, Variant
 
 Quantities = dict[str, dict[str, np.ndarray]]
 """By name of the quantity and of the array."""
@@ -278,7 +278,10 @@ def differences(name: str, ours: Quantities, theirs: Quantities) -> Comparison:
 
 def compare_variant(name: str, seed: int = 0) -> Comparison:
     """The first batch and a training of an experiment of the family."""
+    fields, sizes = NARROW.get(name, ({}, {}))
+    experiment = experiment_of(name)
+    experiment = replace(experiment, model=replace(experiment.model, **fields))
     with exactly("float64"):
-        pair = pair_of(name, seed=seed)
+        pair = pair_of(name, experiment, sizes, seed)
         ours = our_batch(pair) | our_training(pair)
         return differences(name, ours, their_batch(pair) | their_training(pair))

@@ -171,3 +171,11 @@ FAMILIES = {
     "others": OTHERS,
 }
 VARIANTS = {name: variant for family in FAMILIES.values() for name, variant in family.items()}
+NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "cifar_vq_vae": (
+        {"hidden_dims": (64, 64), "residual_dim": 64, "latent_dim": 64},
+        {"channels": (64, 64), "width": 64, "code_dim": 64},
+    )
+}
+"""Of what takes a minute at the widths of its file: the fields of its model, and the sizes of the
+PyTorch model, that it is compared at."""
