@@ -162,6 +162,8 @@ def test_commands_on_a_run(name, trained, capsys):
     assert {Path(path).stem for path in result["figures"]} == expected
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_pictures_are_of_the_format_that_is_asked_for(trained, capsys, tmp_path):
     run = trained / "digits_vae"
     status, result, err = call(

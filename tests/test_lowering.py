@@ -24,7 +24,8 @@ from jaxvae.training.devices import WHOLE
 from jaxvae.training.step import Resident, metric_names
 
 FILES = sorted(Path(__file__).parents[1].glob("experiments/*.py"))
-KINDS = ("mnist_vae_bn", "mnist_conv_vae")  # all that the others are made of
+SLOW = [pytest.mark.slow]
+KINDS = {"mnist_vae_bn": [], "mnist_conv_vae": [*SLOW, pytest.mark.ci]}  # the others are of these
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 SHAPE, TRAIN, TEST = (28, 28, 1), 60000, 10000
 MESH = AbstractMesh((8,), (axis.NAME,), axis_types=(AxisType.Auto,))
@@ -54,7 +55,7 @@ def examples(n: int) -> Examples:
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize(
     "file",
-    [pytest.param(f, id=f.stem, marks=[] if f.stem in KINDS else pytest.mark.slow) for f in FILES],
+    [pytest.param(f, id=f.stem, marks=KINDS.get(f.stem, SLOW)) for f in FILES],
 )
 def test_experiments_lower_for_every_platform(file, devices):
     """The training loop, the evaluation, and images from the prior or, without one, from codes."""

@@ -188,7 +188,7 @@ for name, value in before.items():
 """
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_importing_changes_nothing_outside(reverse):
     """Other packages come first: what they change at their import is theirs."""
     ours, others = [], set()

@@ -182,6 +182,8 @@ ONE_OR_EQUAL = {
 """Why groups do not apply to four images that are copies of one."""
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_one_image_and_copies_of_one(run, tmp_path, capsys):
     """One clear line, or numbers: never what is false, nor what is no number."""
     split = dataset().test

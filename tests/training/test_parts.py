@@ -126,7 +126,13 @@ def test_what_does_not_divide_is_refused():
         parts_of(own(16), 6)
 
 
-@pytest.mark.parametrize("model", [Setup().experiment.model, CONV], ids=["dense", "conv"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(Setup().experiment.model, id="dense"),
+        pytest.param(CONV, id="conv", marks=[pytest.mark.slow, pytest.mark.ci]),
+    ],
+)
 def test_chunks_of_batches_in_parts_equal_single_steps(model):
     """Bit for bit, as whole batches do; the loss is summed over the batch, of all 8 images."""
     fields = {"model": model, "objective": Objective(batch_reduction="sum")}

@@ -325,7 +325,7 @@ def of_several(factors):
     return setup.train_step, inputs
 
 
-@pytest.mark.parametrize("chunk_steps", [1, 100])
+@pytest.mark.parametrize("chunk_steps", [pytest.param(1, marks=pytest.mark.slow), 100])
 def test_members_in_turn_are_as_each_alone_and_as_all_at_once(chunk_steps):
     train_step, (state, sums, source, keys, numbers) = of_several([1.0, 0.5, 2.0])
     steps, alone = (min(3, chunk_steps), make_advance(train_step, BATCH, N // BATCH, chunk_steps))
