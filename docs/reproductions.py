@@ -62,7 +62,7 @@ ARMS: dict[str, dict[str, Arm]] = {
     },
     "equal_cost": {
         # A step of 40 samples of DReG costs what one of 50 of the IWAE does: docs/variants.md,
-        # "What they cost".
+        # "Published orders".
         "DReG 40": f"dreg --objective.samples 40 {BURDA} {NLL}",
         "k = 50": f"iwae --objective.samples 50 {BURDA} {NLL}",
     },

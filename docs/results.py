@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -202,11 +203,9 @@ def measure(name: str, options: Sequence[str]) -> dict[str, Any]:
             "command": " ".join(["jaxvae", *train, "; jaxvae evaluate RUN", *evaluate]),
             "settings": digest(config["experiment"]),
             "epochs": config["experiment"]["train"]["epochs"],
-            "versions": {"jaxvae": config["jaxvae"], "jax": config["jax"]},
-            "device": machine(),
-            "seconds": round(perf_counter() - began, 1),
+            "seed": config["experiment"]["seed"],
             "measures": values,
-        }
+        } | record(began)
 
 
 STUDY = {
@@ -294,12 +293,13 @@ def jobs() -> list[str]:
 
 
 def job(name: str) -> dict[str, Any]:
-    """Do a job of experiments/jobs, and keep the numbers that it wrote."""
+    """Do a job of experiments/jobs, and keep the numbers and the figure that it made."""
     script = f"experiments/jobs/{name}.py"
     with tempfile.TemporaryDirectory() as folder:
         began = perf_counter()
         command = [sys.executable, str(ROOT / script), "--out", folder]
         subprocess.run(command, check=True, stdout=2)
+        shutil.copy(Path(folder, "figure.png"), ROOT / "docs" / "images" / "jobs" / f"{name}.png")
         found = runs.read_json(Path(folder, "results.json"))
         return {"command": f"python {script}", "results": found} | record(began)
 

@@ -35,9 +35,14 @@ def read() -> dict[str, Any]:
 
 
 def kept(line: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a line: the compiled loop's speed, and how many times that of others."""
+    """What is kept of a line: the compiled loop's speed, and how many times that of others.
+
+    Of tuned PyTorch also the lowest and the highest of the rounds, in which they took turns.
+    """
     found = line["contestants"]
     tuned = found.get("tuned")
+    rounds = zip(tuned["seconds"] if tuned else (), found["loop"]["seconds"], strict=bool(tuned))
+    ratios = [round(theirs / ours, 2) for theirs, ours in rounds]
     measured = [name for name in ("loop", "tuned") if name in found]
     return {
         "title": line["title"],
@@ -45,6 +50,7 @@ def kept(line: dict[str, Any]) -> dict[str, Any]:
         "images_per_second": round(line["images"] / median(found["loop"]["seconds"])),
         "times": {n: round(found[n]["loop_is_times_as_fast"], 2) for n in OTHERS if n in found},
         "tuned_by": tuned["options"] if tuned else None,
+        "tuned_between": [min(ratios), max(ratios)] if ratios else None,
         "limit_share": round(found["loop"]["limit_share"], 2),
         "mebibytes": {n: round(found[n]["peak_bytes"] / 2**20) for n in measured},
         "losses_agree": line["losses_agree"],
@@ -62,6 +68,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     for line in lines:
         times = [line["times"].get(name) for name in others]
         said = ["" if x is None else f"{x:.2f}" for x in times]
+        if tuned and line.get("tuned_between"):  # older lines have none
+            said[others.index("tuned")] += " ({:.2f} to {:.2f})".format(*line["tuned_between"])
         memory = [str(line["mebibytes"].get(name, "")) for name in ("loop", "tuned")]
         row = [line["title"], str(line["batch_size"]), f"{line['images_per_second']:,}", *said]
         rows.append([*row, f"{line['limit_share']:.0%}".replace("%", " %"), *memory[: 1 + tuned]])

@@ -3,6 +3,8 @@
 That this can fail is for test_variant_faults.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,18 @@ def test_a_training(name):
     assert found.passed, str(found)
     losses = theirs["training losses"]["loss"]
     assert len(losses) == 50 and losses[-10:].mean() < 0.99 * losses[:10].mean()  # it learns
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["iwae", "capacity_vae", "factor_vae", "aae"])
+def test_a_training_in_parts(name):
+    """Batches of 16 in parts of 4: a loss per example, a mean that is held, and two critics."""
+    whole = small(name)
+    train = replace(whole.experiment.train, sub_batch=4)
+    pair = whole._replace(experiment=replace(whole.experiment, train=train))
+    with exactly("float64"):
+        found = differences(name, our_training(pair), their_training(pair))
+    assert found.passed, str(found)
 
 
 @pytest.mark.slow
