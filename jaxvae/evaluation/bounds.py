@@ -42,7 +42,9 @@ def elbo(subject: Subject) -> Findings:
     for name, mean in sampled.across.items():
         values[f"{name}_over_full_batches"] = mean
     notes = unnormalised(trained)
-    if np.any(sampled.rows.get("kl", 0)):
+    if "recon" not in sampled.rows:
+        notes.append("no elbo: recon of an example depends on the others of its batch")
+    elif np.any(sampled.rows.get("kl", 0)):
         found = -(sampled.rows["recon"] + sampled.rows["kl"])
         values |= mean_of("elbo", found)
         values |= mean_of("elbo_at_mean", -(at_mean.rows["recon"] + at_mean.rows["kl"]))
@@ -50,8 +52,9 @@ def elbo(subject: Subject) -> Findings:
         more, why = bits_per_dim(subject, -found)
         values |= more
         notes += why
-    values |= mean_of("recon_at_mean", at_mean.rows["recon"])
-    values |= mean_of("mse_at_mean", at_mean.rows["mse"])
+    for name in ("recon", "mse"):
+        if name in at_mean.rows:
+            values |= mean_of(f"{name}_at_mean", at_mean.rows[name])
     return Findings(values, tuple(notes))
 
 

@@ -129,6 +129,25 @@ def has_terms_across(experiment: Experiment, module: Any, info: Info) -> bool:
     return any(term.shape == () for term in terms.values())
 
 
+def has_recon_across(experiment: Experiment, module: Any, info: Info) -> bool:
+    """Whether recon of an example depends on the others of its batch, as where a variance follows
+    from their errors: then no example has a likelihood of its own."""
+    objective = experiment.objective
+    if type(objective).recon is Objective.recon:
+        return False
+    two = jax.tree.map(lambda x: jnp.concatenate([x, x]), dummy(info))
+
+    @jax.jit
+    def first(other: jax.Array) -> jax.Array:
+        output, _ = module.init_with_output(jax.random.key(0), two)
+        params = objective.init(jax.random.key(0), output)
+        targets = jnp.stack([jnp.ones(info.shape), other])
+        return objective.recon(output, replace(two, target=targets), params)[0]
+
+    # Unlike 0 and 1, of which a sigmoid's 0.5 is as far from one as from the other.
+    return bool(first(jnp.ones(info.shape)) != first(jnp.full(info.shape, 3.0)))
+
+
 def uses_observed(experiment: Experiment, module: Any, info: Info) -> bool:
     """Whether the loss of an example depends on which of its values were observed."""
     ones = jnp.ones((1, *info.shape))  # unlike what a model begins with, which may be 0

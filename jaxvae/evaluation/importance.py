@@ -16,7 +16,7 @@ from jaxvae.config import Experiment
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess
 from jaxvae.evaluation.at_once import most_decoded
-from jaxvae.evaluation.evaluate import padded_batches, recon_of_samples
+from jaxvae.evaluation.evaluate import has_recon_across, padded_batches, recon_of_samples
 from jaxvae.evaluation.trained import Trained
 from jaxvae.info import Info
 from jaxvae.models import Bound
@@ -103,8 +103,10 @@ def nll(trained: Trained, split: Split, number: int) -> tuple[np.ndarray, np.nda
         number: K.
 
     Raises:
-        UsageError: the model has no posterior, or not its density.
+        UsageError: the model has no posterior, or not its density; or no example has a likelihood.
     """
+    if has_recon_across(trained.experiment, trained.model, trained.info):
+        raise UsageError("recon of an example depends on the others of its batch: it has no p(x|z)")
     if not log_weights_exist(trained):
         raise UsageError("this model gives no log q(z|x) - log p(z), so its log p(x) has no bound")
     key = noise.root(trained.experiment.seed)
