@@ -1,11 +1,13 @@
-"""Draws the pictures of docs/report.md: python docs/images/reports.py FOLDER.
+"""Draws the pictures of docs/report.md: python docs/images/reports.py FOLDER [PAGE ...].
 
-`mnist_vae_2d` trains in FOLDER/mnist, 12 epochs on MNIST, and the runs below in FOLDER/small, up to
-three minutes each on two cores. Runs that are there are drawn as they are. The pages are opened in
-Chromium.
+Of these pages (`mnist vq`), by default of all. `mnist_vae_2d` trains in FOLDER/mnist, 12 epochs on
+MNIST, and the runs below in FOLDER/small, up to three minutes each on two cores. Runs that are
+there are drawn as they are. The pages are opened in Chromium.
 """
 
+import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,13 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 COMPARED = ("vae", "beta4", "wide", "ae", "pop")
 KINDS = ("ae", "vae", "colour", "vq", "conditional", "pop")
 """Runs of which the page is drawn, at two widths."""
-WIDTHS = {"": (1180, "light"), "-phone": (390, "dark")}
-HEIGHT = 1500  # pixels of a page, from its top
+PAGES = ("mnist", "compare", *KINDS)
+WIDTH = 1180  # pixels
+WIDTHS = {"": (WIDTH, "light", "body"), "-phone": (390, "dark", "#latents, #codebook")}
+"""Width of a window, its colours, and what a picture is of: the last of these on the page."""
+HEIGHT = 1500  # pixels at most
+SEVEN = ((0.3, 0.25), (0.7, 0.25), (0.45, 0.8))  # its corners, in sheets
+QUALITY = 80  # of a WebP file of a whole page
 ENDS = """([from, to]) => {
   const { labels, map } = report.explorer;
   return [from, to].map((digit) => map.toScreen(...middle(digit)));
@@ -74,6 +81,27 @@ def explored(page: Any) -> None:
     page.wait_for_timeout(3000)  # tiles are drawn from the middle outwards
 
 
+def draw(page: Any, corners: Sequence[tuple[float, float]]) -> None:
+    sheet = page.locator(".sheet")
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    for i, (x, y) in enumerate(corners):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=10)
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_timeout(1000)
+
+
+def whole(browser: Any, path: Path, name: str) -> None:
+    """The page from its top to its end, with an image of one's own."""
+    with opened(browser, path, WIDTH) as page:
+        draw(page, SEVEN)
+        drawn = page.screenshot(full_page=True)
+    with Image.open(io.BytesIO(drawn)) as image:
+        image.convert("RGB").save(OUT / f"{name}-whole.webp", quality=QUALITY, method=6)
+
+
 def mnist(browser: Any, path: Path) -> None:
     """A walk from a 0 to a 7."""
     with opened(browser, path) as page:
@@ -84,6 +112,7 @@ def mnist(browser: Any, path: Path) -> None:
         page.mouse.move(0, 0)
         page.wait_for_timeout(1000)
         part_of(page, "mnist.png", "#latents", "#latents")
+    few_colours("mnist.png")
 
 
 def phone(browser: Any, path: Path) -> None:
@@ -92,48 +121,66 @@ def phone(browser: Any, path: Path) -> None:
         page.evaluate("document.querySelector('#latents').scrollIntoView()")
         explored(page)
         page.screenshot(path=OUT / "phone.png")
+    few_colours("phone.png")
 
 
 def compare(browser: Any, path: Path) -> None:
     """From the curves to the examples."""
-    with opened(browser, path, 1180) as page:
+    with opened(browser, path, WIDTH) as page:
         page.evaluate("document.querySelector('.runs').style.position = 'static'")
         part_of(page, "compare.png", "#curves", "#examples")
+    few_colours("compare.png")
+
+
+def few_colours(name: str) -> None:
+    """The means of what is alike, so that greys stay grey."""
+    with Image.open(OUT / name) as image:
+        full = image.convert("RGB")
+    few = full.quantize(COLORS, COVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    few.save(OUT / name, optimize=True)
 
 
 def kind(browser: Any, path: Path, name: str) -> None:
-    """The page as it opens, in a window and on a phone."""
-    for end, (width, scheme) in WIDTHS.items():
+    """The page as it opens, in a window, and on a phone its explorer or its codebook."""
+    for end, (width, scheme, first) in WIDTHS.items():
         with opened(browser, path, width, scheme) as page:
-            clip = {"x": 0, "y": 0, "width": width, "height": HEIGHT}
+            box = page.locator(first).last.bounding_box()
+            height = min(HEIGHT, box["height"] + MARGIN)
+            clip = {"x": 0, "y": box["y"], "width": width, "height": height}
             drawn = OUT / f"{name}{end}.png"
             page.screenshot(path=drawn, clip=clip, full_page=True)
         with Image.open(drawn) as image:
             image.convert("RGB").save(drawn, optimize=True)
 
 
-def main(folder: Path) -> None:
-    run = pictures.trained(folder / "mnist", "mnist_vae_2d", epochs=12)
-    run.report()
-    small = folder / "small"
-    for name, (experiment, settings) in RUNS.items():
-        if not (small / name / "summary.json").exists():
-            jaxvae.train(experiment, small / name, figures_every=None, **settings)
-    page = small / "compare.html"
-    jaxvae.compare(*(small / name for name in COMPARED), path=page)
+def small(folder: Path, name: str) -> jaxvae.Run:
+    """A run of RUNS, trained where it is not there."""
+    if not (folder / name / "summary.json").exists():
+        experiment, settings = RUNS[name]
+        jaxvae.train(experiment, folder / name, figures_every=None, **settings)
+    return jaxvae.load(folder / name)
+
+
+def main(folder: Path, pages: Sequence[str]) -> None:
     with chromium() as browser:
-        mnist(browser, folder / "mnist" / "report.html")
-        phone(browser, folder / "mnist" / "report.html")
-        compare(browser, page)
+        if "mnist" in pages:
+            page = pictures.trained(folder / "mnist", "mnist_vae_2d", epochs=12).report().path
+            mnist(browser, page)
+            phone(browser, page)
+            whole(browser, page, "mnist")
+        if "compare" in pages:
+            runs = [small(folder / "small", name) for name in COMPARED]
+            compare(browser, jaxvae.compare(*runs, path=folder / "small" / "compare.html").path)
         for name in KINDS:
-            kind(browser, jaxvae.load(small / name).report().path, name)
-    for name in ("mnist", "phone", "compare"):
-        with Image.open(OUT / f"{name}.png") as image:
-            full = image.convert("RGB")
-        # The means of what is alike, so that greys stay grey.
-        few = full.quantize(COLORS, COVERAGE, kmeans=3, dither=Image.Dither.NONE)
-        few.save(OUT / f"{name}.png", optimize=True)
+            if name in pages:
+                page = small(folder / "small", name).report().path
+                kind(browser, page, name)
+                if name == "vq":
+                    whole(browser, page, name)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    given = sys.argv[2:] or PAGES
+    if unknown := {*given} - {*PAGES}:
+        sys.exit(f"{', '.join(sorted(unknown))}: no such page; known: {', '.join(PAGES)}")
+    main(Path(sys.argv[1]).resolve(), given)
