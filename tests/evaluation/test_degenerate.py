@@ -111,6 +111,13 @@ def test_latents_without_numbers_are_not_called_unused():
     assert found_or_why("units", of_encoder(small("two_layer_vae"), NAN)) == "codes are not finite"
 
 
+def test_a_posterior_that_is_the_prior_has_an_elbo():
+    """Its KL is 0, as is what stands for that of a model without a posterior."""
+    values = found_or_why("elbo", of_encoder(VAE, 0.0)).values
+    assert values["kl"] == 0 and values["elbo"] == pytest.approx(-values["recon"], rel=1e-6)
+    assert "elbo" not in found_or_why("elbo", of_encoder(AE, 0.0)).values
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [CONSTANT, NAN])
 @pytest.mark.parametrize("name", ["ae", "two_layer_vae", "flow_vae", "vq_vae"])
