@@ -9,6 +9,7 @@ from jaxvae import config
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.evaluation import importance, score
+from jaxvae.evaluation.active import has_posterior
 from jaxvae.evaluation.evaluate import has_recon_across
 from jaxvae.evaluation.regret import DRAWS, STEPS, likelihood_regret
 from jaxvae.evaluation.subject import Findings, Measuring, Subject
@@ -104,7 +105,7 @@ def scores(trained: Trained, split: Split, settings: Measuring) -> Rows:
     sampled, at_mean = (score.terms(trained, split, draws).rows for draws in (True, False))
     n = len(sampled["recon"])
     rows: Rows = {"recon": sampled["recon"]}
-    if np.any(sampled["kl"]):
+    if has_posterior(trained):
         rows["negative_elbo"] = sampled["recon"] + sampled["kl"]
         rows["kl"] = sampled["kl"]
     rows |= {"recon_at_mean": at_mean["recon"], "mse_at_mean": at_mean["mse"]}

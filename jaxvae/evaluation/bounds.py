@@ -13,6 +13,7 @@ from jaxvae.checks import UsageError
 from jaxvae.data import Split
 from jaxvae.data.preprocess import preprocess
 from jaxvae.evaluation import importance, score
+from jaxvae.evaluation.active import has_posterior
 from jaxvae.evaluation.evaluate import recon_of_samples
 from jaxvae.evaluation.posterior import posteriors
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
@@ -44,7 +45,7 @@ def elbo(subject: Subject) -> Findings:
     notes = unnormalised(trained)
     if "recon" not in sampled.rows:
         notes.append("no elbo: recon of an example depends on the others of its batch")
-    elif np.any(sampled.rows.get("kl", 0)):
+    elif "kl" in sampled.rows and has_posterior(trained):
         found = -(sampled.rows["recon"] + sampled.rows["kl"])
         values |= mean_of("elbo", found)
         values |= mean_of("elbo_at_mean", -(at_mean.rows["recon"] + at_mean.rows["kl"]))

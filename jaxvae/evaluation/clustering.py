@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from jaxvae.checks import UsageError
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
 from jaxvae.evaluation.views import FITTED, beside_baselines, chosen, labelled, notes_on, views
 from jaxvae.metrics.clusters import STARTS, k_means, matched
@@ -17,7 +18,7 @@ def clusters(subject: Subject) -> Findings:
 
     Raises:
         UsageError: labels are missing or of one class, or there are fewer different codes than
-            classes.
+            classes: all are the same, say.
     """
     trained, split, seed = subject.trained, subject.split, subject.settings.seed
     index = chosen(labelled(split, "images"), FITTED, seed)
@@ -26,6 +27,8 @@ def clusters(subject: Subject) -> Findings:
     train = subject.dataset.train
     own = chosen(np.arange(len(train.images)), FITTED, seed)
     sides = beside_baselines(views(trained, train, own), views(trained, split, index), seed)
+    if np.all(sides[""].test == sides[""].test[:1]):
+        raise UsageError("all images have the same code")
     found = {suffix: k_means(side.test, k, seed) for suffix, side in sides.items()}
     values: dict[str, float] = {}
     for suffix, cluster in found.items():

@@ -140,5 +140,7 @@ def nll(trained: Trained, split: Split, number: int) -> tuple[np.ndarray, np.nda
         np.concatenate(rows).astype(np.float64) for rows in zip(*found, strict=True)
     )
     if not np.isfinite(bound).all():
-        raise UsageError("log p(x) is not finite for some examples: a weight overflows")
+        raise UsageError(
+            "log p(x) is not finite for some examples: a weight overflows, or is no number"
+        )
     return bound, effective

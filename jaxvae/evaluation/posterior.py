@@ -10,7 +10,7 @@ import numpy as np
 from jaxvae import noise
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation.active import active_latents, has_posterior
+from jaxvae.evaluation.active import VARIANCE, has_posterior, variances
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
 from jaxvae.evaluation.trained import Trained, batches, gaussian_posterior
 from jaxvae.models.bottlenecks import reparameterize
@@ -31,7 +31,7 @@ def posteriors(trained: Trained, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Mean and logvar of q(z|x) of each example, (n, latents) each.
 
     Raises:
-        UsageError: they are not Gaussians whose prior is N(0, I).
+        UsageError: they are not Gaussians whose prior is N(0, I), or not finite.
     """
     found = []
     for batch, _ in batches(trained, split):
@@ -40,6 +40,8 @@ def posteriors(trained: Trained, split: Split) -> tuple[np.ndarray, np.ndarray]:
             raise UsageError("q(z|x) of this model is no Gaussian with N(0, I) as the prior")
         found.append(posterior)
     mean, logvar = (np.concatenate(rows) for rows in zip(*found, strict=True))
+    if not (np.isfinite(mean).all() and np.isfinite(logvar).all()):
+        raise UsageError("q(z|x) is not finite for some examples")
     return mean, logvar
 
 
@@ -52,23 +54,26 @@ def units(subject: Subject) -> Findings:
     delta 0.01). kl_1, kl_2, ...: mean KL(q(z_j|x) || N(0, 1)) of each latent.
 
     Raises:
-        UsageError: the model has no posterior; there is one example, or all are the same.
+        UsageError: the model has no posterior; there is one example, or all are the same; codes are
+            not finite.
     """
     trained, split = subject.trained, subject.split
     if not has_posterior(trained):
         raise UsageError("this model has no posterior, so none of its latents can be unused")
-    active = active_latents(trained, split)
-    if active is None:
+    by_layer = variances(trained, split)
+    if by_layer is None:
         n = len(split.images)
         given = "one image" if n == 1 else f"{n:,} images that are all the same"
         raise UsageError(f"{given}: a latent is active where the codes of images differ")
+    if not all(np.isfinite(variance).all() for variance in by_layer.values()):
+        raise UsageError("codes are not finite")  # no variance would be above any threshold
     values: dict[str, float] = {}
-    layers = {"": active} if "of" in active else active
-    for name, layer in layers.items():
+    for name, variance in by_layer.items():
         end = f"_{name}" if name else ""
-        values |= {f"active{end}": layer["active"], f"latents{end}": layer["of"]}
+        active = int(np.sum(variance > VARIANCE))
+        values |= {f"active{end}": active, f"latents{end}": variance.size}
     notes = []
-    if dead := [name for name, layer in layers.items() if layer["active"] == 0]:
+    if dead := [name for name, variance in by_layer.items() if not np.any(variance > VARIANCE)]:
         whose = f" of {', '.join(dead)}" if dead[0] else ""
         notes.append(f"no latent{whose} is active: the codes say nothing about the examples")
     try:

@@ -8,6 +8,7 @@ import pytest
 from jaxvae import load
 from jaxvae.checks import UsageError
 from jaxvae.cli import closing
+from jaxvae.evaluation import importance, score
 from jaxvae.evaluation.groups import GROUPS, names_of
 from jaxvae.training import train
 from tests.commands import call
@@ -65,6 +66,29 @@ def test_the_order_of_images_does_not_matter(run):
         assert other[group] == pytest.approx(one[group], rel=1e-5)
     for name in ("recon_at_mean", "mse_at_mean", "elbo_at_mean", "kl"):
         assert other["elbo"][name] == pytest.approx(one["elbo"][name], rel=1e-5)
+
+
+def test_draws_differ_by_place_and_their_means_agree(run):
+    """Noise follows an image's place, so that in another order it has other draws.
+
+    By image two values are then two draws of one distribution, whose difference has the mean 0:
+    over the images, to five standard errors.
+    """
+    opened = load(run)
+
+    def rows(split):
+        terms = score.terms(opened.trained, split, sampled=True).rows
+        return terms | {"nll": importance.nll(opened.trained, split, 4)[0]}
+
+    split = opened.dataset.test
+    places = np.arange(len(split.images))
+    one, moved = rows(split), rows(split.take(np.roll(places, 1)))
+    other = {name: np.roll(row, -1) for name, row in moved.items()}
+    np.testing.assert_allclose(other["kl"], one["kl"], rtol=1e-5)  # of which nothing is drawn
+    for name in ("recon", "loss", "nll"):
+        difference = one[name] - other[name]
+        assert np.all(difference != 0)
+        assert abs(difference.mean()) < 5 * difference.std(ddof=1) / len(places) ** 0.5
 
 
 def test_python_has_the_same_numbers_and_names_what_is_wrong(run, capsys):

@@ -41,6 +41,28 @@ def conv(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """An AE, whose `encode` gives a code."""
+    folder = tmp_path_factory.mktemp("runs") / "plain"
+    settings = {"family": "AE", "hidden_dims": (16,), "latent_dim": 3}
+    return jaxvae.train("digits_vae", folder=folder, **settings, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def plain_conv(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "plain_conv"
+    return jaxvae.train("digits_vae", folder=folder, family="AE", **CONV, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    """A CAE, whose codes are feature maps."""
+    folder = tmp_path_factory.mktemp("runs") / "maps"
+    settings = {"family": "CAE", "network": "conv", "hidden_dims": (4, 3)}
+    return jaxvae.train("digits_vae", folder=folder, **settings, **SMALL)
+
+
+@pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "conditional"
     return jaxvae.train("conditional_vae", folder=folder, hidden_dims=(16,), latent_dim=3, **SMALL)
@@ -170,7 +192,13 @@ def test_stablehlo_runs_without_the_package(name, request, tmp_path):
             same(theirs["sample_5"], run.sample(5, seed=7))
 
 
-@pytest.mark.parametrize("name", SLOW[:3])
+OF_ONNX = [
+    *SLOW[:3],
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "plain_conv", "maps")),
+]
+
+
+@pytest.mark.parametrize("name", OF_ONNX)
 def test_onnx_computes_the_same(name, request, tmp_path):
     import onnxruntime
 
@@ -180,7 +208,8 @@ def test_onnx_computes_the_same(name, request, tmp_path):
         *("encode.onnx", "decode.onnx", "programs.json", "README.md")
     }
     made = programs.programs(run.trained)
-    z = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    code = (2, 2, 3) if name == "maps" else (3,)
+    z = np.random.default_rng(1).standard_normal((5, *code)).astype(np.float32)
     label = [np.arange(5, dtype=np.int32)] if name == "conditional" else []
     for part, x in (("encode", IMAGES), ("decode", z)):
         session = onnxruntime.InferenceSession(out / f"{part}.onnx")
