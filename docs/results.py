@@ -281,7 +281,8 @@ def table(ledger: dict[str, Any]) -> str:
             cells.append(f"{said} ({values[beside]:.{digits}f})" if said and beside else said)
         epochs = re.search(r"--train.epochs (\d+)", ledger[key]["command"])
         short = f" ({epochs[1]} epochs)" if epochs else ""
-        rows.append([f"`{name}`{short}", settings_of(name)["data"]["source"], *cells])
+        source = settings_of(name)["data"]["source"].partition(":")[0]  # arrays have a digest
+        rows.append([f"`{name}`{short}", source, *cells])
     rows[2:] = sorted(rows[2:], key=lambda row: (row[1], row[0]))
     return as_markdown(rows)
 
