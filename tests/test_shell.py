@@ -45,6 +45,7 @@ def commands(document: str) -> list[tuple[str, ...]]:
 
 
 HERE = [document for document in documents.DOCUMENTS if commands(document)]
+CI = ("README.md", "docs/export.md", "docs/report.md")
 CAP, IMAGES = 6, 128  # epochs; images of a training
 
 
@@ -125,7 +126,7 @@ def weights(experiment: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
-    [pytest.param(d, marks=[pytest.mark.ci] if d == "README.md" else []) for d in HERE],
+    [pytest.param(d, marks=[pytest.mark.ci] if d in CI else []) for d in HERE],
 )
 def test_the_blocks_of_a_document_are_carried_out(document, folder, runs, capsys, run_train):
     """What a document does not make itself is there."""
