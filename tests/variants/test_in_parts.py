@@ -14,7 +14,7 @@ from jaxvae import Objective, Optimizer, Train, axis, noise
 from jaxvae.batch import Examples
 from jaxvae.training.state import AXES, initial_state
 from jaxvae.training.step import make_train_step, metric_names
-from tests.variants.small import BATCH, INFO, MOSTLY_SLOW, NAMES, dataset, small
+from tests.variants.small import BATCH, INFO, NAMES, dataset, small
 
 pytestmark = pytest.mark.numeric
 
@@ -48,15 +48,13 @@ def test_the_list_names_variants():
     assert {*ACROSS} < {*NAMES}
 
 
-QUICK = ("beta_tc_vae",)  # of whose kind the others are
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(p.values[0], marks=[] if p.values[0] in QUICK else pytest.mark.slow)
-        for p in MOSTLY_SLOW
-        if p.values[0] not in ACROSS
+        pytest.param(name, marks=[pytest.mark.ci] if name == "beta_tc_vae" else [])
+        for name in NAMES
+        if name not in ACROSS
     ],
 )
 def test_parts_are_the_whole_batch(name):

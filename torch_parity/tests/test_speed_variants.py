@@ -38,7 +38,7 @@ def losses(epochs) -> list[float]:
 @pytest.mark.parametrize(
     ("name", "rtol"),
     [
-        ("vq_vae", 1e-3),
+        pytest.param("vq_vae", 1e-3, marks=pytest.mark.slow),
         pytest.param("factor_vae", TOLERANCE, marks=[pytest.mark.slow, pytest.mark.ci]),
         *(
             pytest.param(name, 1e-3 if name == "fsq_vae" else TOLERANCE, marks=pytest.mark.slow)
