@@ -41,7 +41,7 @@ def kept(line: dict[str, Any]) -> dict[str, Any]:
     """
     found = line["contestants"]
     tuned = found.get("tuned")
-    rounds = zip(tuned["seconds"] if tuned else (), found["loop"]["seconds"], strict=bool(tuned))
+    rounds = zip(tuned["seconds"], found["loop"]["seconds"], strict=True) if tuned else ()
     ratios = [round(theirs / ours, 2) for theirs, ours in rounds]
     measured = [name for name in ("loop", "tuned") if name in found]
     return {

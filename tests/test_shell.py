@@ -105,8 +105,7 @@ def folder(runs, monkeypatch, tmp_path):
         rows = csv.writer(file)
         rows.writerow(("height", "weight", "age"))
         rows.writerows(rng.normal(size=(2 * IMAGES, 3)).tolist())
-    [sparse] = (b.text for b in documents.blocks("docs/variants.md", "python")[:1])
-    Path("sparse.py").write_text(sparse)
+    Path("sparse.py").write_text(documents.blocks("docs/variants.md", "python")[0].text)
     return tmp_path
 
 

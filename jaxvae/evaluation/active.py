@@ -30,10 +30,15 @@ def active_latents(trained: Trained, split: Split) -> dict[str, Any] | None:
     if by_layer is None:
         return None
     found = {
-        name: {"active": int(np.sum(variance > VARIANCE)), "of": variance.size}
+        name: {"active": number_active(variance), "of": variance.size}
         for name, variance in by_layer.items()
     }
     return found.get("", found)
+
+
+def number_active(variance: np.ndarray) -> int:
+    """Of latents of these `variances`, (latents,)."""
+    return int(np.sum(variance > VARIANCE))
 
 
 def variances(trained: Trained, split: Split) -> dict[str, np.ndarray] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxvae import noise
 from jaxvae.checks import UsageError
 from jaxvae.data import Split
-from jaxvae.evaluation.active import VARIANCE, has_posterior, variances
+from jaxvae.evaluation.active import has_posterior, number_active, variances
 from jaxvae.evaluation.subject import Findings, Subject, mean_of
 from jaxvae.evaluation.trained import Trained, batches, gaussian_posterior
 from jaxvae.models.bottlenecks import reparameterize
@@ -70,10 +70,9 @@ def units(subject: Subject) -> Findings:
     values: dict[str, float] = {}
     for name, variance in by_layer.items():
         end = f"_{name}" if name else ""
-        active = int(np.sum(variance > VARIANCE))
-        values |= {f"active{end}": active, f"latents{end}": variance.size}
+        values |= {f"active{end}": number_active(variance), f"latents{end}": variance.size}
     notes = []
-    if dead := [name for name, variance in by_layer.items() if not np.any(variance > VARIANCE)]:
+    if dead := [name for name, variance in by_layer.items() if number_active(variance) == 0]:
         whose = f" of {', '.join(dead)}" if dead[0] else ""
         notes.append(f"no latent{whose} is active: the codes say nothing about the examples")
     try:

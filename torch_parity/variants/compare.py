@@ -98,19 +98,18 @@ class Pair(NamedTuple):
 
 def pair_of(
     name: str,
-    experiment: Experiment | None = None,
-    sizes: Mapping[str, Any] | None = None,
+    experiment: Experiment,
+    sizes: Mapping[str, Any],
     seed: int = 0,
 ) -> Pair:
     """The variant of this name, on a few digits, with weights away from special values.
 
     Args:
         name: of an experiment of the family.
-        experiment: in the place of that of the file, such as one of other widths.
+        experiment: that of its file, perhaps with other widths.
         sizes: of the PyTorch model, where they are not those of the file.
         seed: of the weights.
     """
-    experiment = experiment_of(name) if experiment is None else experiment
     settings = replace(experiment.data, batch_size=BATCH)
     experiment = replace(experiment, data=settings, train=replace(experiment.train, epochs=EPOCHS))
     digits = data.load(Data("digits"))
@@ -118,7 +117,7 @@ def pair_of(
     held_out = digits.validation.take(range(4 * BATCH))
     dataset = digits._replace(train=train, validation=held_out, test=held_out)
     torch.manual_seed(seed)
-    model: Any = perturbed(VARIANTS[name].model(**(sizes or {})), seed).double()
+    model: Any = perturbed(VARIANTS[name].model(**sizes), seed).double()
     pair = Pair(experiment, VARIANTS[name], maps.of(name), model, dataset)
     pair.variant.start(model, pair.inputs(train.images[:BATCH]))
     return pair
